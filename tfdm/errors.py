@@ -1,0 +1,59 @@
+"""What can go wrong for the user of a command, each with an exit status of its own.
+
+Library code raises `ValueError` for a caller's mistake; these exceptions are for what a
+command has to report in one line: `tfdm.cli` turns them into an exit status.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input of a command's user: one line that says what is wrong and what to do (exit 2)."""
+
+
+class DivergedError(Exception):
+    """A loss or a weight stopped being finite during training (exit 3).
+
+    Attributes:
+      step: the first training step, counted from 1, at which a value was not finite.
+      term: the name of the loss term, or of the weight, that was not finite.
+    """
+
+    def __init__(self, step: int, term: str) -> None:
+        self.step = step
+        self.term = term
+        super().__init__(f"training diverged: {term} is not finite at step {step}")
+
+
+class Terminated(Exception):  # noqa: N818 - not an error: the run was asked to stop and did.
+    """The run was stopped by a signal after a checkpoint was written (exit 128 + signal).
+
+    Attributes:
+      signum: the number of the signal, 15 for SIGTERM.
+      step: the number of completed steps that the checkpoint holds.
+    """
+
+    def __init__(self, signum: int, step: int) -> None:
+        self.signum = signum
+        self.step = step
+        super().__init__(f"stopped by signal {signum} after step {step}; a checkpoint was written")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns a clause that names what `name` may have meant, or lists all that is known.
+
+    Args:
+      name: what the user wrote.
+      known: the valid names.
+
+    Returns:
+      `did you mean x?` when a valid name is near, else `choose one of a, b, c`.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"choose one of {', '.join(known)}"
