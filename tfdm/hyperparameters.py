@@ -78,7 +78,7 @@ def _parse_bool(text: str) -> bool:
     return known[text.lower()]
 
 
-def learning_rate(default: float, of: str) -> Any:
+def adam_rate(default: float, of: str) -> Any:
     """Declares the Adam learning rate `of` a player (Table 5)."""
     return hyperparameter(default, f"Adam learning rate of the {of}", **LEARNING_RATE_RANGE)
 
@@ -133,8 +133,8 @@ class VAEConfig(ModelConfig):
         "what shares a learned scale of the quantized normal",
         choices=("global", "pixel"),
     )
-    learning_rate: float = learning_rate(5e-4, "encoder and decoder")
-    code_discriminator_learning_rate: float = learning_rate(5e-4, "code discriminator")
+    learning_rate: float = adam_rate(5e-4, "encoder and decoder")
+    code_discriminator_learning_rate: float = adam_rate(5e-4, "code discriminator")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +152,8 @@ class DCGANConfig(ModelConfig):
         minimum=0.0,
         maximum=0.95,
     )
-    generator_learning_rate: float = learning_rate(2e-4, "generator")
-    discriminator_learning_rate: float = learning_rate(2e-4, "discriminator")
+    generator_learning_rate: float = adam_rate(2e-4, "generator")
+    discriminator_learning_rate: float = adam_rate(2e-4, "discriminator")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,8 +169,8 @@ class WGANGPConfig(ModelConfig):
         "normalisation inside the critic; batch norm breaks the penalty of a single example",
         choices=("none", "layer", "batch"),
     )
-    generator_learning_rate: float = learning_rate(2e-4, "generator")
-    critic_learning_rate: float = learning_rate(2e-4, "critic")
+    generator_learning_rate: float = adam_rate(2e-4, "generator")
+    critic_learning_rate: float = adam_rate(2e-4, "critic")
 
 
 def _encoder_kind(default: str) -> Any:
@@ -198,8 +198,8 @@ class AAEConfig(ModelConfig):
         1.0, "coefficient of the squared reconstruction error", minimum=0.0
     )
     reconstruction_reduction: str = _reduction("sum")
-    learning_rate: float = learning_rate(5e-4, "encoder and generator")
-    code_discriminator_learning_rate: float = learning_rate(5e-5, "code discriminator")
+    learning_rate: float = adam_rate(5e-4, "encoder and generator")
+    code_discriminator_learning_rate: float = adam_rate(5e-5, "code discriminator")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,8 +217,8 @@ class VEEGANConfig(ModelConfig):
         minimum=0.0,
     )
     head_maps: int = hyperparameter(512, "feature maps of the joint head", minimum=1)
-    learning_rate: float = learning_rate(5e-4, "generator and reconstructor")
-    discriminator_learning_rate: float = learning_rate(1e-4, "joint discriminator")
+    learning_rate: float = adam_rate(5e-4, "generator and reconstructor")
+    discriminator_learning_rate: float = adam_rate(1e-4, "joint discriminator")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,9 +240,9 @@ class AAEPlusPlusConfig(ModelConfig):
         "all players move from one forward pass, or one after the other as Algorithm 4 prints",
         choices=("simultaneous", "sequential"),
     )
-    learning_rate: float = learning_rate(5e-4, "encoder and generator")
-    discriminator_learning_rate: float = learning_rate(5e-4, "data discriminator")
-    code_discriminator_learning_rate: float = learning_rate(5e-4, "code discriminator")
+    learning_rate: float = adam_rate(5e-4, "encoder and generator")
+    discriminator_learning_rate: float = adam_rate(5e-4, "data discriminator")
+    code_discriminator_learning_rate: float = adam_rate(5e-4, "code discriminator")
 
 
 @dataclasses.dataclass(frozen=True)
