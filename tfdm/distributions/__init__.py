@@ -1,0 +1,4 @@
+"""Probability distributions: pixel likelihoods, posteriors and priors.
+
+Import from the modules: `from tfdm.distributions.pixels import Bernoulli`. Nothing is loaded here.
+"""

@@ -1,0 +1,227 @@
+"""Pixel likelihoods p(x|z) on a decoder's unbounded outputs (section 4.2, Appendix D).
+
+Both have one face. B is the batch, images are [B, H, W, C]:
+
+    log_prob(parameters, images, noise) -> [B]    nats, summed over pixels and channels
+    mean(parameters) -> [B, H, W, C]              the image, in [0, 1]
+    needs_noise                                   whether log_prob draws on `noise`
+
+`parameters` are the decoder's outputs, [B, H, W, C]. `images` are levels v in 0..255 when of an
+integer type, v / 255 in [0, 1] when floating. Everything is computed in float32 at least.
+"""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdm.numerics import at_least_float32, require_rank, require_same_shape
+
+NUM_LEVELS = 256
+
+
+class PixelLikelihood(keras.layers.Layer):
+    """What the likelihoods share. Called as a layer, it maps parameters to the mean image.
+
+    Its variables stay float32 under every precision policy.
+    """
+
+    needs_noise = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.built = True
+
+    def call(self, parameters: tf.Tensor) -> tf.Tensor:
+        """The mean image, as `mean`."""
+        return self.mean(parameters)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """An image for each set of parameters."""
+        return input_shape
+
+    def mean(self, parameters: tf.Tensor) -> tf.Tensor:
+        """sigmoid(parameters), the mean image in [0, 1].
+
+        Args:
+          parameters: Decoder outputs, [B, H, W, C].
+
+        Returns:
+          Float32 images, [B, H, W, C].
+        """
+        parameters = at_least_float32(parameters, "parameters")
+        require_rank(parameters, 4, "parameters", "[B, H, W, C]")
+        return tf.sigmoid(parameters)
+
+    def log_prob(
+        self, parameters: tf.Tensor, images: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Log-likelihood of images, [B], nats summed over pixels and channels."""
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class Bernoulli(PixelLikelihood):
+    """x * l - log(1 + e^l) for a pixel x in [0, 1] and a logit l (Appendix D).
+
+    For binary pixels this is a log-probability. For continuous pixels it gives no normalised bound:
+    e^log_prob is no density on [0, 1], its best value is minus the sum of the pixels' binary
+    entropies, and an ELBO built on it bounds no log-likelihood and compares with none. It is the
+    training objective of the paper's VAEs, with gradient x - sigmoid(l) in the logit (Appendix D
+    calls the logit a mean in [0, 1]).
+    """
+
+    def log_prob(
+        self, parameters: tf.Tensor, images: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Minus the binary cross entropy, [B], nats summed over pixels and channels; at most zero.
+
+        Args:
+          parameters: Logits, [B, H, W, C].
+          images: Levels 0..255 or pixels in [0, 1], [B, H, W, C].
+          noise: Not used; here so that both likelihoods are called alike.
+
+        Raises:
+          ValueError: Parameters and images differ in shape.
+        """
+        del noise
+        logits = at_least_float32(parameters, "parameters")
+        pixels = _as_pixels(images, logits.dtype)
+        require_rank(logits, 4, "parameters", "[B, H, W, C]")
+        require_same_shape(parameters=logits, images=pixels)
+        return -_sum_over_pixels(
+            tf.nn.sigmoid_cross_entropy_with_logits(labels=pixels, logits=logits)
+        )
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class QuantizedNormal(PixelLikelihood):
+    """Normal likelihood of dequantised levels, with a learned scale (Theis et al. 2016).
+
+    A level v in 0..255 becomes x = (v + u) / 256 with u ~ U[0, 1), and
+
+        log_prob = sum over the D pixels of log N(x; sigmoid(parameters), scale^2)  -  D log 256,
+
+    nats on the 0..255 scale. By Jensen's inequality its expectation over u is a lower bound on the
+    discrete log-likelihood, the sum of log P(v) with P(v) the normal mass of
+    [v/256, (v + 1)/256]. With d the distance of the mean from the middle of that interval, the gap
+    is close to (d / (256 scale^2))^2 / 24 nats a pixel when scale is well above 1/256. The value at
+    a single u may lie above log P(v).
+
+    scale = softplus(raw) + minimum_scale, one for all pixels ("global") or one for each pixel and
+    channel ("pixel"). The noise alone has a standard deviation of 1 / (256 sqrt(12)) = 1.13e-3, so
+    that the best scale never falls below it: the default floor of 1e-3 guards the numerics and does
+    not bind.
+    """
+
+    needs_noise = True
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        scale_type: str = "global",
+        initial_scale: float = 0.1,
+        minimum_scale: float = 1e-3,
+        **kwargs: Any,
+    ) -> None:
+        """Creates the raw scale, a trainable float32 variable.
+
+        Args:
+          image_shape: (H, W, C).
+          scale_type: "global" or "pixel".
+          initial_scale: Standard deviation at the start, as a part of the pixel range [0, 1].
+          minimum_scale: Floor of the standard deviation, positive.
+          **kwargs: Arguments of `keras.layers.Layer`.
+
+        Raises:
+          ValueError: An argument is out of its range.
+        """
+        super().__init__(**kwargs)
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(f"image_shape is {image_shape}, expected (height, width, channels)")
+        if scale_type not in ("global", "pixel"):
+            raise ValueError(f"scale_type is {scale_type!r}, expected 'global' or 'pixel'")
+        if not 0.0 < minimum_scale < initial_scale < math.inf:
+            raise ValueError(
+                f"minimum_scale is {minimum_scale} and initial_scale {initial_scale}, "
+                "expected 0 < minimum_scale < initial_scale"
+            )
+        self.image_shape = tuple(int(size) for size in image_shape)
+        self.scale_type = scale_type
+        self.initial_scale = float(initial_scale)
+        self.minimum_scale = float(minimum_scale)
+        excess = self.initial_scale - self.minimum_scale
+        self.raw_scale = self.add_weight(
+            name="raw_scale",
+            shape=() if scale_type == "global" else self.image_shape,
+            dtype="float32",
+            # The inverse of softplus; this form does not overflow.
+            initializer=keras.initializers.Constant(excess + math.log(-math.expm1(-excess))),
+            autocast=False,
+        )
+
+    @property
+    def scale(self) -> tf.Tensor:
+        """Standard deviation in pixel units [0, 1]: scalar ("global") or [H, W, C] ("pixel")."""
+        raw_scale = tf.convert_to_tensor(self.raw_scale.value)
+        return tf.nn.softplus(raw_scale) + self.minimum_scale
+
+    def log_prob(
+        self, parameters: tf.Tensor, images: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Dequantised log-likelihood, [B], nats on the 0..255 scale summed over all pixels.
+
+        Args:
+          parameters: Decoder outputs, [B, H, W, C]; the location is their sigmoid.
+          images: Levels 0..255, or pixels in [0, 1] (rounded to the nearest level), [B, H, W, C].
+          noise: u ~ U[0, 1), [B, H, W, C], independent of the image.
+
+        Raises:
+          ValueError: Shapes disagree, or there is no noise.
+        """
+        if noise is None:
+            raise ValueError("noise is None, expected U[0, 1) noise of the shape of the images")
+        location = self.mean(parameters)
+        levels = _as_levels(images, location.dtype)
+        noise = tf.cast(at_least_float32(noise, "noise"), location.dtype)
+        require_same_shape(parameters=location, images=levels, noise=noise)
+        if not location.shape[1:].is_compatible_with(self.image_shape):
+            raise ValueError(
+                f"parameters have shape {location.shape.as_list()}, "
+                f"expected {[None, *self.image_shape]}"
+            )
+        scale = tf.cast(self.scale, location.dtype)
+        dequantized = (levels + noise) / NUM_LEVELS
+        # One array over the pixels: the normaliser is as large as the scale, [] or [H, W, C].
+        log_normalizer = tf.math.log(scale) + (0.5 * math.log(2.0 * math.pi) + math.log(NUM_LEVELS))
+        return -_sum_over_pixels(0.5 * tf.square((dequantized - location) / scale) + log_normalizer)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "image_shape": list(self.image_shape),
+            "scale_type": self.scale_type,
+            "initial_scale": self.initial_scale,
+            "minimum_scale": self.minimum_scale,
+        }
+
+
+def _as_pixels(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Levels 0..255 or pixels in [0, 1] as pixels in [0, 1]."""
+    images = tf.convert_to_tensor(images)
+    pixels = tf.cast(images, dtype)
+    return pixels / (NUM_LEVELS - 1) if images.dtype.is_integer else pixels
+
+
+def _as_levels(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Levels 0..255 or pixels in [0, 1] as levels 0..255."""
+    images = tf.convert_to_tensor(images)
+    values = tf.cast(images, dtype)
+    return values if images.dtype.is_integer else tf.round(values * (NUM_LEVELS - 1))
+
+
+def _sum_over_pixels(values: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, C] -> [B]."""
+    return tf.reduce_sum(values, axis=[1, 2, 3])
