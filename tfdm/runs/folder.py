@@ -1,0 +1,302 @@
+"""The folder of one run: its configuration, metrics, summary, and the lock of its writer.
+
+    config.json   the resolved configuration, flat     checkpoints/   rotating states
+    metrics.jsonl one line per logging step            weights/       last.weights.h5
+    summary.json  how the run ended                    tensorboard/   scalars and grids
+    samples/, reconstructions/  PNG grids              export/        SavedModels
+
+A process that is killed at any moment leaves a folder that the next start accepts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from tfdm.errors import UserError
+from tfdm.runs import atomic
+
+# What a folder may record without deciding the weights that come out of the run.
+NOT_COMPARED = frozenset(
+    {"versions", "git_revision", "created", "command", "host", "hostname", "platform", "device"}
+)
+
+
+class RunFolder:
+    """One run folder; making the object touches nothing on disk.
+
+    Attributes:
+      path: the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def config_path(self) -> Path:
+        """`config.json`, the configuration; it makes a folder a run folder."""
+        return self.path / "config.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, for `CheckpointStore`."""
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        """The folder of `last.weights.h5`."""
+        return self.path / "weights"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The log folder of TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of the sample grids."""
+        return self.path / "samples"
+
+    @property
+    def reconstructions(self) -> Path:
+        """The folder of the reconstruction grids."""
+        return self.path / "reconstructions"
+
+    @property
+    def export(self) -> Path:
+        """The folder of the SavedModels."""
+        return self.path / "export"
+
+    @property
+    def metrics_path(self) -> Path:
+        """`metrics.jsonl`, one JSON object per logging step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary_path(self) -> Path:
+        """`summary.json`, written when the run is done."""
+        return self.path / "summary.json"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that the writer of the folder holds locked."""
+        return self.path / ".lock"
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Returns the run folder at `path`, for reading a run that was started before.
+
+        Raises:
+          UserError: there is no run at `path`; names runs near by.
+        """
+        folder = cls(path)
+        if not folder.config_path.is_file():
+            problem = "is no run folder" if folder.path.exists() else "does not exist"
+            raise UserError(f"{folder.path} {problem}: {_runs_near(folder.path)}")
+        folder.read_config()
+        return folder
+
+    def create(self) -> None:
+        """Makes the folder if it is missing, and checks that it can hold a run.
+
+        Raises:
+          UserError: it cannot be written to, or holds something that is no run.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = [
+                entry.name
+                for entry in sorted(self.path.iterdir())
+                if entry != self.lock_path and not atomic.is_leftover(entry)
+            ]
+            probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"cannot write into {self.path}: {reason}; choose another --output_dir"
+            ) from None
+        if foreign and not self.config_path.is_file():
+            raise UserError(
+                f"{self.path} holds {foreign[0]!r} but no run: "
+                "choose an --output_dir that is new, empty or a run to resume"
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder for one writer; what a killed writer left is removed on entry.
+
+        The system frees the lock when its process ends, however it ends. Call `create` before.
+
+        Raises:
+          UserError: another process holds the folder.
+        """
+        lock = filelock.FileLock(self.lock_path, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise UserError(
+                f"{self.path} is in use by another process: "
+                "wait until it ends, stop it, or choose another folder"
+            ) from None
+        try:
+            atomic.remove_leftovers(self.path)
+            yield
+        finally:
+            lock.release()
+
+    def discard_if_unused(self) -> None:
+        """Removes the folder again if nothing but the lock file came to stand in it."""
+        with contextlib.suppress(OSError):
+            if [entry.name for entry in self.path.iterdir()] == [self.lock_path.name]:
+                self.lock_path.unlink()
+            self.path.rmdir()  # fails, and is meant to, on a folder that holds anything
+
+    def read_config(self) -> dict[str, Any]:
+        """Returns the recorded configuration.
+
+        Raises:
+          UserError: `config.json` is missing or cannot be read.
+        """
+        try:
+            config = json.loads(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {self.config_path} ({error}); start a new run") from None
+        if not isinstance(config, dict):
+            raise UserError(f"{self.config_path} holds no configuration; start a new run")
+        return config
+
+    def check_config(self, flat: Mapping[str, Any]) -> None:
+        """Checks fields against the recorded configuration, if there is one.
+
+        Args:
+          flat: some or all fields of a configuration; those that it lacks are not compared.
+
+        Raises:
+          UserError: a field differs; the line lists every one as `name: recorded -> asked`.
+        """
+        if self.config_path.exists():
+            recorded = self.read_config()
+            self._refuse(_differences({k: v for k, v in recorded.items() if k in flat}, flat))
+
+    def claim_config(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """Records a new run's configuration, or checks that the folder's run has the same one.
+
+        A run may be continued: `steps` may be larger than recorded, and is then recorded anew.
+
+        Args:
+          flat: the whole configuration, with what else decides the weights (`dataset_digest`)
+            and what is only worth knowing (`NOT_COMPARED`).
+
+        Returns:
+          The configuration as it now stands in `config.json`.
+
+        Raises:
+          UserError: a field differs; the line lists every one as `name: recorded -> asked`.
+        """
+        asked: dict[str, Any] = atomic.json_ready(dict(flat))
+        if not self.config_path.exists():
+            atomic.atomic_write_json(self.config_path, asked)
+            return asked
+        recorded = self.read_config()
+        self._refuse(_differences(recorded, asked))
+        if recorded.get("steps") != asked.get("steps"):
+            recorded["steps"] = asked["steps"]
+            atomic.atomic_write_json(self.config_path, recorded)
+        return recorded
+
+    def _refuse(self, differences: list[str]) -> None:
+        if differences:
+            raise UserError(
+                f"{self.path} holds a run with another configuration "
+                f"({'; '.join(differences)}): choose another --output_dir or the recorded values"
+            )
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Appends one line to `metrics.jsonl`.
+
+        Args:
+          record: numbers by name; `step`, the number of completed steps, must be among them.
+        """
+        if not isinstance(record.get("step"), int):
+            raise ValueError(f"step is {record.get('step')!r}, expected a whole number")
+        line = json.dumps(atomic.json_ready(dict(record)), allow_nan=False) + "\n"
+        with self.metrics_path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops the lines of steps after `step`, and a line that was cut when a writer died.
+
+        Args:
+          step: completed steps of the state that training goes on from; 0 drops everything.
+        """
+        if not self.metrics_path.exists():
+            return
+        lines = self.metrics_path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if _is_metrics_line_until(line, step)]
+        if kept != lines:
+            atomic.atomic_write_bytes(self.metrics_path, b"".join(kept))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes `summary.json`."""
+        atomic.atomic_write_json(self.summary_path, dict(summary))
+
+
+def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Lists the fields that differ, as `name: recorded -> asked`, in the order asked."""
+    asked = atomic.json_ready(dict(asked))
+    lines = []
+    for name in [*asked, *(name for name in recorded if name not in asked)]:
+        before, after = recorded.get(name, "absent"), asked.get(name, "absent")
+        # 1 and 1.0 are one value, 1 and true are not.
+        same = before == after and isinstance(before, bool) == isinstance(after, bool)
+        if name in NOT_COMPARED or same:
+            continue
+        if name == "steps" and isinstance(before, int) and isinstance(after, int):
+            if after >= before:
+                continue
+        lines.append(f"{name}: {_shown(before)} -> {_shown(after)}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_metrics_line_until(line: bytes, step: int) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        return json.loads(line)["step"] <= step
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _runs_near(path: Path) -> str:
+    """Says what to give instead of `path`: runs inside it, runs of a like name beside it."""
+    inside = [run.name for run in _runs_in(path)]
+    if inside:
+        return f"it holds the runs {', '.join(inside)}; give one of them"
+    beside = {run.name: run for run in _runs_in(path.parent)}
+    near = [str(beside[n]) for n in difflib.get_close_matches(path.name, beside, n=2, cutoff=0.5)]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "give the --output_dir of a training run, the folder that holds its config.json"
+
+
+def _runs_in(path: Path) -> list[Path]:
+    try:
+        return sorted(child for child in path.iterdir() if (child / "config.json").is_file())
+    except OSError:
+        return []
