@@ -1,0 +1,18 @@
+"""What is known of KL[q(z) ‖ p(z)], the distance of the aggregate posterior from the prior.
+
+The estimators take arrays and distributions, never a model, so that they serve any encoder.
+Everything is in nats. A name's module is imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from tfdm.lazy import lazy_attributes
+
+_MODULES = {
+    "PosteriorBounds": "tfdm.estimators.bounds",
+    "posterior_bounds": "tfdm.estimators.bounds",
+}
+
+__all__ = ["PosteriorBounds", "posterior_bounds"]
+
+__getattr__, __dir__ = lazy_attributes(__name__, _MODULES)

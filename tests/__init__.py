@@ -1,0 +1,1 @@
+"""Tests of tfdm: run with `python -m pytest`, the slow ones with `python -m pytest -m slow`."""

@@ -1,0 +1,138 @@
+"""`posterior_bounds` against TFP's KL, eq. 5 by numerical integration, and the paper's tables."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+from scipy import integrate, special, stats
+
+from tfdm.estimators import PosteriorBounds, posterior_bounds
+
+
+def _posteriors(
+    rng: np.random.Generator, num_data: int, num_latents: int
+) -> tuple[np.ndarray, np.ndarray]:
+    loc = rng.normal(size=(num_data, num_latents))
+    scale = np.exp(rng.normal(-1.0, 1.0, size=(num_data, num_latents)))
+    return loc, scale
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (300, 50)])
+def test_agrees_with_tfp(rng: np.random.Generator, shape: tuple[int, int]) -> None:
+    loc, scale = _posteriors(rng, *shape)
+    tfd = tfp.distributions
+    standard = tfd.Normal(np.float64(0.0), np.float64(1.0))
+    expected = tfd.kl_divergence(tfd.Normal(loc, scale), standard).numpy()
+
+    bounds = posterior_bounds(loc, scale)
+
+    per_latent = expected.mean(axis=0)
+    np.testing.assert_allclose(bounds.average_kl_per_latent, per_latent, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(bounds.average_kl, expected.sum(axis=1).mean(), rtol=1e-12)
+    np.testing.assert_allclose(bounds.average_kl_per_dimension, expected.mean(), rtol=1e-12)
+    assert (bounds.num_data, bounds.num_latents) == shape
+    assert bounds.log_num_data == math.log(shape[0])
+    assert bounds.minimum_marginal_kl == bounds.average_kl - math.log(shape[0])
+
+
+def _marginal_kl(loc: np.ndarray, scale: np.ndarray) -> float:
+    """KL[mixture of N(loc, scale²) ‖ N(0, 1)] in one dimension, by adaptive integration."""
+
+    def integrand(z: float) -> float:
+        log_q = special.logsumexp(stats.norm.logpdf(z, loc, scale)) - math.log(loc.size)
+        return math.exp(log_q) * (log_q - stats.norm.logpdf(z))
+
+    edges = np.unique(np.clip(np.concatenate([loc - 9 * scale, loc, loc + 9 * scale]), -40, 40))
+    parts = [integrate.quad(integrand, a, b, epsabs=1e-10)[0] for a, b in itertools.pairwise(edges)]
+    return math.fsum(parts)
+
+
+def test_overlapping_posteriors_leave_the_marginal_kl_between_the_bounds(
+    rng: np.random.Generator,
+) -> None:
+    loc, scale = rng.normal(0.3, 0.8, size=5), rng.uniform(0.3, 0.6, size=5)
+    bounds = posterior_bounds(loc[:, None], scale[:, None])
+    kl = _marginal_kl(loc, scale)
+    # I[z; x] is neither 0 nor log N here: both bounds hold with room.
+    assert bounds.minimum_marginal_kl + 0.05 < kl < bounds.average_kl - 0.05
+
+
+def test_separated_posteriors_attain_the_lower_bound() -> None:
+    loc, scale = np.array([-4.0, -1.0, 0.5, 3.0]), np.array([0.05, 0.1, 0.02, 0.2])
+    bounds = posterior_bounds(loc[:, None], scale[:, None])
+    np.testing.assert_allclose(_marginal_kl(loc, scale), bounds.minimum_marginal_kl, atol=1e-7)
+
+
+def test_equal_posteriors_attain_the_upper_bound() -> None:
+    loc, scale = np.full(3, 0.7), np.full(3, 0.4)
+    bounds = posterior_bounds(loc[:, None], scale[:, None])
+    np.testing.assert_allclose(_marginal_kl(loc, scale), bounds.average_kl, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("num_data", "num_latents", "average_kl", "minimum"),
+    [(60_000, 50, 23.34, 12.34), (162_770, 100, 112.37, 100.37)],
+    ids=["table2", "table3"],
+)
+def test_bounds_of_the_papers_tables(
+    num_data: int, num_latents: int, average_kl: float, minimum: float
+) -> None:
+    # Unit variances: a posterior's KL is |loc|²/2. Table 2 prints 12.46 where 12.34 is meant.
+    loc = np.full((1, num_latents), math.sqrt(2.0 * average_kl / num_latents))
+    loc = np.broadcast_to(loc, (num_data, num_latents))
+    bounds = posterior_bounds(loc, np.broadcast_to(np.float64(1.0), loc.shape))
+    assert bounds.average_kl == pytest.approx(average_kl, rel=1e-12)
+    assert bounds.minimum_marginal_kl == pytest.approx(minimum, abs=5e-3)
+
+
+def test_blocks_add_up(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    loc, scale = _posteriors(rng, 23, 4)
+    whole = posterior_bounds(loc, scale)
+    monkeypatch.setattr("tfdm.estimators.bounds._BLOCK", 20)  # blocks of five rows
+    assert posterior_bounds(loc, scale).average_kl == pytest.approx(whole.average_kl, rel=1e-14)
+    scale[22, 1] = -0.5
+    with pytest.raises(ValueError, match=r"scale\[22, 1\] is -0\.5, expected a value > 0"):
+        posterior_bounds(loc, scale)
+
+
+def test_float32_is_computed_in_float64(rng: np.random.Generator) -> None:
+    loc, scale = (array.astype(np.float32) for array in _posteriors(rng, 50, 8))
+    expected = posterior_bounds(loc.astype(np.float64), scale.astype(np.float64))
+    assert posterior_bounds(loc, scale).average_kl == expected.average_kl
+
+
+def test_a_collapsed_posterior_has_no_kl() -> None:
+    bounds = posterior_bounds(np.zeros((4, 3)), np.ones((4, 3)))
+    assert bounds.average_kl == 0.0
+    assert bounds.minimum_marginal_kl == -math.log(4)
+
+
+@pytest.mark.parametrize(
+    ("loc", "scale", "message"),
+    [
+        (np.zeros(3), np.ones(3), r"loc has shape \(3,\) and scale \(3,\), expected \[N, L\]"),
+        (np.zeros((2, 3)), np.ones((3, 2)), r"loc has shape \(2, 3\) and scale \(3, 2\)"),
+        (np.zeros((2, 3)), np.ones(3), r"scale \(3,\)"),
+        (np.zeros((0, 3)), np.ones((0, 3)), r"expected \[N, L\] for both with N >= 1"),
+        (np.zeros((3, 0)), np.ones((3, 0)), r"L >= 1"),
+        (np.zeros((2, 2)), np.array([[1, 1], [1, 0.0]]), r"scale\[1, 1\] is 0\.0, expected a v"),
+        (np.zeros((1, 2)), np.array([[-2.0, 1]]), r"scale\[0, 0\] is -2\.0, expected a value > 0"),
+        (np.array([[0.0, np.nan]]), np.ones((1, 2)), r"loc\[0, 1\] is nan, expected a finite"),
+        (np.array([[-np.inf]]), np.ones((1, 1)), r"loc\[0, 0\] is -inf, expected a finite value"),
+        (np.zeros((1, 1)), np.array([[np.inf]]), r"scale\[0, 0\] is inf, expected a finite value"),
+    ],
+)
+def test_bad_arrays_are_named(loc: np.ndarray, scale: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        posterior_bounds(loc, scale)
+
+
+def test_result_is_frozen() -> None:
+    bounds = posterior_bounds(np.zeros((1, 1)), np.ones((1, 1)))
+    assert isinstance(bounds, PosteriorBounds)
+    with pytest.raises(AttributeError):
+        bounds.average_kl = 1.0  # type: ignore[misc]
