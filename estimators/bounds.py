@@ -33,8 +33,8 @@ class PosteriorBounds:
       average_kl: mean over x of KL[q(z|x) ‖ p(z)], in nats, ≥ 0; an upper bound on the
         marginal KL.
       average_kl_per_dimension: `average_kl` / L, in nats.
-      average_kl_per_latent: float64 [L], the part of each latent dimension, in nats, each ≥ 0;
-        the parts add up to `average_kl`.
+      average_kl_per_latent: float64 [L], the part of each latent dimension, in nats, each ≥ 0
+        up to rounding; the parts add up to `average_kl`.
       log_num_data: log N, in nats, the most that the code can tell about which x it came from.
       minimum_marginal_kl: `average_kl` − `log_num_data`, in nats, a lower bound on
         KL[q(z) ‖ p(z)]. Below zero it says nothing more than that a KL is not negative.
@@ -73,7 +73,14 @@ def posterior_bounds(loc: npt.ArrayLike, scale: npt.ArrayLike) -> PosteriorBound
     rows = max(1, _BLOCK // num_latents)
     for start in range(0, num_data, rows):
         block = slice(start, start + rows)
-        total += _gaussian_kl(loc[block], scale[block], first_row=start).sum(axis=0)
+        loc_block = loc[block].astype(np.float64)
+        scale_block = scale[block].astype(np.float64)
+        _check(np.isfinite(loc_block), "loc", loc_block, start, "a finite value")
+        _check(np.isfinite(scale_block), "scale", scale_block, start, "a finite value")
+        _check(scale_block > 0, "scale", scale_block, start, "a value > 0")
+        # KL[N(loc, scale²) ‖ N(0, 1)] of every element.
+        kl = 0.5 * (loc_block**2 + scale_block**2 - 1.0) - np.log(scale_block)
+        total += kl.sum(axis=0)
 
     per_latent = total / num_data
     average_kl = float(per_latent.sum())
@@ -89,17 +96,6 @@ def posterior_bounds(loc: npt.ArrayLike, scale: npt.ArrayLike) -> PosteriorBound
     )
 
 
-def _gaussian_kl(
-    loc: npt.NDArray[np.generic], scale: npt.NDArray[np.generic], first_row: int
-) -> npt.NDArray[np.float64]:
-    """Returns KL[N(loc, scale²) ‖ N(0, 1)] of every element, in nats; checks the values."""
-    loc, scale = loc.astype(np.float64), scale.astype(np.float64)
-    for name, values in (("loc", loc), ("scale", scale)):
-        _check(np.isfinite(values), name, values, first_row, "a finite value")
-    _check(scale > 0, "scale", scale, first_row, "a value > 0")
-    return 0.5 * (loc**2 + scale**2 - 1.0) - np.log(scale)
-
-
 def _check(
     valid: npt.NDArray[np.bool_],
     name: str,
@@ -107,6 +103,7 @@ def _check(
     first_row: int,
     expected: str,
 ) -> None:
+    """Raises `ValueError` with the first value of a block that is not valid."""
     if not valid.all():
         row, column = np.argwhere(~valid)[0]
         raise ValueError(
