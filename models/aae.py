@@ -1,0 +1,68 @@
+"""The adversarial autoencoder (Makhzani et al., 2015; section 6.1).
+
+The code discriminator C replaces the KL term: the encoder sends codes that C takes for the
+prior's, with the non-saturating loss −log C(ẑ), beside the squared reconstruction error.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, non_saturating_loss
+from tfdm.hyperparameters import AAEConfig
+from tfdm.networks import images as image_networks
+from tfdm.networks.code import code_discriminator
+from tfdm.reconstruction import reconstruction_error
+from tfdm.training.inference import InferenceModel
+from tfdm.training.noise import StepNoise
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class AAE(InferenceModel):
+    """Adversarial autoencoder; players: encoder, generator, code_discriminator."""
+
+    config_class = AAEConfig
+
+    def build_networks(self) -> None:
+        """Creates the encoder η, the generator G_θ and the code discriminator C_ω."""
+        config = self.config
+        self.encoder = self.build_encoder()
+        self.generator = image_networks.generator(
+            self.layers_of("generator"), self.latent_dim, self.image_shape
+        )
+        self.code_discriminator = code_discriminator(
+            self.layers_of("code_discriminator"), self.latent_dim
+        )
+        self.add_player("encoder", [self.encoder], config.learning_rate)
+        self.add_player("generator", [self.generator], config.learning_rate)
+        self.add_player(
+            "code_discriminator", [self.code_discriminator], config.code_discriminator_learning_rate
+        )
+
+    def losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Squared error for encoder and generator, −log C(ẑ) for the encoder, eq. 13 for C."""
+        config = self.config
+        codes = self.infer(images, noise.normal("posterior", [self.latent_dim]), training)
+        reconstructions = self.generator(codes, training=training)
+        errors = reconstruction_error(
+            images, reconstructions, "squared", config.reconstruction_reduction
+        )
+        prior_logits = self.code_discriminator(noise.normal("prior", [self.latent_dim]))
+        code_logits = self.code_discriminator(codes)
+
+        reconstruction = config.reconstruction_weight * tf.reduce_mean(errors)
+        adversarial = tf.reduce_mean(non_saturating_loss(code_logits))
+        losses = {
+            "encoder": reconstruction + adversarial,
+            "generator": reconstruction,
+            "code_discriminator": discriminator_loss(prior_logits, code_logits),
+        }
+        terms = {
+            "reconstruction_error": tf.reduce_mean(errors),
+            "code_adversarial": adversarial,
+            "code_discriminator_accuracy": discriminator_accuracy(prior_logits, code_logits),
+        }
+        return losses, terms

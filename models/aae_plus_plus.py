@@ -1,0 +1,113 @@
+"""AAE++: an adversarial autoencoder whose reconstructions are judged too (eq. 10).
+
+Algorithm 4 without its terms on samples. With ẑ ~ q(z|x), x̂ = G(ẑ), the code discriminator C
+(1 = prior), the data discriminator D (1 = data), and R = −logit the density-ratio estimate of
+log q(z) − log p(z) or log p_θ(x̂) − log p*(x):
+
+    encoder              λ_e |x − x̂|₁ + R_C(ẑ)
+    generator            λ_g |x − x̂|₁ + R_D(x̂)
+    discriminator        −log D(x) − log(1 − D(x̂))
+    code discriminator   −log C(z) − log(1 − C(ẑ)),  z ~ p(z)
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, kl_from_model_logits
+from tfdm.hyperparameters import AAEPlusPlusConfig
+from tfdm.networks import images as image_networks
+from tfdm.networks.code import code_discriminator
+from tfdm.reconstruction import reconstruction_error
+from tfdm.training.inference import InferenceModel
+from tfdm.training.model import loss_terms
+from tfdm.training.noise import StepNoise
+from tfdm.training.players import update_players
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class AAEPlusPlus(InferenceModel):
+    """AAE++; players: encoder, generator, discriminator, code_discriminator."""
+
+    config_class = AAEPlusPlusConfig
+
+    def build_networks(self) -> None:
+        """Creates the encoder η, the generator G_θ and the discriminators D_φ and C_ω."""
+        config = self.config
+        self.encoder = self.build_encoder()
+        self.generator = image_networks.generator(
+            self.layers_of("generator"), self.latent_dim, self.image_shape
+        )
+        self.discriminator = image_networks.discriminator(
+            self.layers_of("discriminator"), self.image_shape
+        )
+        self.code_discriminator = code_discriminator(
+            self.layers_of("code_discriminator"), self.latent_dim
+        )
+        self.add_player("encoder", [self.encoder], config.learning_rate)
+        self.add_player("generator", [self.generator], config.learning_rate)
+        self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
+        self.add_player(
+            "code_discriminator", [self.code_discriminator], config.code_discriminator_learning_rate
+        )
+
+    def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
+        """Moves all players at once, or each after a forward pass of its own (Algorithm 4)."""
+        if self.config.updates == "simultaneous":
+            return super().update(images, noise)
+        logs: dict[str, tf.Tensor] = {}
+        for player in self.players:
+            with tf.GradientTape(persistent=True) as tape:
+                losses, terms = self.losses(images, noise, training=True)
+            update_players(tape, [player], losses)
+            logs = loss_terms({player.name: losses[player.name]}) | terms | logs
+        return logs
+
+    def losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """The losses of the four players from one encoding ẑ and one reconstruction x̂."""
+        config = self.config
+        codes = self.infer(images, noise.normal("posterior", [self.latent_dim]), training)
+        reconstructions = self.generator(codes, training=training)
+        prior_codes = noise.normal("prior", [self.latent_dim])
+        prior_logits = self.code_discriminator(prior_codes)
+        code_logits = self.code_discriminator(codes)
+        errors = reconstruction_error(
+            images, reconstructions, "l1", config.reconstruction_reduction
+        )
+        l1 = tf.reduce_mean(errors)
+        code_kl = kl_from_model_logits(code_logits)
+
+        generator_adversarial, discriminator, terms = self.data_game(
+            images, reconstructions, prior_codes, training
+        )
+        losses = {
+            "encoder": config.encoder_reconstruction_weight * l1 + code_kl,
+            "generator": config.generator_reconstruction_weight * l1 + generator_adversarial,
+            "discriminator": discriminator,
+            "code_discriminator": discriminator_loss(prior_logits, code_logits),
+        }
+        terms |= {
+            "reconstruction_l1": l1,
+            "code_kl_estimate": code_kl,
+            "code_discriminator_accuracy": discriminator_accuracy(prior_logits, code_logits),
+        }
+        return losses, terms
+
+    def data_game(
+        self,
+        images: tf.Tensor,
+        reconstructions: tf.Tensor,
+        prior_codes: tf.Tensor,
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns R_D(x̂), the loss of D with x̂ as fake, and terms to log."""
+        del prior_codes
+        logits = self.discriminator(images, training=training)
+        reconstruction_logits = self.discriminator(reconstructions, training=training)
+        adversarial = kl_from_model_logits(reconstruction_logits)
+        accuracy = discriminator_accuracy(logits, reconstruction_logits)
+        terms = {"reconstruction_adversarial": adversarial, "discriminator_accuracy": accuracy}
+        return adversarial, discriminator_loss(logits, reconstruction_logits), terms

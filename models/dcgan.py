@@ -1,0 +1,76 @@
+"""The generative adversarial network with the classifier's loss (section 3).
+
+    max_D  E_{p*(x)} log D(x) + E_{p(z)} log(1 − D(G(z)))
+
+and for the generator the non-saturating E −log D(G(z)) by default.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfdm import density_ratios
+from tfdm.hyperparameters import DCGANConfig
+from tfdm.networks import color_mnist
+from tfdm.networks import images as image_networks
+from tfdm.training.model import GenerativeModel
+from tfdm.training.noise import StepNoise
+
+GENERATOR_LOSSES = {
+    "non_saturating": density_ratios.non_saturating_loss,
+    "saturating": density_ratios.saturating_loss,
+    "reverse_kl": density_ratios.reverse_kl_loss,
+}
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class DCGAN(GenerativeModel):
+    """GAN on the networks of Appendix K; players: generator, discriminator.
+
+    On 28x28 images the discriminator has dropout after its last convolution (Table 6).
+    """
+
+    config_class = DCGANConfig
+
+    def build_networks(self) -> None:
+        """Creates the generator G_θ and the discriminator D_φ."""
+        config = self.config
+        self.has_dropout = (
+            self.image_shape[0] == color_mnist.IMAGE_SIZE and config.dropout_rate > 0.0
+        )
+        self.generator = image_networks.generator(
+            self.layers_of("generator"), self.latent_dim, self.image_shape
+        )
+        self.discriminator = image_networks.discriminator(
+            self.layers_of("discriminator"), self.image_shape, dropout=self.has_dropout
+        )
+        self.add_player("generator", [self.generator], config.generator_learning_rate)
+        self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
+
+    def losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """The cross entropy of the discriminator and the generator's loss on its samples."""
+        codes = noise.normal("prior", [self.latent_dim])
+        samples = self.generator(codes, training=training)
+        real_logits = self.discriminate(images, noise, "real", training)
+        fake_logits = self.discriminate(samples, noise, "fake", training)
+        generator_loss = GENERATOR_LOSSES[self.config.generator_loss]
+        losses = {
+            "generator": tf.reduce_mean(generator_loss(fake_logits)),
+            "discriminator": density_ratios.discriminator_loss(real_logits, fake_logits),
+        }
+        accuracy = density_ratios.discriminator_accuracy(real_logits, fake_logits)
+        return losses, {"discriminator_accuracy": accuracy}
+
+    def discriminate(
+        self, images: tf.Tensor, noise: StepNoise, name: str, training: bool
+    ) -> tf.Tensor:
+        """Images [B, H, W, C] in [-1, 1] -> logits [B]; `name` is the stream of the dropout."""
+        if not self.has_dropout:
+            return self.discriminator(images, training=training)
+        shape = list(self.discriminator.inputs[1].shape[1:])
+        rate = self.config.dropout_rate if training else 0.0
+        mask = noise.keep_mask(f"dropout_{name}", shape, rate)
+        return self.discriminator([images, mask], training=training)

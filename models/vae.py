@@ -1,0 +1,100 @@
+"""The variational autoencoder, with the marginal KL term of Appendix B as an option.
+
+Eq. 3, per example and in nats:
+
+    ELBO = E_{q(z|x)} log p(x|z) − β KL[q(z|x) ‖ p(z)]
+
+and with λ > 0 the objective of Appendix B, ELBO − λ KL[q(z) ‖ p(z)], whose last term a code
+discriminator C gives: its logit is log p(z) − log q(z), so KL[q(z) ‖ p(z)] ≈ E_{q(z)}[−logit].
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, kl_from_model_logits
+from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
+from tfdm.distributions.posteriors import (
+    gaussian_kl_to_standard_normal,
+    gaussian_loc_and_scale,
+    reparameterize,
+)
+from tfdm.hyperparameters import VAEConfig
+from tfdm.networks import images as image_networks
+from tfdm.networks.code import code_discriminator
+from tfdm.training.inference import InferenceModel
+from tfdm.training.noise import StepNoise
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class VAE(InferenceModel):
+    """VAE with a diagonal Gaussian posterior; players: autoencoder (and code_discriminator).
+
+    The Bernoulli likelihood on continuous pixels gives no normalised bound (Appendix D): its
+    `bound` compares with itself alone. The one of the quantized normal is a lower bound on the
+    log-likelihood of the levels 0..255, in nats an image.
+    """
+
+    config_class = VAEConfig
+    encoder_kind = "gaussian"
+
+    def build_networks(self) -> None:
+        """Creates the encoder η, the decoder θ, the likelihood and with λ > 0 C_ω."""
+        config = self.config
+        self.encoder = self.build_encoder()
+        self.generator = image_networks.generator(
+            self.layers_of("generator"), self.latent_dim, self.image_shape, activation="linear"
+        )
+        self.likelihood: PixelLikelihood = (
+            Bernoulli()
+            if config.likelihood == "bernoulli"
+            else QuantizedNormal(self.image_shape, scale_type=config.scale_sharing)
+        )
+        networks = [self.encoder, self.generator, self.likelihood]
+        self.add_player("autoencoder", networks, config.learning_rate)
+        if config.marginal_kl_weight > 0.0:
+            self.code_discriminator = code_discriminator(
+                self.layers_of("code_discriminator"), self.latent_dim
+            )
+            self.add_player(
+                "code_discriminator",
+                [self.code_discriminator],
+                config.code_discriminator_learning_rate,
+            )
+
+    def losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """−ELBO (eq. 3) plus λ KL[q(z) ‖ p(z)] (Appendix B), and the code discriminator's loss."""
+        config = self.config
+        loc, scale = gaussian_loc_and_scale(self.encoder(images, training=training))
+        codes = reparameterize(loc, scale, noise.normal("posterior", [self.latent_dim]))
+        pixels = (images + 1.0) / 2.0
+        dequantization = (
+            noise.uniform("dequantization", list(self.image_shape))
+            if self.likelihood.needs_noise
+            else None
+        )
+        parameters = self.generator(codes, training=training)
+        log_likelihood = tf.reduce_mean(self.likelihood.log_prob(parameters, pixels, dequantization))
+        kl = tf.reduce_mean(tf.reduce_sum(gaussian_kl_to_standard_normal(loc, scale), axis=-1))
+        loss = config.beta * kl - log_likelihood
+        terms = {"bound": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl}
+        if config.marginal_kl_weight == 0.0:
+            return {"autoencoder": loss}, terms
+
+        prior_logits = self.code_discriminator(noise.normal("prior", [self.latent_dim]))
+        logits = self.code_discriminator(codes)
+        marginal_kl = kl_from_model_logits(logits)
+        losses = {
+            "autoencoder": loss + config.marginal_kl_weight * marginal_kl,
+            "code_discriminator": discriminator_loss(prior_logits, logits),
+        }
+        accuracy = discriminator_accuracy(prior_logits, logits)
+        terms |= {"marginal_kl_estimate": marginal_kl, "code_discriminator_accuracy": accuracy}
+        return losses, terms
+
+    def to_unit_range(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Maps the decoder's outputs to the mean image of the likelihood, in [0, 1]."""
+        return self.likelihood.mean(outputs)

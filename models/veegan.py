@@ -1,0 +1,78 @@
+"""VEEGAN (Srivastava et al., 2017; section 6.2, eq. 14, Table 8).
+
+A joint discriminator T tells pairs of data (x, F(x)), label 1, from pairs of the model
+(G(z), z), label 0. Its logit is log p_γ(z|x) p*(x) − log p_θ(x|z) p(z), and with it the bound
+
+    KL[p_θ(x|z) p(z) ‖ p_γ(z|x) p*(x)] − E log p(z) + E |z − F(G(z))|₁     (eq. 14)
+
+is minimised by the generator G_θ and the reconstructor F_γ.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, kl_from_model_logits
+from tfdm.hyperparameters import VEEGANConfig
+from tfdm.networks import images as image_networks
+from tfdm.reconstruction import reconstruction_error
+from tfdm.training.inference import InferenceModel
+from tfdm.training.noise import StepNoise
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class VEEGAN(InferenceModel):
+    """VEEGAN; players: generator, reconstructor, discriminator.
+
+    The reconstructor F is the `encoder`: it maps images to codes.
+    """
+
+    config_class = VEEGANConfig
+
+    def build_networks(self) -> None:
+        """Creates the generator G_θ, the reconstructor F_γ and the joint discriminator."""
+        config = self.config
+        self.generator = image_networks.generator(
+            self.layers_of("generator"), self.latent_dim, self.image_shape
+        )
+        self.encoder = self.build_encoder()
+        self.discriminator = image_networks.joint_discriminator(
+            self.layers_of("discriminator"), self.latent_dim, self.image_shape, config.head_maps
+        )
+        self.add_player("generator", [self.generator], config.learning_rate)
+        self.add_player("reconstructor", [self.encoder], config.learning_rate)
+        self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
+
+    def losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """The terms of eq. 14 for generator and reconstructor, the cross entropy of T."""
+        config = self.config
+        codes = noise.normal("prior", [self.latent_dim])
+        samples = self.generator(codes, training=training)
+        data_codes = self.infer(images, noise.normal("posterior", [self.latent_dim]), training)
+        sample_codes = self.infer(
+            samples, noise.normal("reconstruction", [self.latent_dim]), training
+        )
+        data_logits = self.discriminator([images, data_codes], training=training)
+        model_logits = self.discriminator([samples, codes], training=training)
+
+        errors = reconstruction_error(codes, sample_codes, "l1", config.reconstruction_reduction)
+        code_error = tf.reduce_mean(errors)
+        joint_kl = kl_from_model_logits(model_logits)
+        reconstruction = config.code_reconstruction_weight * code_error
+        # On data pairs the reconstructor would lower the ratio that the discriminator raises.
+        adversarial = config.reconstructor_adversarial_weight * tf.reduce_mean(data_logits)
+        losses = {
+            "generator": joint_kl + reconstruction,
+            "reconstructor": reconstruction + adversarial,
+            "discriminator": discriminator_loss(data_logits, model_logits),
+        }
+        terms = {
+            "bound": joint_kl + self.prior.entropy() + reconstruction,
+            "joint_kl_estimate": joint_kl,
+            "code_reconstruction_error": code_error,
+            "discriminator_accuracy": discriminator_accuracy(data_logits, model_logits),
+        }
+        return losses, terms

@@ -1,0 +1,82 @@
+"""The Wasserstein GAN with gradient penalty (Gulrajani et al., 2017; Appendix K.1, K.3).
+
+    critic:     E f(G(z)) − E f(x) + λ E (‖∇f(x̃)‖₂ − 1)²,  x̃ between x and G(z)
+    generator:  −E f(G(z))
+
+One training step is `critic_steps` updates of the critic, each on a batch and codes of its own,
+and one update of the generator.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfdm.density_ratios import wasserstein_critic_loss, wasserstein_generator_loss
+from tfdm.gradient_penalty import gradient_penalty
+from tfdm.hyperparameters import WGANGPConfig
+from tfdm.networks import images as image_networks
+from tfdm.training.model import GenerativeModel, loss_terms
+from tfdm.training.noise import StepNoise
+from tfdm.training.players import update_players
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class WGANGP(GenerativeModel):
+    """WGAN-GP on the networks of Appendix K; players: critic, generator.
+
+    `batches_per_step` is the number of critic steps: a training step takes images
+    [B, K, H, W, C]; given [B, H, W, C], all critic steps see the same images.
+    """
+
+    config_class = WGANGPConfig
+
+    def build_networks(self) -> None:
+        """Creates the generator G_θ and the critic f_φ, whose normalisation is a field."""
+        config = self.config
+        self.batches_per_step = config.critic_steps
+        self.generator = image_networks.generator(
+            self.layers_of("generator"), self.latent_dim, self.image_shape
+        )
+        self.critic = image_networks.discriminator(
+            self.layers_of("critic"),
+            self.image_shape,
+            normalization=config.critic_normalization,
+        )
+        self.add_player("critic", [self.critic], config.critic_learning_rate)
+        self.add_player("generator", [self.generator], config.generator_learning_rate)
+
+    def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
+        """`critic_steps` updates of the critic, then one of the generator."""
+        critic, generator = self.players
+        for index in range(self.config.critic_steps):
+            batch = images[:, index] if images.shape.rank == 5 else images
+            with tf.GradientTape(persistent=True) as tape:
+                critic_loss, terms = self.critic_loss(batch, noise, index)
+            update_players(tape, [critic], {"critic": critic_loss})
+        with tf.GradientTape(persistent=True) as tape:
+            generator_loss = self.generator_loss(noise)
+        update_players(tape, [generator], {"generator": generator_loss})
+        return loss_terms({"critic": critic_loss, "generator": generator_loss}) | terms
+
+    def critic_loss(
+        self, images: tf.Tensor, noise: StepNoise, index: int
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The loss of the critic's update `index` on images [B, H, W, C], and its terms."""
+        codes = noise.normal(f"critic_codes_{index}", [self.latent_dim])
+        samples = tf.stop_gradient(self.generator(codes, training=True))
+        scores = self.critic(images, training=True), self.critic(samples, training=True)
+        distance_loss = wasserstein_critic_loss(*scores)
+        weights = noise.uniform(f"interpolation_{index}", [])
+        penalties = gradient_penalty(
+            lambda between: self.critic(between, training=True), images, samples, weights
+        )
+        penalty = tf.reduce_mean(penalties)
+        terms = {"wasserstein_estimate": -distance_loss, "gradient_penalty": penalty}
+        return distance_loss + self.config.gradient_penalty * penalty, terms
+
+    def generator_loss(self, noise: StepNoise) -> tf.Tensor:
+        """−E f(G(z)), scalar."""
+        codes = noise.normal("generator_codes", [self.latent_dim])
+        scores = self.critic(self.generator(codes, training=True), training=True)
+        return tf.reduce_mean(wasserstein_generator_loss(scores))

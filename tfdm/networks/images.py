@@ -1,0 +1,149 @@
+"""The networks of a model on images of a given shape: which table of Appendix K applies.
+
+28x28 images take the ColorMNIST networks (Tables 6 and 7), powers of two from 16 the DCGAN
+networks (K.5.2). Images lie in [-1, 1], logits are float32.
+
+Shapes: B batch, H W C image axes, L latent dimension, M noise dimension.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from tfdm.networks import color_mnist, dcgan
+from tfdm.networks.code import code_features
+from tfdm.networks.layers import LayerFactory, sequential
+
+ENCODER_OUTPUTS = {"deterministic": 1, "gaussian": 2, "implicit": 1}
+IMPLICIT_UNITS = 512
+
+
+def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Returns the shape if there are networks for it.
+
+    Raises:
+      ValueError: the images are not square, or of no size that the paper's networks fit.
+    """
+    height, width, channels = image_shape
+    fits = height == color_mnist.IMAGE_SIZE or dcgan.is_dcgan_size(height)
+    if height != width or channels < 1 or not fits:
+        raise ValueError(
+            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S 28, 16, 32, 64, 128, .."
+        )
+    return (height, width, channels)
+
+
+def generator(
+    make: LayerFactory, latent_dim: int, image_shape: tuple[int, int, int], activation: str = "tanh"
+) -> keras.Model:
+    """Codes [B, L] -> images [B, H, W, C]; `activation` is linear for a likelihood's numbers."""
+    size, _, channels = check_image_shape(image_shape)
+    if size == color_mnist.IMAGE_SIZE:
+        return color_mnist.generator(make, latent_dim, channels, activation)
+    make = dcgan.dcgan_options(make)
+    return dcgan.generator(make, latent_dim, size, channels, activation)
+
+
+def encoder(
+    make: LayerFactory, latent_dim: int, image_shape: tuple[int, int, int], kind: str
+) -> keras.Model:
+    """The generator transposed, without activation at the end (Appendix K.5).
+
+    Args:
+      make: the factory of the network's layers.
+      latent_dim: L.
+      image_shape: (H, W, C).
+      kind: `deterministic`: images -> codes [B, L]. `gaussian`: images -> location and raw scale
+        [B, 2L]. `implicit`: (images, noise [B, L]) -> codes [B, L]; the noise joins the features
+        before one more hidden layer, so that the codes' distribution is not of a fixed family.
+
+    Raises:
+      ValueError: `kind` is none of these.
+    """
+    if kind not in ENCODER_OUTPUTS:
+        raise ValueError(f"encoder is {kind!r}, expected one of {', '.join(ENCODER_OUTPUTS)}")
+    size, _, _ = check_image_shape(image_shape)
+    images = keras.Input(list(image_shape), name="images")
+    if size == color_mnist.IMAGE_SIZE:
+        features = color_mnist.encoder_features(make, images)
+    else:
+        make = dcgan.dcgan_options(make)
+        features = dcgan.encoder_features(make, images, size)
+    outputs = [make.dense(ENCODER_OUTPUTS[kind] * latent_dim, use_bias=True), make.output("linear")]
+    if kind != "implicit":
+        return keras.Model(images, sequential(features, outputs), name=make.name)
+    noise = keras.Input([latent_dim], name="noise")
+    joined = keras.layers.Concatenate(dtype=make.dtype)([features, noise])
+    hidden = sequential(joined, [make.dense(make.scaled(IMPLICIT_UNITS)), make.relu()])
+    return keras.Model([images, noise], sequential(hidden, outputs), name=make.name)
+
+
+def discriminator(
+    make: LayerFactory,
+    image_shape: tuple[int, int, int],
+    *,
+    normalization: str = "batch",
+    dropout: bool = False,
+) -> keras.Model:
+    """Images [B, H, W, C] -> logits [B], log p*(x) - log p_θ(x) at the optimum.
+
+    Args:
+      make: the factory of the network's layers.
+      image_shape: (H, W, C).
+      normalization: `batch`, `layer` or `none`, in all layers but the first.
+      dropout: whether a second input, a mask of the last feature maps [B, H', W', C'], is
+        multiplied onto them: noise enters a network from outside.
+    """
+    images = keras.Input(list(image_shape), name="images")
+    make, features, head = _discriminator_parts(make, images, normalization)
+    if not dropout:
+        return keras.Model(images, head(make, features), name=make.name)
+    mask = keras.Input(features.shape[1:], name="mask")
+    kept = keras.layers.Multiply(dtype=make.dtype)([features, mask])
+    return keras.Model([images, mask], head(make, kept), name=make.name)
+
+
+def joint_discriminator(
+    make: LayerFactory, latent_dim: int, image_shape: tuple[int, int, int], head_maps: int
+) -> keras.Model:
+    """Table 8: (images [B, H, W, C], codes [B, L]) -> logits [B].
+
+    The images' feature maps end at 4x4; the codes' features are tiled over 4x4 and joined to
+    them; VALID convolutions of 3x3 and 2x2 lead to 1x1 and one logit.
+    """
+    images = keras.Input(list(image_shape), name="images")
+    codes = keras.Input([latent_dim], name="codes")
+    make, image_maps, _ = _discriminator_parts(make, images, "batch")
+    dense_make = make.options(name=f"{make.name}_codes", weight_scale=None, use_bias=True)
+    code_maps = sequential(
+        code_features(dense_make, codes),
+        [
+            keras.layers.RepeatVector(16, dtype=make.dtype),
+            keras.layers.Reshape([4, 4, dense_make.scaled(1000)], dtype=make.dtype),
+        ],
+    )
+    joined = keras.layers.Concatenate(dtype=make.dtype)([image_maps, code_maps])
+    logits = sequential(
+        joined,
+        [
+            make.conv(make.scaled(head_maps), 3, 1, padding="valid", use_bias=True),
+            make.leaky_relu(),
+            make.conv(make.scaled(head_maps), 2, 1, padding="valid", use_bias=True),
+            make.leaky_relu(),
+            keras.layers.Flatten(dtype=make.dtype),
+            make.dense(1, use_bias=True),
+            keras.layers.Reshape([], dtype=make.dtype),
+            make.output("linear"),
+        ],
+    )
+    return keras.Model([images, codes], logits, name=make.name)
+
+
+def _discriminator_parts(make: LayerFactory, images: keras.KerasTensor, normalization: str):
+    size = check_image_shape(tuple(images.shape[1:]))[0]
+    if size == color_mnist.IMAGE_SIZE:
+        features = color_mnist.discriminator_features(make, images, normalization)
+        return make, features, color_mnist.discriminator_head
+    make = dcgan.dcgan_options(make)
+    features = dcgan.discriminator_features(make, images, size, normalization)
+    return make, features, dcgan.discriminator_head

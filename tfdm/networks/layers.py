@@ -1,0 +1,158 @@
+"""Layers of the convolutional networks, made with the options that a whole network shares.
+
+A `LayerFactory` gives every weight a seed of its own, derived from (seed, name of the network,
+position), so that initial weights are a function of the seed alone.
+
+Shapes: B batch, H W C image axes, L latent dimension.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import keras
+import numpy as np
+
+LEAKY_SLOPE = 0.2
+BATCH_NORM_EPSILON = 1e-5
+
+
+class LayerFactory:
+    """Makes the layers of one network.
+
+    Args:
+      name: the name of the network, a part of the seed.
+      seed: the seed of the run.
+      width: factor on the number of feature maps and hidden units.
+      batch_norm_momentum: share of the old value in the moving averages.
+      dtype: a dtype policy; weights and outputs of the network stay float32.
+      weight_scale: standard deviation of the normal initial weights (0.02 in DCGAN); `None`
+        draws from a truncated normal of variance 1 / fan-in.
+      use_bias: whether layers without batch norm have a bias.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        seed: int = 0,
+        width: float = 1.0,
+        batch_norm_momentum: float = 0.9,
+        dtype: Any = "float32",
+        weight_scale: float | None = None,
+        use_bias: bool = True,
+    ) -> None:
+        self.name = name
+        self.seed = seed
+        self.width = width
+        self.batch_norm_momentum = batch_norm_momentum
+        self.dtype = dtype
+        self.weight_scale = weight_scale
+        self.use_bias = use_bias
+        self._count = 0
+
+    def options(self, **changes: Any) -> LayerFactory:
+        """Returns a factory like this one with other options, its seeds yet undrawn."""
+        options = {
+            "name": self.name,
+            "seed": self.seed,
+            "width": self.width,
+            "batch_norm_momentum": self.batch_norm_momentum,
+            "dtype": self.dtype,
+            "weight_scale": self.weight_scale,
+            "use_bias": self.use_bias,
+        }
+        return LayerFactory(**{**options, **changes})
+
+    def scaled(self, units: int) -> int:
+        """Returns a number of feature maps or units under the width factor, at least one."""
+        return max(1, round(units * self.width))
+
+    def dense(self, units: int, *, use_bias: bool | None = None) -> keras.layers.Layer:
+        """An affine layer to exactly `units` outputs."""
+        return keras.layers.Dense(units, **self._weights(use_bias))
+
+    def conv(
+        self,
+        maps: int,
+        kernel: int,
+        strides: int,
+        *,
+        padding: str = "same",
+        use_bias: bool | None = None,
+    ) -> keras.layers.Layer:
+        """A convolution to exactly `maps` feature maps."""
+        return keras.layers.Conv2D(
+            maps, kernel, strides, padding=padding, **self._weights(use_bias)
+        )
+
+    def transposed_conv(
+        self, maps: int, kernel: int, strides: int, *, use_bias: bool | None = None
+    ) -> keras.layers.Layer:
+        """A transposed convolution whose output is `strides` times as large."""
+        return keras.layers.Conv2DTranspose(
+            maps, kernel, strides, padding="same", **self._weights(use_bias)
+        )
+
+    def batch_norm(self) -> keras.layers.Layer:
+        """Batch normalisation with moments over the global batch, also under a strategy."""
+        gain = (
+            "ones"
+            if self.weight_scale is None
+            else keras.initializers.RandomNormal(1.0, self.weight_scale, seed=self._next_seed())
+        )
+        return keras.layers.BatchNormalization(
+            momentum=self.batch_norm_momentum,
+            epsilon=BATCH_NORM_EPSILON,
+            gamma_initializer=gain,
+            synchronized=True,
+            dtype=self.dtype,
+        )
+
+    def normalization(self, kind: str) -> list[keras.layers.Layer]:
+        """The layers of a normalisation by name: `batch`, `layer` or `none`."""
+        if kind == "batch":
+            return [self.batch_norm()]
+        if kind == "layer":
+            return [keras.layers.LayerNormalization(axis=(1, 2, 3), dtype=self.dtype)]
+        if kind == "none":
+            return []
+        raise ValueError(f"normalisation is {kind!r}, expected batch, layer or none")
+
+    def leaky_relu(self) -> keras.layers.Layer:
+        """A leaky rectifier of slope 0.2 (Appendix K.5)."""
+        return keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.dtype)
+
+    def relu(self) -> keras.layers.Layer:
+        """A rectifier."""
+        return keras.layers.ReLU(dtype=self.dtype)
+
+    def output(self, activation: str) -> keras.layers.Layer:
+        """The last layer of a network: an activation in float32 whatever the policy."""
+        return keras.layers.Activation(activation, dtype="float32")
+
+    def _weights(self, use_bias: bool | None) -> dict[str, Any]:
+        seed = self._next_seed()
+        initializer = (
+            keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal", seed=seed)
+            if self.weight_scale is None
+            else keras.initializers.RandomNormal(0.0, self.weight_scale, seed=seed)
+        )
+        return {
+            "kernel_initializer": initializer,
+            "use_bias": self.use_bias if use_bias is None else use_bias,
+            "dtype": self.dtype,
+        }
+
+    def _next_seed(self) -> int:
+        self._count += 1
+        entropy = [self.seed, zlib.crc32(self.name.encode()), self._count]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+
+def sequential(inputs: keras.KerasTensor, layers: list[keras.layers.Layer]) -> keras.KerasTensor:
+    """Applies `layers` one after the other."""
+    for layer in layers:
+        inputs = layer(inputs)
+    return inputs

@@ -1,0 +1,304 @@
+"""What every model shares: players, a traced training step, samples.
+
+A model is a plain Keras model: `model.compile()`, `model.fit(images)`, `model.save(path)`. Its
+`train_step` is a function of its weights, the batch, the seed and the step counter alone.
+
+Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfdm.distributions.priors import standard_normal
+from tfdm.hyperparameters import ModelConfig
+from tfdm.networks.images import check_image_shape
+from tfdm.networks.layers import LayerFactory
+from tfdm.training.noise import StepNoise, stateless_normal
+from tfdm.training.players import Player, update_players
+
+ADAM_EPSILON = 1e-8
+
+
+class GenerativeModel(keras.Model):
+    """A model that turns codes into images.
+
+    Args:
+      config: the hyperparameters; the defaults of the model when `None`.
+      image_shape: (H, W, C) of the images.
+      seed: the seed of the initial weights and of everything drawn in training.
+      **kwargs: options of `keras.Model`; `dtype` is the precision policy of the networks.
+
+    Attributes:
+      config: the hyperparameters.
+      image_shape: (H, W, C).
+      prior: p(z), a TFP distribution over codes [L].
+      generator: the network codes [B, L] -> images in [-1, 1], or a likelihood's parameters.
+      players: who plays: names, networks and optimisers.
+      optimizers: the optimisers by player.
+      step: the number of completed training steps.
+      batches_per_step: K, how many batches one training step takes.
+      infers: whether the model maps images to codes.
+
+    Raises:
+      ValueError: there are no networks for images of this shape.
+    """
+
+    config_class: ClassVar[type[ModelConfig]]
+    infers: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        config: ModelConfig | Mapping[str, Any] | None = None,
+        image_shape: tuple[int, int, int] = (28, 28, 3),
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if config is None or isinstance(config, Mapping):
+            config = self.config_class(**(config or {}))
+        if not isinstance(config, self.config_class):
+            expected = self.config_class.__name__
+            raise ValueError(f"config is a {type(config).__name__}, expected a {expected}")
+        self.config = config
+        self.image_shape = check_image_shape(tuple(image_shape))
+        self.seed = int(seed)
+        self.batches_per_step = 1
+        self.players: tuple[Player, ...] = ()
+        self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
+        self.step = self._counter("step")
+        self.first_bad_step = self._counter("first_bad_step")
+        self.first_bad_term = self._counter("first_bad_term")
+        self._term_names: tuple[str, ...] = ()
+        self.generator_average: keras.Model | None = None
+        self.build_networks()
+        if config.ema_decay > 0.0:
+            self.generator_average = keras.models.clone_model(self.generator)
+            self.generator_average.set_weights(self.generator.get_weights())
+        self.built = True
+
+    # --- What a model adds ----------------------------------------------------------------
+
+    def build_networks(self) -> None:
+        """Creates the networks, `self.generator` among them, and the players."""
+        raise NotImplementedError
+
+    def losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Returns every player's loss, and more terms to log; all are scalar means.
+
+        Args:
+          images: [B, H, W, C] in [-1, 1].
+          noise: the noise of the step.
+          training: whether batch norm uses the batch's moments.
+        """
+        raise NotImplementedError
+
+    def to_unit_range(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Maps outputs of the generator, by default in [-1, 1], to images in [0, 1]."""
+        return (outputs + 1.0) / 2.0
+
+    # --- Pieces for `build_networks` ------------------------------------------------------
+
+    def layers_of(self, name: str) -> LayerFactory:
+        """Returns the factory of the layers of the network `name`."""
+        return LayerFactory(
+            name,
+            seed=self.seed,
+            width=self.config.width,
+            batch_norm_momentum=self.config.batch_norm_momentum,
+            dtype=self.dtype_policy,
+        )
+
+    def add_player(self, name: str, networks: list[keras.layers.Layer], rate: float) -> None:
+        """Adds a player with an Adam of its own (Appendix K)."""
+        optimizer = keras.optimizers.Adam(
+            learning_rate=rate,
+            beta_1=self.config.adam_beta_1,
+            beta_2=self.config.adam_beta_2,
+            epsilon=ADAM_EPSILON,
+            name=f"{name}_adam",
+        )
+        player = Player(name, tuple(networks), optimizer)
+        optimizer.build(player.variables)
+        self.optimizers = {**self.optimizers, name: optimizer}
+        self.players = (*self.players, player)
+
+    # --- Training -------------------------------------------------------------------------
+
+    def compile(self, *, run_eagerly: bool = False, **kwargs: Any) -> None:
+        """Configures `fit`; the optimisers were made with the players.
+
+        Args:
+          run_eagerly: whether to run without tracing, for debugging.
+          **kwargs: `steps_per_execution` and `jit_compile`, off unless asked for: XLA is slower
+            for convolutions on a CPU.
+        """
+        options = {"jit_compile": False, **kwargs}
+        super().compile(optimizer=None, run_eagerly=run_eagerly, **options)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """One step of all players.
+
+        Args:
+          data: images, uint8 or floats in [0, 1], [B, H, W, C]; [B, K, H, W, C] where the model
+            takes K batches a step.
+
+        Returns:
+          Every loss and term of the step, averaged over the replicas.
+        """
+        images = self._network_range(data)
+        terms = self.update(images, StepNoise(self.seed, self.step.value, _batch_size(images)))
+        self._move_average()
+        return self._finish_step(terms)
+
+    def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
+        """Moves all players at once from one shared forward pass; returns the terms to log."""
+        with tf.GradientTape(persistent=True) as tape:
+            losses, terms = self.losses(images, noise, training=True)
+        update_players(tape, self.players, losses)
+        return loss_terms(losses) | terms
+
+    def divergence(self) -> tuple[int, str] | None:
+        """Returns the first step with a value that was not finite and its term, or `None`."""
+        step = int(self.first_bad_step.numpy())
+        if step == 0:
+            return None
+        term = int(self.first_bad_term.numpy())
+        return step, self._term_names[term] if term < len(self._term_names) else "a loss"
+
+    def _network_range(self, data: Any) -> tf.Tensor:
+        images = tf.convert_to_tensor(data[0] if isinstance(data, (tuple, list)) else data)
+        if tuple(images.shape[-3:]) != self.image_shape:
+            raise ValueError(f"images have shape {images.shape}, expected (..., {self.image_shape})")
+        if images.dtype.is_integer:
+            return tf.cast(images, tf.float32) / 127.5 - 1.0
+        return tf.cast(images, tf.float32) * 2.0 - 1.0
+
+    def _move_average(self) -> None:
+        if self.generator_average is None:
+            return
+        decay = self.config.ema_decay
+        pairs = zip(self.generator_average.weights, self.generator.weights, strict=True)
+        for average, weight in pairs:
+            average.assign(decay * average + (1.0 - decay) * weight)
+
+    def _finish_step(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        names = tuple(sorted(terms))
+        values = tf.stack([tf.cast(terms[name], tf.float32) for name in names])
+        context = tf.distribute.get_replica_context()
+        if context.strategy.num_replicas_in_sync > 1:
+            values = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+        self._term_names = names
+        completed = self.step.value + 1
+        bad = tf.logical_not(tf.math.is_finite(values))
+        is_first = tf.logical_and(tf.reduce_any(bad), self.first_bad_step.value == 0)
+        position = tf.argmax(tf.cast(bad, tf.int32), output_type=tf.int64)
+        self.first_bad_term.assign(tf.where(is_first, position, self.first_bad_term.value))
+        self.first_bad_step.assign(tf.where(is_first, completed, self.first_bad_step.value))
+        self.step.assign(completed)
+        logs = dict(zip(names, tf.unstack(values), strict=True))
+        if _has_several_workers(context.strategy):
+            # Keras reduces the logs of several workers over axis 0, which a scalar lacks.
+            logs = {name: tf.reshape(value, [1]) for name, value in logs.items()}
+        return logs
+
+    def _counter(self, name: str) -> keras.Variable:
+        return self.add_weight(
+            name=name,
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    # --- Samples --------------------------------------------------------------------------
+
+    @property
+    def latent_dim(self) -> int:
+        """L, the dimension of the codes."""
+        return self.config.latent_dim
+
+    @property
+    def prior(self) -> tfp.distributions.Distribution:
+        """p(z), the standard normal (Appendix K.4)."""
+        return standard_normal(self.latent_dim)
+
+    @property
+    def sampler(self) -> keras.Model:
+        """The network that makes samples: the moving average where there is one."""
+        return self.generator if self.generator_average is None else self.generator_average
+
+    def decode(self, codes: tf.Tensor) -> tf.Tensor:
+        """Codes [n, L] -> images float32 [n, H, W, C] in [0, 1], batch norm in inference mode."""
+        return self.to_unit_range(self.sampler(codes, training=False))
+
+    def sample_codes(self, num: int, seed: int = 0) -> tf.Tensor:
+        """Returns `num` codes from the prior, [num, L], a function of `seed`."""
+        return stateless_normal([num, self.latent_dim], seed, "codes")
+
+    def generate(self, num_or_codes: int | tf.Tensor, seed: int = 0) -> tf.Tensor:
+        """Returns samples, float32 [n, H, W, C] in [0, 1].
+
+        Args:
+          num_or_codes: how many codes to draw from the prior, or the codes [n, L].
+          seed: the seed of the codes.
+        """
+        if isinstance(num_or_codes, int):
+            num_or_codes = self.sample_codes(num_or_codes, seed)
+        return self.decode(tf.convert_to_tensor(num_or_codes))
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Codes [n, L] -> images [n, H, W, C] in [0, 1]."""
+        return self.to_unit_range(self.sampler(inputs, training=training))
+
+    # --- Keras ----------------------------------------------------------------------------
+
+    def build(self, input_shape: Any = None) -> None:
+        """Does nothing: the networks are built with the model."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what makes the model again."""
+        return {
+            **super().get_config(),
+            "config": self.config.to_dict(),
+            "image_shape": list(self.image_shape),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GenerativeModel:
+        """Makes the model that `get_config` described."""
+        return cls(**config)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of `compile`."""
+        options = {"jit_compile": self.jit_compile, "steps_per_execution": self.steps_per_execution}
+        return options if self.compiled else {}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` described."""
+        self.compile(**config)
+
+
+def loss_terms(losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns the players' losses under the names that the logs give them."""
+    return {f"{player}_loss": loss for player, loss in losses.items()}
+
+
+def _batch_size(images: tf.Tensor) -> int | tf.Tensor:
+    return images.shape[0] if images.shape[0] is not None else tf.shape(images)[0]
+
+
+def _has_several_workers(strategy: tf.distribute.Strategy) -> bool:
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return False
+    return len(resolver.cluster_spec().as_dict().get("worker", [])) > 1

@@ -1,0 +1,59 @@
+"""The noise of a training step: a pure function of (seed, step, name).
+
+Noise is drawn for the global batch and sliced by replica, so that one device and many draw the
+same numbers, and a resumed run draws what the uninterrupted one would have drawn.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import tensorflow as tf
+
+
+def fold_name(seed: int, name: str) -> int:
+    """Returns a 63-bit seed for the stream `name` of the run's `seed`."""
+    return (seed << 32 | zlib.crc32(name.encode())) & (2**63 - 1)
+
+
+def stateless_normal(shape: list[int | tf.Tensor], seed: int, name: str) -> tf.Tensor:
+    """Standard normal numbers [shape] that depend on `seed` and `name` alone."""
+    return tf.random.stateless_normal(shape, [fold_name(seed, name), 0], alg="philox")
+
+
+class StepNoise:
+    """Draws the noise of one step on one replica.
+
+    Args:
+      seed: the seed of the run.
+      step: int64 scalar, the number of steps completed before this one.
+      batch_size: the number of examples on this replica.
+    """
+
+    def __init__(self, seed: int, step: tf.Tensor, batch_size: int | tf.Tensor) -> None:
+        self._seed = seed
+        self._step = tf.cast(step, tf.int64)
+        self._batch_size = batch_size
+
+    def normal(self, name: str, shape: list[int]) -> tf.Tensor:
+        """Standard normal numbers, [B, *shape], the stream's `name` unique within a step."""
+        return self._draw(tf.random.stateless_normal, name, shape)
+
+    def uniform(self, name: str, shape: list[int]) -> tf.Tensor:
+        """Numbers uniform on [0, 1), [B, *shape]."""
+        return self._draw(tf.random.stateless_uniform, name, shape)
+
+    def keep_mask(self, name: str, shape: list[int], rate: float) -> tf.Tensor:
+        """A dropout mask [B, *shape]: 0 with probability `rate`, else 1 / (1 - rate)."""
+        kept = self.uniform(name, shape) >= rate
+        return tf.cast(kept, tf.float32) / (1.0 - rate)
+
+    def _draw(self, sampler, name: str, shape: list[int]) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        replicas = context.strategy.num_replicas_in_sync if context else 1
+        seed = tf.stack([tf.constant(fold_name(self._seed, name), tf.int64), self._step])
+        numbers = sampler([self._batch_size * replicas, *shape], seed, alg="philox")
+        if replicas == 1:
+            return numbers
+        start = tf.cast(context.replica_id_in_sync_group, tf.int32) * self._batch_size
+        return tf.slice(numbers, [start, *[0] * len(shape)], [self._batch_size, *shape])
