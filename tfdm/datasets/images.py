@@ -1,0 +1,33 @@
+"""From a picture of any size to a square array: the same for CelebA and for image folders."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def crop_and_resize(image: Image.Image, crop: int | None, image_size: int) -> np.ndarray:
+    """Takes the central square of an image and scales it, bilinear with antialiasing.
+
+    Args:
+      image: 8-bit RGB, any size.
+      crop: the side of the square in pixels; None takes the largest that fits.
+      image_size: the side S of the result.
+
+    Returns:
+      uint8 [S, S, 3].
+
+    Raises:
+      ValueError: the image is not RGB, or smaller than the crop.
+    """
+    if image.mode != "RGB":
+        raise ValueError(f"mode is {image.mode}, expected RGB")
+    width, height = image.size
+    side = min(width, height) if crop is None else crop
+    if side > min(width, height):
+        raise ValueError(f"it is {width}x{height}, smaller than the crop of {crop}x{crop}")
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    # Pillow widens the filter when it shrinks an image: that is the antialiasing.
+    scaled = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(scaled)

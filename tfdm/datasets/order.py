@@ -1,0 +1,53 @@
+"""The order in which training reads its examples: a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+
+def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Returns which examples the batch of a step holds.
+
+    The epochs, each an independent permutation of all examples, are laid end to end and cut
+    into batches; a batch may straddle epochs and may be larger than one. Nothing is carried
+    from step to step, so a resumed run reads what the uninterrupted one would have read.
+
+    Args:
+      num_examples: the number N of examples.
+      batch_size: the number B of indices wanted.
+      seed: the seed of the order, >= 0.
+      step: the step, counted from 0.
+
+    Returns:
+      int64 [B] in [0, N). At position p = step * B + i stands element p mod N of the
+      permutation that (seed, epoch = p // N) seeds.
+
+    Raises:
+      ValueError: an argument is out of its range.
+    """
+    for name, value, least in (
+        ("num_examples", num_examples, 1),
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("step", step, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name} is {value}, expected at least {least}")
+    position, end = step * batch_size, (step + 1) * batch_size
+    pieces = []
+    while position < end:
+        epoch, offset = divmod(position, num_examples)
+        piece = _permutation(num_examples, seed, epoch)[offset : offset + end - position]
+        pieces.append(piece)
+        position += len(piece)
+    return np.concatenate(pieces)
+
+
+# Four: a batch straddles two epochs, and two iterators (training, warm-up) may be open.
+@functools.lru_cache(maxsize=4)
+def _permutation(num_examples: int, seed: int, epoch: int) -> np.ndarray:
+    permutation = np.random.default_rng([seed, epoch]).permutation(num_examples)
+    permutation.flags.writeable = False
+    return permutation.astype(np.int64, copy=False)

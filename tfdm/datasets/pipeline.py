@@ -1,0 +1,79 @@
+"""Training batches as a `tf.data.Dataset` that can start at any step.
+
+B is the batch size, K the number of batches that one step takes, H W C an image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfdm.datasets.order import batch_indices
+
+_PREFETCHED_STEPS = 4
+
+
+def train_batches(
+    images: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    num_steps: int,
+    batches_per_step: int = 1,
+) -> tf.data.Dataset:
+    """Returns the batches of steps `start_step` to `start_step + num_steps - 1`.
+
+    Element j is the batch of step t = start_step + j, whatever `start_step` is. With K > 1,
+    step t takes the batches t K to t K + K - 1 of `batch_indices`, the k-th at `[:, k]`: the
+    example axis stands first, so that a distribution strategy can split it.
+
+    Args:
+      images: uint8 [N, H, W, C], memory-mapped or not.
+      batch_size: B, the global batch size.
+      seed: the seed of the order, >= 0.
+      start_step: the first step, counted from 0.
+      num_steps: the number of elements; may be 0.
+      batches_per_step: K, 5 for a model with five critic updates a step.
+
+    Returns:
+      A prefetching dataset of known length and static shapes: uint8 [B, H, W, C], or
+      [B, K, H, W, C] when K > 1.
+
+    Raises:
+      ValueError: `images` is not uint8 [N, H, W, C] with N >= 1, or a number is out of range.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+        raise ValueError(
+            f"images are {images.dtype} {list(images.shape)}, expected uint8 [N >= 1, H, W, C]"
+        )
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+        ("start_step", start_step, 0),
+        ("num_steps", num_steps, 0),
+        ("batches_per_step", batches_per_step, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} is {value}, expected at least {least}")
+
+    pixels = np.asarray(images)  # A plain view: indexing an np.memmap costs more.
+    sub_steps = () if batches_per_step == 1 else (batches_per_step,)
+
+    def read(step: np.ndarray) -> np.ndarray:
+        first = int(step) * batches_per_step
+        indices = [
+            batch_indices(len(pixels), batch_size, seed, first + k) for k in range(batches_per_step)
+        ]
+        return pixels[np.stack(indices, axis=1).reshape(batch_size, *sub_steps)]
+
+    def element(step: tf.Tensor) -> tf.Tensor:
+        batch = tf.numpy_function(read, [step], tf.uint8, stateful=False)
+        return tf.ensure_shape(batch, (batch_size, *sub_steps, *pixels.shape[1:]))
+
+    dataset = tf.data.Dataset.range(start_step, start_step + num_steps).map(element)
+    options = tf.data.Options()
+    options.deterministic = True
+    # There are no files to shard by: every worker reads all batches and keeps its share of each.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options).prefetch(_PREFETCHED_STEPS)

@@ -1,0 +1,228 @@
+"""The sets that TensorFlow Datasets reads: color_mnist, cifar10 and celeb_a.
+
+What TFDS has prepared on this machine is used; else it is fetched, unless the network is plainly
+absent. Versions are pinned, since another version may hold other pixels in another order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import tempfile
+import urllib.request
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tfdm.datasets import color_mnist
+from tfdm.datasets.dataset import Source, SplitStream
+from tfdm.datasets.images import crop_and_resize
+from tfdm.errors import UserError
+
+CELEB_A_CROP = 160
+CELEB_A_SIZE = 64
+_CELEB_A_SMALLER_SIDE = 178
+
+_CHUNK = 256
+_PROBE_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsSet:
+    """A set as TFDS knows it.
+
+    Attributes:
+      name: TFDS's name.
+      version: the version that is read.
+      host: where TFDS downloads it from.
+      splits: for each of our splits, TFDS's split instruction and the number of images.
+      side_step: what to do where the set cannot be had, for the message.
+    """
+
+    name: str
+    version: str
+    host: str
+    splits: dict[str, tuple[str, int]]
+    side_step: str
+
+
+MNIST = TfdsSet(
+    "mnist",
+    "3.0.1",
+    "storage.googleapis.com",
+    {
+        "train": ("train", 60_000),
+        "validation": ("test[:5000]", 5_000),
+        "test": ("test[5000:]", 5_000),
+    },
+    "use --dataset=color_mnist_5k, which needs no download",
+)
+CIFAR10 = TfdsSet(
+    "cifar10",
+    "3.0.2",
+    "www.cs.toronto.edu",
+    {
+        "train": ("train", 50_000),
+        "validation": ("test[:5000]", 5_000),
+        "test": ("test[5000:]", 5_000),
+    },
+    "use --dataset=color_mnist_5k, which needs no download",
+)
+CELEB_A = TfdsSet(
+    "celeb_a",
+    "2.1.0",
+    "drive.google.com",
+    {
+        "train": ("train", 162_770),
+        "validation": ("validation", 19_867),
+        "test": ("test", 19_962),
+    },
+    "use --dataset=image_folder with the folder of the aligned images",
+)
+
+
+def color_mnist_source(data_dir: str | None, tfds_set: TfdsSet = MNIST) -> Source:
+    """Returns 60,000 / 5,000 / 5,000 MNIST digits, coloured; see `tfdm.datasets.color_mnist`."""
+
+    def open_splits() -> dict[str, SplitStream]:
+        streams = _open(tfds_set, data_dir, lambda images: images[..., 0])
+        return {split: color_mnist.color_stream(s, split) for split, s in streams.items()}
+
+    key = _key(tfds_set) | color_mnist.construction()
+    return Source("color_mnist", color_mnist.IMAGE_SHAPE, key, open_splits)
+
+
+def cifar10_source(data_dir: str | None, tfds_set: TfdsSet = CIFAR10) -> Source:
+    """Returns 50,000 / 5,000 / 5,000 images of CIFAR-10, 32x32."""
+
+    def open_splits() -> dict[str, SplitStream]:
+        return _open(tfds_set, data_dir, lambda images: images)
+
+    return Source("cifar10", (32, 32, 3), _key(tfds_set), open_splits)
+
+
+def celeb_a_source(
+    data_dir: str | None, image_size: int, crop: int, tfds_set: TfdsSet = CELEB_A
+) -> Source:
+    """Returns 162,770 / 19,867 / 19,962 faces: central square, bilinear with antialiasing.
+
+    Args:
+      data_dir: TFDS's data folder.
+      image_size: the side of the result in pixels.
+      crop: the side of the central square of the 218x178 originals.
+
+    Raises:
+      UserError: the crop is larger than the originals.
+    """
+    if crop > _CELEB_A_SMALLER_SIDE:
+        raise UserError(
+            f"--crop={crop} is larger than CelebA's 178x218 images: choose at most "
+            f"{_CELEB_A_SMALLER_SIDE}"
+        )
+
+    def shrink(images: np.ndarray) -> np.ndarray:
+        return np.stack([crop_and_resize(Image.fromarray(x), crop, image_size) for x in images])
+
+    def open_splits() -> dict[str, SplitStream]:
+        return _open(tfds_set, data_dir, shrink)
+
+    key = _key(tfds_set) | {"crop": crop, "resize": "bilinear, antialiased"}
+    return Source("celeb_a", (image_size, image_size, 3), key, open_splits)
+
+
+def _key(tfds_set: TfdsSet) -> dict[str, Any]:
+    splits = {split: instruction for split, (instruction, _) in tfds_set.splits.items()}
+    return {"source": f"tfds:{tfds_set.name}:{tfds_set.version}", "source_splits": splits}
+
+
+def _open(
+    tfds_set: TfdsSet, data_dir: str | None, transform: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, SplitStream]:
+    """Opens TFDS's prepared copy, after fetching it when there is none."""
+    import tensorflow_datasets as tfds
+
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or None
+    builder = tfds.builder(f"{tfds_set.name}:{tfds_set.version}", data_dir=folder)
+    if not builder.is_prepared():
+        _fetch(builder, tfds_set)
+    return {
+        split: SplitStream(size, _chunks(builder, instruction, tfds_set, transform))
+        for split, (instruction, size) in tfds_set.splits.items()
+    }
+
+
+def _chunks(
+    builder: Any,
+    instruction: str,
+    tfds_set: TfdsSet,
+    transform: Callable[[np.ndarray], np.ndarray],
+) -> Callable[[], Generator[np.ndarray, None, None]]:
+    import tensorflow_datasets as tfds
+
+    def chunks() -> Generator[np.ndarray, None, None]:
+        try:
+            examples = builder.as_dataset(
+                split=instruction,
+                shuffle_files=False,
+                # One shard after the other: the order of the files, not of the readers.
+                read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+            )
+            batches = examples.map(lambda example: example["image"]).batch(_CHUNK).prefetch(1)
+            for images in batches.as_numpy_iterator():
+                yield transform(images)
+        except Exception as error:  # TFDS raises whatever its reader raises.
+            raise UserError(
+                f"cannot read split {instruction!r} of TFDS {tfds_set.name} {tfds_set.version} in "
+                f"{builder.data_path}: {_first_line(error)}; delete that folder and prepare it "
+                "again"
+            ) from error
+
+    return chunks
+
+
+def _fetch(builder: Any, tfds_set: TfdsSet) -> None:
+    """Downloads and prepares a set; what it downloaded is removed, also after a failure.
+
+    Raises:
+      UserError: there is no network, or the download failed.
+    """
+    wanted = f"{tfds_set.name} {tfds_set.version} is not in {builder.data_dir_root}"
+    advice = (
+        "set --data_dir or TFDS_DATA_DIR to a folder in which TFDS has prepared it, "
+        f"or {tfds_set.side_step}"
+    )
+    if _offline(tfds_set.host):
+        raise UserError(f"{wanted} and {tfds_set.host} cannot be reached to fetch it: {advice}")
+    download_dir = None
+    try:
+        Path(builder.data_dir_root).mkdir(parents=True, exist_ok=True)
+        download_dir = tempfile.mkdtemp(prefix="downloads-", dir=builder.data_dir_root)
+        builder.download_and_prepare(download_dir=download_dir)
+    except Exception as error:  # network, archive, disk: each raises its own.
+        raise UserError(
+            f"{wanted} and fetching it failed ({_first_line(error)}): {advice}"
+        ) from error
+    finally:
+        if download_dir:
+            shutil.rmtree(download_dir, ignore_errors=True)
+
+
+def _offline(host: str) -> bool:
+    """Says whether `host` is plainly out of reach; TFDS itself retries for minutes."""
+    if urllib.request.getproxies():
+        return False  # Reached through a proxy, if at all: let TFDS try.
+    try:
+        socket.create_connection((host, 443), timeout=_PROBE_SECONDS).close()
+    except OSError:
+        return True
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
