@@ -1,0 +1,214 @@
+"""Gaussian posteriors and the prior: against TFP, NumPy, and an exact marginal likelihood."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfdm.distributions.posteriors import (
+    MINIMUM_SCALE,
+    diagonal_gaussian,
+    gaussian_kl_to_standard_normal,
+    gaussian_loc_and_scale,
+    reparameterize,
+)
+from tfdm.distributions.priors import standard_normal
+
+
+@pytest.mark.parametrize("jit_compile", [None, False, True])
+def test_kl_of_each_dimension_matches_tfp_and_closed_form_gradients(jit_compile, rng):
+    loc = rng.normal(0.0, 2.0, [5, 3])
+    scale = np.exp(rng.uniform(-9.0, 3.0, [5, 3]))
+
+    def compute(loc, scale):
+        with tf.GradientTape() as tape:
+            tape.watch([loc, scale])
+            kl = gaussian_kl_to_standard_normal(loc, scale)
+        return kl, tape.gradient(kl, [loc, scale])
+
+    if jit_compile is not None:
+        compute = tf.function(compute, jit_compile=jit_compile)
+    kl, (loc_gradient, scale_gradient) = compute(tf.constant(loc), tf.constant(scale))
+    one = tf.constant(1.0, tf.float64)
+    expected = tfd.kl_divergence(tfd.Normal(loc, scale), tfd.Normal(0.0 * one, one))
+    np.testing.assert_allclose(kl, expected, rtol=1e-10)
+    np.testing.assert_allclose(loc_gradient, loc, rtol=1e-12)
+    np.testing.assert_allclose(scale_gradient, scale - 1.0 / scale, rtol=1e-10)
+
+
+def test_kl_is_zero_with_zero_gradient_at_the_prior_and_positive_elsewhere():
+    scale = tf.constant([[0.5, 1.0, 2.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(scale)
+        kl = gaussian_kl_to_standard_normal(tf.zeros([1, 3]), scale)
+    gradient = tape.gradient(kl, scale)
+    assert float(kl[0, 1]) == 0.0 and float(gradient[0, 1]) == 0.0
+    assert np.all(kl.numpy()[0, [0, 2]] > 0)
+    assert float(gradient[0, 0]) < 0 < float(gradient[0, 2])
+
+
+def test_encoder_output_becomes_location_and_scale():
+    raw = np.array([[0.3, -2.0, 0.0, -3.0], [1e4, -1e4, 1e4, -1e4]], np.float32)
+    loc, scale = gaussian_loc_and_scale(raw)
+    np.testing.assert_array_equal(loc, raw[:, :2])
+    exact = np.logaddexp(0.0, raw[:, 2:].astype(np.float64) + np.log(np.e - 1)) + MINIMUM_SCALE
+    np.testing.assert_allclose(scale, exact, rtol=1e-6)
+    assert float(scale[0, 0]) == pytest.approx(1.0, abs=2 * MINIMUM_SCALE)
+
+
+@pytest.mark.parametrize("jit_compile", [None, True])
+def test_extreme_outputs_keep_value_and_gradient_finite(jit_compile):
+    parameters = tf.constant([[1e4, 0.0, -1e4, 1e4, -1e4, 200.0]])
+
+    def compute(parameters):
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            loc, scale = gaussian_loc_and_scale(parameters)
+            kl = gaussian_kl_to_standard_normal(loc, scale)
+            sample = reparameterize(loc, scale, tf.ones([1, 3]))
+            total = tf.reduce_sum(kl) + tf.reduce_sum(sample)
+        return kl, tape.gradient(total, parameters)
+
+    if jit_compile:
+        compute = tf.function(compute, jit_compile=True)
+    kl, gradient = compute(parameters)
+    assert np.all(np.isfinite(kl)) and np.all(np.isfinite(gradient))
+    # At the smallest scale, -1/2 - log(1e-4) = 8.7 nats.
+    assert float(kl[0, 1]) == pytest.approx(-0.5 - np.log(MINIMUM_SCALE), rel=1e-6)
+
+
+def test_half_precision_outputs_give_a_float32_posterior():
+    parameters = tf.constant([[0.5, -1.0, 0.25, 2.0]], tf.bfloat16)
+    posterior = diagonal_gaussian(parameters)
+    assert posterior.dtype == tf.float32
+    exact = diagonal_gaussian(tf.cast(parameters, tf.float32))
+    np.testing.assert_array_equal(posterior.stddev(), exact.stddev())
+    np.testing.assert_array_equal(posterior.mean(), exact.mean())
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_posterior_distribution_agrees_with_numpy(jit_compile, rng):
+    parameters, codes = rng.normal(size=[4, 6]), rng.normal(size=[4, 3])
+
+    @tf.function(jit_compile=jit_compile)
+    def compute(parameters, codes):
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            posterior = diagonal_gaussian(parameters)
+            log_prob = posterior.log_prob(codes)
+        return posterior.mean(), posterior.stddev(), log_prob, tape.gradient(log_prob, parameters)
+
+    loc, scale, log_prob, gradient = compute(tf.constant(parameters), tf.constant(codes))
+    np.testing.assert_array_equal(loc, parameters[:, :3])
+    standardised = (codes - loc.numpy()) / scale.numpy()
+    expected = -0.5 * standardised**2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
+    assert log_prob.shape == [4]
+    np.testing.assert_allclose(log_prob, expected.sum(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(gradient[:, :3], standardised / scale.numpy(), rtol=1e-9)
+
+
+def test_summed_kl_is_that_of_the_posterior_from_the_prior(rng):
+    posterior = diagonal_gaussian(rng.normal(size=[6, 8]).astype(np.float32))
+    expected = posterior.kl_divergence(standard_normal(4))
+    kl = gaussian_kl_to_standard_normal(posterior.mean(), posterior.stddev())
+    np.testing.assert_allclose(tf.reduce_sum(kl, axis=1), expected, rtol=1e-5)
+
+
+def test_prior_is_standard_normal():
+    prior = standard_normal(3)
+    assert prior.dtype == tf.float32 and prior.event_shape == [3] and prior.batch_shape == []
+    codes = np.array([[0.0, 1.0, -2.0], [0.5, 0.0, 0.0]], np.float32)
+    expected = -0.5 * np.sum(codes**2, axis=1) - 1.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(prior.log_prob(codes), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="latent_dim is 0"):
+        standard_normal(0)
+
+
+def test_samples_follow_the_posterior(rng):
+    count, loc, scale = 100_000, np.array([1.5, -0.2]), np.array([0.3, 2.0])
+    samples = reparameterize(
+        np.tile(loc, [count, 1]), np.tile(scale, [count, 1]), rng.normal(size=[count, 2])
+    ).numpy()
+    assert np.all(np.abs(samples.mean(axis=0) - loc) < 4 * scale / np.sqrt(count))
+    assert np.all(np.abs(samples.std(axis=0) - scale) < 4 * scale / np.sqrt(2 * count))
+
+
+def test_arrays_that_would_broadcast_are_refused():
+    two, one = tf.zeros([4, 2]), tf.ones([4, 1])
+    with pytest.raises(ValueError, match=r"epsilon has shape \[4, 1\], expected \[4, 2\]"):
+        reparameterize(two, two, one)
+    with pytest.raises(ValueError, match=r"scale has shape \[4, 1\], expected \[4, 2\]"):
+        gaussian_kl_to_standard_normal(two, one)
+    with pytest.raises(ValueError, match="3 columns, expected 2L"):
+        diagonal_gaussian(tf.zeros([4, 3]))
+    with pytest.raises(ValueError, match=r"shape \[6\], expected \[B, 2L\]"):
+        diagonal_gaussian(tf.zeros([6]))
+
+
+class LinearGaussian:
+    """p(z) = N(0, I), p(x|z) = N(W z + b, s^2 I), W with orthogonal columns.
+
+    The exact posterior is then diagonal: precision 1 + |w_k|^2 / s^2, mean
+    scale_k^2 w_k . (x - b) / s^2.
+    """
+
+    def __init__(self, rng):
+        self.noise = 0.7
+        orthogonal, _ = np.linalg.qr(rng.normal(size=[5, 3]))
+        self.weights = orthogonal * np.array([0.4, 1.5, 3.0])
+        self.bias = rng.normal(size=5)
+        self.data = rng.normal(size=[6, 5]) @ np.diag([2.0, 1.0, 1.0, 0.5, 3.0])
+        precision = 1.0 + np.sum(self.weights**2, axis=0) / self.noise**2
+        self.scale = np.tile(1.0 / np.sqrt(precision), [6, 1])
+        self.loc = self.scale**2 * ((self.data - self.bias) @ self.weights) / self.noise**2
+
+    def log_marginal(self):
+        """log N(x; b, W W^T + s^2 I), [6], in NumPy."""
+        covariance = self.weights @ self.weights.T + self.noise**2 * np.eye(5)
+        residuals = self.data - self.bias
+        mahalanobis = np.sum(residuals * np.linalg.solve(covariance, residuals.T).T, axis=1)
+        return -0.5 * (mahalanobis + np.linalg.slogdet(2 * np.pi * covariance)[1])
+
+    def bound(self, loc, scale):
+        """The right-hand side of equation 2, [6].
+
+        The likelihood is quadratic in epsilon, so that its mean over the 2L sigma points
+        +-sqrt(L) e_k, which have the first two moments of N(0, I), is its exact expectation.
+        """
+        terms = []
+        for point in np.sqrt(3.0) * np.concatenate([np.eye(3), -np.eye(3)]):
+            codes = reparameterize(loc, scale, np.tile(point, [6, 1]))
+            means = codes @ self.weights.T + self.bias
+            likelihood = tfd.Normal(means, tf.constant(self.noise, tf.float64))
+            terms.append(tf.reduce_sum(likelihood.log_prob(self.data), axis=1))
+        kl = tf.reduce_sum(gaussian_kl_to_standard_normal(loc, scale), axis=1)
+        return (tf.reduce_mean(terms, axis=0) - kl).numpy()
+
+
+def test_bound_of_a_linear_gaussian_model_equals_its_marginal_likelihood(rng):
+    model = LinearGaussian(rng)
+    np.testing.assert_allclose(
+        model.bound(model.loc, model.scale), model.log_marginal(), rtol=1e-10
+    )
+
+
+def test_gap_of_a_worse_posterior_is_its_kl_from_the_exact_one(rng):
+    model = LinearGaussian(rng)
+    loc = model.loc + rng.normal(0.0, 0.5, [6, 3])
+    scale = model.scale * np.exp(rng.normal(0.0, 0.5, [6, 3]))
+    gap = model.log_marginal() - model.bound(loc, scale)
+    expected = (
+        np.log(model.scale / scale)
+        + (scale**2 + (loc - model.loc) ** 2) / (2 * model.scale**2)
+        - 0.5
+    ).sum(axis=1)
+    assert np.all(expected > 1e-3)
+    np.testing.assert_allclose(gap, expected, rtol=1e-8)
+
+
+def test_bound_is_stationary_at_the_exact_posterior(rng):
+    model = LinearGaussian(rng)
+    exact = model.bound(model.loc, model.scale)
+    for shift in (1e-4, -1e-4):
+        moved = model.bound(model.loc + shift, model.scale * (1 + shift))
+        assert np.all(moved < exact) and np.all(exact - moved < 1e-5)
