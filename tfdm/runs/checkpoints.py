@@ -180,10 +180,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray] | None, str]:
     try:
         if match is None or _digest(path) != match["digest"]:
             return None, "its content does not have the SHA-256 digest in its name"
-        with np.load(path, allow_pickle=False) as archive:
-            foreign = json.loads(archive[_FOREIGN_TYPES].tobytes())
-            arrays = {name: archive[name] for name in archive.files if name != _FOREIGN_TYPES}
-        for name, dtype in foreign.items():
+        arrays = {}
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.namelist():
+                with archive.open(entry) as member:
+                    array = np.lib.format.read_array(member, allow_pickle=False)
+                arrays[entry.removesuffix(".npy")] = array
+        for name, dtype in json.loads(arrays.pop(_FOREIGN_TYPES).tobytes()).items():
             arrays[name] = arrays[name].view(_foreign_type(dtype))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         return None, str(error)

@@ -1,0 +1,153 @@
+"""Atomic files and folders: whole or absent, and JSON that every reader can parse."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfdm.runs import atomic
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_with_its_content_and_nothing_else(tmp_path: Path) -> None:
+    atomic.atomic_write_bytes(tmp_path / "deep" / "a.bin", b"\x00\xff")
+    atomic.atomic_write_text(tmp_path / "deep" / "b.txt", "KL[q(z) ‖ p(z)]")
+    assert (tmp_path / "deep" / "a.bin").read_bytes() == b"\x00\xff"
+    assert (tmp_path / "deep" / "b.txt").read_bytes().decode("utf-8") == "KL[q(z) ‖ p(z)]"
+    assert _names(tmp_path / "deep") == ["a.bin", "b.txt"]
+
+
+def test_the_temporary_name_keeps_the_suffix(tmp_path: Path) -> None:
+    with atomic.atomic_file(tmp_path / "last.weights.h5") as temporary:
+        temporary.write_bytes(b"weights")
+        assert temporary.name.endswith(".weights.h5")
+        assert not (tmp_path / "last.weights.h5").exists()
+    assert _names(tmp_path) == ["last.weights.h5"]
+
+
+def test_a_failed_writer_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"):
+        with atomic.atomic_file(path) as temporary:
+            temporary.write_text("new, half")
+            raise RuntimeError("half way")
+    assert path.read_text() == "old"
+    assert _names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "export"
+    for content in ("first", "second"):
+        with atomic.atomic_directory(path) as temporary:
+            (temporary / "generator").mkdir()
+            (temporary / "generator" / content).write_text(content)
+            before = _names(path / "generator") if path.exists() else None
+            assert before == (None if content == "first" else ["first"])
+    assert _names(path / "generator") == ["second"]
+    assert _names(tmp_path) == ["export"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "export"
+    with atomic.atomic_directory(path) as temporary:
+        (temporary / "old").touch()
+    with pytest.raises(RuntimeError):
+        with atomic.atomic_directory(path) as temporary:
+            (temporary / "new").touch()
+            raise RuntimeError
+    assert _names(path) == ["old"]
+    assert _names(tmp_path) == ["export"]
+
+
+def test_a_swap_that_fails_half_way_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "export"
+    with atomic.atomic_directory(path) as temporary:
+        (temporary / "old").touch()
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(source).name.startswith(atomic.TEMPORARY_PREFIX):
+            raise OSError("refused")
+        replace(source, target)
+
+    monkeypatch.setattr(atomic.os, "replace", refuse)
+    with pytest.raises(OSError, match="refused"):
+        with atomic.atomic_directory(path) as temporary:
+            (temporary / "new").touch()
+    assert _names(path) == ["old"]
+    assert _names(tmp_path) == ["export"]
+
+
+def test_leftovers_are_removed_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
+    kept = tmp_path / "checkpoints" / "step_00000001.npz"
+    kept.parent.mkdir()
+    kept.touch()
+    atomic.temporary_sibling(kept).write_bytes(b"half")
+    folder = atomic.temporary_sibling(tmp_path / "export")
+    (folder / "generator").mkdir(parents=True)
+    (folder / "generator" / "saved_model.pb").touch()
+    assert len(_names(tmp_path)) == 2
+    assert len(_names(kept.parent)) == 2
+    atomic.remove_leftovers(tmp_path)
+    assert _names(tmp_path) == ["checkpoints"]
+    assert _names(kept.parent) == [kept.name]
+
+
+@pytest.mark.parametrize("new_one_stands", [False, True])
+def test_a_replaced_folder_comes_back_if_its_successor_never_came(
+    tmp_path: Path, new_one_stands: bool
+) -> None:
+    replaced = tmp_path / ".tfdm-old-export"
+    replaced.mkdir()
+    (replaced / "old").touch()
+    if new_one_stands:
+        (tmp_path / "export").mkdir()
+        (tmp_path / "export" / "new").touch()
+    atomic.remove_leftovers(tmp_path)
+    assert _names(tmp_path) == ["export"]
+    assert _names(tmp_path / "export") == ["new" if new_one_stands else "old"]
+
+
+def test_json_is_strict_and_readable(tmp_path: Path) -> None:
+    value = {
+        "steps": np.int64(3),
+        "loss": np.float32(0.5),
+        "nan": float("nan"),
+        "infinite": np.float64("-inf"),
+        "flag": np.bool_(True),
+        "shape": (28, 28, 3),
+        "matrix": np.eye(2),
+        "path": Path("runs"),
+        "none": None,
+    }
+    atomic.atomic_write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text()
+    assert text.endswith("}\n")
+    assert json.loads(text) == {
+        "steps": 3,
+        "loss": 0.5,
+        "nan": None,
+        "infinite": None,
+        "flag": True,
+        "shape": [28, 28, 3],
+        "matrix": [[1.0, 0.0], [0.0, 1.0]],
+        "path": "runs",
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize("value", [{1: "a"}, {"a": object()}, {"a": {"b": b"bytes"}}])
+def test_what_json_cannot_hold_is_refused_before_writing(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        atomic.atomic_write_json(tmp_path / "a.json", value)
+    assert _names(tmp_path) == []
