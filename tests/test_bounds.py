@@ -135,4 +135,4 @@ def test_result_is_frozen() -> None:
     bounds = posterior_bounds(np.zeros((1, 1)), np.ones((1, 1)))
     assert isinstance(bounds, PosteriorBounds)
     with pytest.raises(AttributeError):
-        bounds.average_kl = 1.0  # type: ignore[misc]
+        bounds.average_kl = 1.0

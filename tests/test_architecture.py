@@ -1,0 +1,215 @@
+"""The house rules that no linter knows: who imports whom, what stays light, how long a file is."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+WINGS = ("models", "estimators", "eval")
+MAX_LINES = 400
+
+# What the commands import before they have checked their flags, and the doors of the package.
+WITHOUT_TENSORFLOW = (
+    "tfdm",
+    "tfdm.cli.export",
+    "tfdm.cli.flags",
+    "tfdm.cli.train",
+    "tfdm.config",
+    "tfdm.errors",
+    "tfdm.estimators",
+    "tfdm.eval",
+    "tfdm.models",
+    "tfdm.registry",
+    "tfdm.runs",
+)
+HEAVY = ("tensorflow", "keras", "tensorflow_probability", "tensorflow_datasets", "tf_keras")
+
+# Methods that Keras or Python calls, and documents.
+DOCUMENTED_ELSEWHERE = {"build", "call", "compile", "get_config", "from_config", "train_step"}
+
+
+def _package_files() -> dict[str, Path]:
+    """All modules of the package and their files; `Path.rglob` would not follow the links."""
+    files = {}
+    for folder, _, names in os.walk(ROOT / "tfdm", followlinks=True):
+        for path in (Path(folder) / name for name in names if name.endswith(".py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            files[".".join(parts).removesuffix(".__init__")] = path
+    return dict(sorted(files.items()))
+
+
+MODULES = _package_files()
+FOLDERS = ("tfdm", *WINGS, "tests", "scripts", "benchmarks")
+ALL_FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def _room(module: str) -> str:
+    """The room of the house that a module of tfdm is in."""
+    name = module.split(".")[1] if "." in module else ""
+    return name if name in (*WINGS, "cli") else "core"
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == "tfdm"
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """The full name of everything that a file imports, at its top or inside a function."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0  # ruff TID252
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _may_import(importer: str, imported: str) -> bool:
+    """The arrows: the core knows no other room, a wing the core alone, a command them all."""
+    return importer in (imported, "cli") or imported == "core"
+
+
+def _run_python(code: str, *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_walk_finds_every_room() -> None:
+    assert {_room(module) for module in MODULES} == {"core", "cli", *WINGS}
+    assert "tfdm.estimators.bounds" in MODULES
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_stands_in_the_package_by_a_relative_link(wing: str) -> None:
+    assert os.readlink(ROOT / "tfdm" / wing) == f"../{wing}"
+
+
+def test_imports_keep_the_arrows() -> None:
+    wrong = []
+    for module, path in MODULES.items():
+        for name in _imports(ast.parse(path.read_text())):
+            if _is_ours(name) and not _may_import(_room(module), _room(name)):
+                wrong.append(f"{module} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "allowed"),
+    [
+        ("core", "core", True),
+        ("core", "models", False),
+        ("core", "cli", False),
+        ("models", "core", True),
+        ("models", "estimators", False),
+        ("estimators", "models", False),
+        ("eval", "eval", True),
+        ("eval", "cli", False),
+        ("cli", "eval", True),
+        ("cli", "core", True),
+    ],
+)
+def test_the_arrows_themselves(importer: str, imported: str, allowed: bool) -> None:
+    assert _may_import(importer, imported) is allowed
+
+
+def test_nobody_imports_a_wing_by_its_bare_name() -> None:
+    wrong = []
+    for path in ALL_FILES:
+        names = _imports(ast.parse(path.read_text()))
+        wrong += [f"{path} imports {name}" for name in names if name.split(".")[0] in WINGS]
+    assert wrong == []
+
+
+def test_scripts_are_shims_onto_the_commands() -> None:
+    scripts = [path for path in ALL_FILES if path.parent.name == "scripts"]
+    assert scripts
+    for path in scripts:
+        text = path.read_text()
+        rooms = {_room(name) for name in _imports(ast.parse(text)) if _is_ours(name)}
+        assert rooms == {"cli"}, f"{path} imports {rooms}"
+        assert len(text.splitlines()) <= 20, f"{path} is more than a shim"
+
+
+def test_what_a_command_needs_to_check_its_flags_does_without_tensorflow() -> None:
+    modules = sorted({*WITHOUT_TENSORFLOW, *(name for name in MODULES if "tfdm.runs." in name)})
+    code = """
+import importlib, json, sys
+loaded = {}
+for module in sys.argv[1].split(","):
+    importlib.import_module(module)
+    loaded[module] = [name for name in sys.argv[2].split(",") if name in sys.modules]
+print(json.dumps(loaded))
+"""
+    loaded = json.loads(_run_python(code, ",".join(modules), ",".join(HEAVY)))
+    assert loaded == {module: [] for module in modules}
+
+
+def test_every_module_can_be_imported_first() -> None:
+    # One process has the dependencies loaded; every module gets a fork of it, in which nothing
+    # of tfdm is: an import in circles shows, and four seconds of TensorFlow are paid once.
+    code = """
+import importlib, json, os, sys, traceback
+for name in sys.argv[2].split(","):
+    importlib.import_module(name)
+assert not any(name.split(".")[0] == "tfdm" for name in sys.modules)
+failed = []
+for name in sys.argv[1].split(","):
+    child = os.fork()
+    if not child:
+        status = 0
+        try:
+            importlib.import_module(name)
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        sys.stderr.flush()
+        os._exit(status)
+    if os.waitpid(child, 0)[1]:
+        failed.append(name)
+if failed:
+    sys.exit(f"cannot be imported first: {', '.join(failed)}")
+"""
+    _run_python(code, ",".join(MODULES), ",".join(HEAVY))
+
+
+@pytest.mark.parametrize("package", ["tfdm", *(f"tfdm.{wing}" for wing in WINGS)])
+def test_every_public_name_of_a_lazy_package_is_there(package: str) -> None:
+    module = importlib.import_module(package)
+    missing = [name for name in module.__all__ if not hasattr(module, name)]
+    assert missing == []
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = module.no_such_name
+
+
+def test_public_methods_have_a_docstring() -> None:
+    # Modules, classes and functions are ruff's; it cannot except the methods that Keras calls.
+    missing = []
+    for module, path in MODULES.items():
+        for owner in ast.walk(ast.parse(path.read_text())):
+            if isinstance(owner, ast.ClassDef) and not owner.name.startswith("_"):
+                missing += [f"{module}.{owner.name}.{name}" for name in _undocumented(owner)]
+    assert missing == []
+
+
+def _undocumented(owner: ast.ClassDef) -> Iterator[str]:
+    for method in owner.body:
+        if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+            if method.name not in DOCUMENTED_ELSEWHERE and not ast.get_docstring(method):
+                yield method.name
+
+
+def test_a_file_is_one_idea_and_not_a_scroll() -> None:
+    lengths = {str(path): len(path.read_text().splitlines()) for path in ALL_FILES}
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
