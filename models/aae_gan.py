@@ -14,7 +14,12 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.density_ratios import discriminator_loss, fake_accuracy, kl_from_model_logits, real_accuracy
+from tfdm.density_ratios import (
+    discriminator_loss,
+    fake_accuracy,
+    kl_from_model_logits,
+    real_accuracy,
+)
 from tfdm.hyperparameters import AAEGANConfig
 from tfdm.models.aae_plus_plus import AAEPlusPlus
 

@@ -77,7 +77,9 @@ class VAE(InferenceModel):
             else None
         )
         parameters = self.generator(codes, training=training)
-        log_likelihood = tf.reduce_mean(self.likelihood.log_prob(parameters, pixels, dequantization))
+        log_likelihood = tf.reduce_mean(
+            self.likelihood.log_prob(parameters, pixels, dequantization)
+        )
         kl = tf.reduce_mean(tf.reduce_sum(gaussian_kl_to_standard_normal(loc, scale), axis=-1))
         loss = config.beta * kl - log_likelihood
         terms = {"bound": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl}

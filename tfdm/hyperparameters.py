@@ -227,7 +227,9 @@ class AAEPlusPlusConfig(ModelConfig):
 
     encoder: str = _encoder_kind("deterministic")
     encoder_reconstruction_weight: float = hyperparameter(
-        50.0, "coefficient of the encoder's L1 reconstruction error; swept 1, 5, 10, 50", minimum=0.0
+        50.0,
+        "coefficient of the encoder's L1 reconstruction error; swept 1, 5, 10, 50",
+        minimum=0.0,
     )
     generator_reconstruction_weight: float = hyperparameter(
         50.0,

@@ -55,9 +55,7 @@ def generator(
     return keras.Model(codes, images, name=make.name)
 
 
-def encoder_features(
-    make: LayerFactory, images: keras.KerasTensor, size: int
-) -> keras.KerasTensor:
+def encoder_features(make: LayerFactory, images: keras.KerasTensor, size: int) -> keras.KerasTensor:
     """The generator transposed, up to the linear layer: [B, S, S, C] -> [B, 4 * 4 * 256]."""
     hidden = images
     for maps in _widths(size):

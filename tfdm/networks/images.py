@@ -12,6 +12,7 @@ import keras
 
 from tfdm.networks import color_mnist, dcgan
 from tfdm.networks.code import code_features
+from tfdm.networks.joint import TiledConcatConv
 from tfdm.networks.layers import LayerFactory, sequential
 
 ENCODER_OUTPUTS = {"deterministic": 1, "gaussian": 2, "implicit": 1}
@@ -28,7 +29,7 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]
     fits = height == color_mnist.IMAGE_SIZE or dcgan.is_dcgan_size(height)
     if height != width or channels < 1 or not fits:
         raise ValueError(
-            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S 28, 16, 32, 64, 128, .."
+            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S = 28, 16, 32, 64, .."
         )
     return (height, width, channels)
 
@@ -115,18 +116,12 @@ def joint_discriminator(
     codes = keras.Input([latent_dim], name="codes")
     make, image_maps, _ = _discriminator_parts(make, images, "batch")
     dense_make = make.options(name=f"{make.name}_codes", weight_scale=None, use_bias=True)
-    code_maps = sequential(
-        code_features(dense_make, codes),
-        [
-            keras.layers.RepeatVector(16, dtype=make.dtype),
-            keras.layers.Reshape([4, 4, dense_make.scaled(1000)], dtype=make.dtype),
-        ],
+    head = TiledConcatConv(
+        make.scaled(head_maps), 3, kernel_initializer=make.initializer(), dtype=make.dtype
     )
-    joined = keras.layers.Concatenate(dtype=make.dtype)([image_maps, code_maps])
     logits = sequential(
-        joined,
+        head([image_maps, code_features(dense_make, codes)]),
         [
-            make.conv(make.scaled(head_maps), 3, 1, padding="valid", use_bias=True),
             make.leaky_relu(),
             make.conv(make.scaled(head_maps), 2, 1, padding="valid", use_bias=True),
             make.leaky_relu(),

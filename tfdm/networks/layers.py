@@ -132,15 +132,16 @@ class LayerFactory:
         """The last layer of a network: an activation in float32 whatever the policy."""
         return keras.layers.Activation(activation, dtype="float32")
 
-    def _weights(self, use_bias: bool | None) -> dict[str, Any]:
+    def initializer(self) -> keras.initializers.Initializer:
+        """The initial weights of one more kernel, with a seed of their own."""
         seed = self._next_seed()
-        initializer = (
-            keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal", seed=seed)
-            if self.weight_scale is None
-            else keras.initializers.RandomNormal(0.0, self.weight_scale, seed=seed)
-        )
+        if self.weight_scale is None:
+            return keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal", seed=seed)
+        return keras.initializers.RandomNormal(0.0, self.weight_scale, seed=seed)
+
+    def _weights(self, use_bias: bool | None) -> dict[str, Any]:
         return {
-            "kernel_initializer": initializer,
+            "kernel_initializer": self.initializer(),
             "use_bias": self.use_bias if use_bias is None else use_bias,
             "dtype": self.dtype,
         }

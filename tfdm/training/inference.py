@@ -90,9 +90,7 @@ class InferenceModel(GenerativeModel):
         epsilon = stateless_normal([tf.shape(images)[0], self.latent_dim], seed, "posterior")
         return self.infer(images, epsilon, training=False)
 
-    def posterior(
-        self, images: tf.Tensor
-    ) -> tfp.distributions.Distribution | ImplicitPosterior:
+    def posterior(self, images: tf.Tensor) -> tfp.distributions.Distribution | ImplicitPosterior:
         """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C].
 
         Returns:

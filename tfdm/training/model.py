@@ -21,11 +21,12 @@ from tfdm.networks.images import check_image_shape
 from tfdm.networks.layers import LayerFactory
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.players import Player, update_players
+from tfdm.training.strategy import DistributedFit
 
 ADAM_EPSILON = 1e-8
 
 
-class GenerativeModel(keras.Model):
+class GenerativeModel(DistributedFit, keras.Model):
     """A model that turns codes into images.
 
     Args:
@@ -176,7 +177,9 @@ class GenerativeModel(keras.Model):
     def _network_range(self, data: Any) -> tf.Tensor:
         images = tf.convert_to_tensor(data[0] if isinstance(data, (tuple, list)) else data)
         if tuple(images.shape[-3:]) != self.image_shape:
-            raise ValueError(f"images have shape {images.shape}, expected (..., {self.image_shape})")
+            raise ValueError(
+                f"images have shape {images.shape}, expected (..., {self.image_shape})"
+            )
         if images.dtype.is_integer:
             return tf.cast(images, tf.float32) / 127.5 - 1.0
         return tf.cast(images, tf.float32) * 2.0 - 1.0
@@ -203,11 +206,7 @@ class GenerativeModel(keras.Model):
         self.first_bad_term.assign(tf.where(is_first, position, self.first_bad_term.value))
         self.first_bad_step.assign(tf.where(is_first, completed, self.first_bad_step.value))
         self.step.assign(completed)
-        logs = dict(zip(names, tf.unstack(values), strict=True))
-        if _has_several_workers(context.strategy):
-            # Keras reduces the logs of several workers over axis 0, which a scalar lacks.
-            logs = {name: tf.reshape(value, [1]) for name, value in logs.items()}
-        return logs
+        return dict(zip(names, tf.unstack(values), strict=True))
 
     def _counter(self, name: str) -> keras.Variable:
         return self.add_weight(
@@ -295,10 +294,3 @@ def loss_terms(losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 def _batch_size(images: tf.Tensor) -> int | tf.Tensor:
     return images.shape[0] if images.shape[0] is not None else tf.shape(images)[0]
-
-
-def _has_several_workers(strategy: tf.distribute.Strategy) -> bool:
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
-        return False
-    return len(resolver.cluster_spec().as_dict().get("worker", [])) > 1

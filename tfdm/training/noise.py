@@ -7,6 +7,7 @@ same numbers, and a resumed run draws what the uninterrupted one would have draw
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -48,7 +49,9 @@ class StepNoise:
         kept = self.uniform(name, shape) >= rate
         return tf.cast(kept, tf.float32) / (1.0 - rate)
 
-    def _draw(self, sampler, name: str, shape: list[int]) -> tf.Tensor:
+    def _draw(
+        self, sampler: Callable[..., tf.Tensor], name: str, shape: list[int]
+    ) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         replicas = context.strategy.num_replicas_in_sync if context else 1
         seed = tf.stack([tf.constant(fold_name(self._seed, name), tf.int64), self._step])
