@@ -1,0 +1,191 @@
+"""SIGKILL at any moment: the next start finds a folder that it can go on from.
+
+One session writes everything that a run writes. It is killed before its first operation on a
+file, in another attempt before its second, and so on to its last; and, since a write can be cut
+as well, at random times. After each kill a session of the same kind must end as if nothing had
+happened. The sessions run in processes of their own, without TensorFlow: this file is their
+script too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfdm.runs import CheckpointStore, RunFolder, atomic
+
+STEPS = 4
+CONFIG = {"model": "vae", "steps": STEPS}
+
+# What Python reports, before doing it, of operations that change a folder.
+OPERATIONS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+
+
+def _state(step: int, size: int = 100) -> dict[str, np.ndarray]:
+    return {"w": np.random.default_rng(step).normal(size=size), "step": np.int64(step)}
+
+
+def _is_state(arrays: dict[str, np.ndarray], step: int) -> bool:
+    expected = _state(step, arrays["w"].size)
+    return all(np.array_equal(arrays[name], expected[name]) for name in expected)
+
+
+def _session(path: str) -> None:
+    """What a training run does to its folder, resuming whatever is there."""
+    folder = RunFolder(path)
+    folder.create()
+    with folder.lock():
+        folder.claim_config(CONFIG)
+        store = CheckpointStore(folder.checkpoints, keep=2)
+        checkpoint = store.latest()
+        start = 0
+        if checkpoint is not None:
+            start = checkpoint.step
+            if not _is_state(checkpoint.arrays, start):
+                raise RuntimeError(f"{checkpoint.path} does not hold what was saved")
+        folder.truncate_metrics(start)
+        for step in range(start + 1, STEPS + 1):
+            folder.append_metrics({"step": step})
+            store.save(step, _state(step))
+        for content in ("first", "second"):
+            with atomic.atomic_directory(folder.export) as export:
+                (export / "generator").mkdir()
+                (export / "generator" / "model").write_text(content)
+        folder.write_summary({"steps": STEPS})
+
+
+def _kill_before_operation(count: int) -> None:
+    """Kills this process just before its operation number `count`, from 0."""
+    seen = 0
+
+    def hook(event: str, arguments: tuple) -> None:
+        nonlocal seen
+        if event in OPERATIONS:
+            if seen == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            seen += 1
+
+    sys.addaudithook(hook)
+
+
+def _run(path: str, kill_before: int | None) -> int:
+    """Runs a session in a fork and returns its wait status; it may kill itself."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if kill_before is not None:
+                _kill_before_operation(kill_before)
+            _session(path)
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+def _problems(path: Path) -> list[str]:
+    """What is not as an undisturbed session leaves it."""
+    folder = RunFolder(path)
+    leftovers = [entry.name for entry in path.rglob("*") if atomic.is_leftover(entry)]
+    steps = [json.loads(line)["step"] for line in folder.metrics_path.read_text().splitlines()]
+    checkpoint = CheckpointStore(folder.checkpoints).latest()
+    expectations = {
+        "configuration": folder.read_config() == CONFIG,
+        "metrics": steps == [1, 2, 3, 4],
+        "checkpoint": checkpoint is not None and _is_state(checkpoint.arrays, STEPS),
+        # Killed between the last save and its rotation: one more stands until the next save.
+        "rotation": CheckpointStore(folder.checkpoints).steps() in ([4, 3], [4, 3, 2]),
+        "export": (folder.export / "generator" / "model").read_text() == "second",
+        "summary": json.loads(folder.summary_path.read_text()) == {"steps": STEPS},
+        f"leftovers {leftovers}": not leftovers,
+    }
+    return [name for name, holds in expectations.items() if not holds]
+
+
+def _kill_everywhere(scratch: str) -> None:
+    """Writes one JSON line for each moment: its number, and what was wrong after the next start."""
+    for moment in range(1000):
+        path = Path(scratch, str(moment))
+        killed = _run(str(path), kill_before=moment)
+        if killed not in (0, signal.SIGKILL):
+            problems = [f"session ended with status {killed}"]
+        elif _run(str(path), kill_before=None) != 0:
+            problems = ["the next start failed"]
+        else:
+            problems = _problems(path)
+        record = {"moment": moment, "killed": killed != 0, "problems": problems}
+        sys.stdout.write(json.dumps(record) + "\n")
+        sys.stdout.flush()  # or the next fork would write it again
+        if killed == 0:
+            return
+
+
+def _save_for_ever(path: str) -> None:
+    """Saves one checkpoint after the other, and writes out the step of each."""
+    folder = RunFolder(path)
+    folder.create()
+    with folder.lock():
+        folder.claim_config(CONFIG)
+        store = CheckpointStore(folder.checkpoints, keep=2)
+        checkpoint = store.latest()
+        step = 0 if checkpoint is None else checkpoint.step
+        while True:
+            step += 1
+            store.save(step, _state(step, size=200_000))
+            sys.stdout.write(f"{step}\n")
+            sys.stdout.flush()
+
+
+def _script(command: str, path: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.test_runs_killed", command, str(path)],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_before_each_operation(tmp_path: Path) -> None:
+    driver = _script("kill_everywhere", tmp_path)
+    output, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 0, errors
+    records = [json.loads(line) for line in output.splitlines()]
+    assert {record["moment"]: record["problems"] for record in records if record["problems"]} == {}
+    # The loop went through the whole session: some moments in each of its writes.
+    assert [record["killed"] for record in records] == [True] * (len(records) - 1) + [False]
+    assert len(records) > 60, errors
+
+
+def test_killed_in_the_middle_of_many_saves(
+    tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints")
+    reached = 0
+    for _ in range(6):
+        writer = _script("save_for_ever", tmp_path)
+        assert writer.stdout is not None
+        first = int(writer.stdout.readline())
+        assert first == reached + 1
+        time.sleep(rng.uniform(0.0, 0.15))
+        writer.kill()
+        written = [first, *map(int, writer.communicate()[0].split())]
+        checkpoint = store.latest()
+        assert checkpoint is not None
+        # The last save may have ended without its step being written out.
+        assert checkpoint.step in (written[-1], written[-1] + 1)
+        assert _is_state(checkpoint.arrays, checkpoint.step)
+        reached = checkpoint.step
+    assert caplog.records == []
+
+
+if __name__ == "__main__":
+    {"kill_everywhere": _kill_everywhere, "save_for_ever": _save_for_ever}[sys.argv[1]](sys.argv[2])
