@@ -143,4 +143,5 @@ def _read(path: Path, image_size: int, crop: int | None) -> np.ndarray:
             return crop_and_resize(upright.convert("RGB"), crop, image_size)
     except Exception as error:  # Pillow's decoders raise many kinds.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot use image {path}: {reason}; repair or remove it") from error
+        advice = "repair or remove it, or choose other sizes"
+        raise UserError(f"cannot use image {path}: {reason}; {advice}") from error

@@ -1,0 +1,155 @@
+"""The order of training examples and the batches made of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdm.datasets import batch_indices, train_batches
+
+
+def all_indices(num_examples, batch_size, seed, num_steps):
+    return [batch_indices(num_examples, batch_size, seed, t) for t in range(num_steps)]
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "batch_size"), [(12, 4), (10, 4), (3, 4), (4, 13), (1, 3), (7, 7)]
+)
+def test_batches_cut_the_epochs_laid_end_to_end(num_examples, batch_size):
+    seed, num_steps = 5, 20
+    batches = all_indices(num_examples, batch_size, seed, num_steps)
+    assert all(b.dtype == np.int64 and b.shape == (batch_size,) for b in batches)
+    flat = np.concatenate(batches)
+    for p, index in enumerate(flat):
+        epoch, offset = divmod(p, num_examples)
+        assert index == np.random.default_rng([seed, epoch]).permutation(num_examples)[offset]
+    # Every example exactly once in each whole epoch.
+    whole = len(flat) // num_examples
+    epochs = flat[: whole * num_examples].reshape(whole, num_examples)
+    np.testing.assert_array_equal(np.sort(epochs, 1), [np.arange(num_examples)] * whole)
+
+
+def test_indices_do_not_depend_on_what_was_asked_before():
+    forward = all_indices(50, 8, 0, 30)
+    backward = [batch_indices(50, 8, 0, t) for t in reversed(range(30))][::-1]
+    np.testing.assert_array_equal(forward, backward)
+
+
+def test_result_belongs_to_the_caller():
+    first = batch_indices(10, 5, 0, 0)
+    expected = first.copy()
+    first[:] = 0
+    np.testing.assert_array_equal(batch_indices(10, 5, 0, 0), expected)
+
+
+def test_epochs_and_seeds_are_uncorrelated():
+    size = 10_000
+    epochs = [batch_indices(size, size, 1, t) for t in range(3)] + [batch_indices(size, size, 2, 0)]
+    correlations = np.corrcoef(epochs)[np.triu_indices(4, 1)]
+    assert np.abs(correlations).max() < 5 / math.sqrt(size)
+
+
+def test_late_steps_do_not_overflow():
+    indices = batch_indices(60_000, 64, 0, 10**12)
+    epoch, offset = divmod(10**12 * 64, 60_000)
+    expected = np.random.default_rng([0, epoch]).permutation(60_000)[offset : offset + 64]
+    np.testing.assert_array_equal(indices, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 4, 0, 0), "num_examples is 0, expected at least 1"),
+        ((4, 0, 0, 0), "batch_size is 0, expected at least 1"),
+        ((4, 4, -1, 0), "seed is -1, expected at least 0"),
+        ((4, 4, 0, -2), "step is -2, expected at least 0"),
+    ],
+)
+def test_batch_indices_refuses_what_is_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        batch_indices(*arguments)
+
+
+@pytest.fixture
+def images(tmp_path, rng):
+    """Memory-mapped, every image different."""
+    array = rng.integers(0, 256, (21, 6, 5, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", array)
+    return np.load(tmp_path / "images.npy", mmap_mode="r")
+
+
+def read(dataset: tf.data.Dataset) -> np.ndarray:
+    return np.stack(list(dataset.as_numpy_iterator()))
+
+
+def test_element_j_is_the_batch_of_step_start_plus_j(images):
+    dataset = train_batches(images, batch_size=8, seed=3, start_step=0, num_steps=12)
+    assert dataset.element_spec == tf.TensorSpec((8, 6, 5, 3), tf.uint8)
+    assert dataset.cardinality() == 12
+    expected = [images[batch_indices(21, 8, 3, t)] for t in range(12)]
+    np.testing.assert_array_equal(read(dataset), expected)
+    np.testing.assert_array_equal(read(dataset), expected)  # Iterated anew, the same again.
+    resumed = train_batches(images, batch_size=8, seed=3, start_step=7, num_steps=5)
+    np.testing.assert_array_equal(read(resumed), expected[7:])
+
+
+def test_several_batches_a_step_stand_on_the_second_axis(images):
+    dataset = train_batches(
+        images, batch_size=4, seed=3, start_step=0, num_steps=6, batches_per_step=5
+    )
+    assert dataset.element_spec == tf.TensorSpec((4, 5, 6, 5, 3), tf.uint8)
+    steps = read(dataset)
+    single = read(train_batches(images, batch_size=4, seed=3, start_step=0, num_steps=30))
+    for t in range(6):
+        for k in range(5):
+            np.testing.assert_array_equal(steps[t][:, k], single[5 * t + k])
+    resumed = train_batches(
+        images, batch_size=4, seed=3, start_step=2, num_steps=4, batches_per_step=5
+    )
+    np.testing.assert_array_equal(read(resumed), steps[2:])
+
+
+def test_no_steps_are_an_empty_dataset(images):
+    dataset = train_batches(images, batch_size=8, seed=3, start_step=7, num_steps=0)
+    assert list(dataset) == [] and dataset.cardinality() == 0
+
+
+def test_replicas_share_each_batch_in_order(images):
+    devices = [f"CPU:{i}" for i in range(len(tf.config.list_logical_devices("CPU")))]
+    if len(devices) < 2:
+        pytest.skip("needs two logical CPU devices")
+    strategy = tf.distribute.MirroredStrategy(devices[:2])
+    dataset = train_batches(images, batch_size=8, seed=3, start_step=2, num_steps=4)
+    steps = [
+        np.concatenate(strategy.experimental_local_results(batch))
+        for batch in strategy.experimental_distribute_dataset(dataset)
+    ]
+    np.testing.assert_array_equal(steps, read(dataset))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((3, 2, 2, 3), np.float32)}, r"images are float32 \[3, 2, 2, 3\]"),
+        ({"images": np.zeros((3, 2, 2), np.uint8)}, r"images are uint8 \[3, 2, 2\]"),
+        ({"images": np.zeros((0, 2, 2, 3), np.uint8)}, r"images are uint8 \[0, 2, 2, 3\]"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"start_step": -1}, "start_step is -1"),
+        ({"num_steps": -1}, "num_steps is -1"),
+        ({"batches_per_step": 0}, "batches_per_step is 0"),
+    ],
+)
+def test_train_batches_refuses_what_is_out_of_range(change, message):
+    arguments = {
+        "images": np.zeros((3, 2, 2, 3), np.uint8),
+        "batch_size": 2,
+        "seed": 0,
+        "start_step": 0,
+        "num_steps": 1,
+    }
+    with pytest.raises(ValueError, match=message):
+        train_batches(**(arguments | change))
