@@ -1,0 +1,45 @@
+"""What a run records about the software that made it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+import tfdm
+
+_PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python, of this package and of what decides its numbers."""
+    found = {"python": platform.python_version(), "tfdm": tfdm.__version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # another build of it: tensorflow-cpu
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """Returns the commit of the source tree, `-dirty` when files differ from it.
+
+    Returns:
+      `None` for an installed package: only a tree in which git tracks this very file counts.
+    """
+    source = Path(__file__).resolve()
+    if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:
+        return None
+    return _git(source.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,231 @@
+"""Where a model trains: one device, several devices, several machines, or a TPU.
+
+`make_strategy` turns the name in a run's configuration into a `tf.distribute` strategy, `Workers`
+lets the processes of one run agree with each other, and `DistributedFit` is what a Keras model
+needs so that `fit` also runs over several processes.
+
+Batches: strategies split the global batch by its first axis in the order of the replicas, on one
+machine and on several, so that replica r holds rows [r B / R, (r + 1) B / R).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdm.errors import UserError, did_you_mean
+
+
+def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
+    """Returns the strategy of this name; call it before any other TensorFlow operation.
+
+    Args:
+      name: `auto`, all local accelerators; `cpu`, the CPU also where there are accelerators;
+        `mirrored`, one replica for each local accelerator, or each logical CPU device where there
+        is none; `multi_worker`, the cluster in the environment variable `TF_CONFIG`; `tpu`, the
+        TPU that its cluster resolver finds.
+
+    Raises:
+      UserError: there is no such strategy, cluster or TPU.
+    """
+    makers: dict[str, Callable[[], tf.distribute.Strategy]] = {
+        "auto": _auto,
+        "cpu": _cpu,
+        "mirrored": _mirrored,
+        "multi_worker": _multi_worker,
+        "tpu": _tpu,
+    }
+    if name not in makers:
+        raise UserError(f"unknown strategy {name!r}: {did_you_mean(name, makers)}")
+    return makers[name]()
+
+
+def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
+    """Checks that every replica gets the same number of examples.
+
+    Raises:
+      UserError: the global batch cannot be split evenly.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise UserError(
+            f"batch_size {batch_size} cannot be split over {replicas} replicas: "
+            f"choose a multiple of {replicas}"
+        )
+
+
+class DistributedFit:
+    """Mixed into a Keras model before `keras.Model`: lets `fit` run over several workers.
+
+    The model has all its variables when it is constructed, and its `train_step` returns logs that
+    are already averaged over all replicas, and so the same on each of them.
+    """
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Sets `train_function`, which `fit` calls with an iterator over batches.
+
+        Over several workers Keras would average each log over an axis that a scalar lacks, and
+        fails with more than one step an execution; there the steps of an execution run one by one.
+        """
+        model: Any = self
+        if number_of_workers(model.distribute_strategy) == 1:
+            super().make_train_function(force)  # type: ignore[misc]
+        elif force or model.train_function is None:
+            model.train_function = _multi_worker_train_function(model)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: there is nothing left to build.
+
+        Under a strategy Keras would pull a batch here and average it over the replicas, which
+        workers cannot do with uint8.
+        """
+
+
+class Workers:
+    """The processes that train one model together; alone, it answers at once.
+
+    Every process has to make the same calls in the same order. Only the chief writes files.
+
+    Args:
+      strategy: the strategy of the run.
+
+    Attributes:
+      number: how many processes there are.
+      is_chief: whether this process is the one that writes.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy) -> None:
+        self._strategy = strategy
+        self.number = number_of_workers(strategy)
+        self.is_chief = bool(strategy.extended.should_checkpoint)
+
+    def maximum(self, number: int) -> int:
+        """Returns the largest of the workers' non-negative numbers, below 2³¹."""
+        if self.number == 1:
+            return number
+        votes = np.zeros(self._strategy.num_replicas_in_sync, np.int32)
+        # One entry a replica, each filled by its own worker: the sum keeps them apart.
+        votes = self._sum(lambda replica: tf.one_hot(replica, len(votes), dtype=tf.int32) * number)
+        return int(votes.max())
+
+    def from_chief(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the chief's arrays, bit for bit, on every worker.
+
+        Args:
+          arrays: arrays with the same names, shapes and types on all workers; the values of the
+            chief count.
+        """
+        if self.number == 1:
+            return dict(arrays)
+        names = sorted(arrays)
+        content = b"".join(np.ascontiguousarray(arrays[name]).tobytes() for name in names)
+        padded = content + b"\0" * (-len(content) % 4)
+        # As integers: adding zeros to floats would lose the sign of a zero.
+        bits = tf.constant(np.frombuffer(padded, np.int32))
+        received = self._sum(lambda replica: tf.where(replica == 0, bits, 0)).tobytes()
+        result, start = {}, 0
+        for name in names:
+            array = arrays[name]
+            flat = np.frombuffer(received, array.dtype, array.size, start)
+            result[name] = flat.reshape(array.shape).copy()
+            start += array.nbytes
+        return result
+
+    def _sum(self, value_of_replica: Callable[[tf.Tensor], tf.Tensor]) -> np.ndarray:
+        """Sums over all replicas what the function gives for each replica's number."""
+
+        def add() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            value = value_of_replica(context.replica_id_in_sync_group)
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+        total = self._strategy.run(tf.function(add, autograph=False))
+        return self._strategy.experimental_local_results(total)[0].numpy()
+
+
+def number_of_workers(strategy: tf.distribute.Strategy) -> int:
+    """Returns the number of processes that train together under `strategy`."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or resolver is None:
+        return 1
+    cluster = resolver.cluster_spec().as_dict()
+    return max(1, sum(len(cluster.get(kind, [])) for kind in ("chief", "worker")))
+
+
+def _multi_worker_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+    strategy = model.distribute_strategy
+
+    def one_step(batch: Any) -> dict[str, tf.Tensor]:
+        logs = strategy.run(model.train_step, args=(batch,))
+        return {name: strategy.experimental_local_results(v)[0] for name, v in logs.items()}
+
+    if not model.run_eagerly:
+        one_step = tf.function(
+            one_step, autograph=False, reduce_retracing=True, jit_compile=model.jit_compile
+        )
+
+    def steps(iterator: Iterator[Any]) -> dict[str, tf.Tensor]:
+        logs = one_step(next(iterator))
+        for _ in range(1, model.steps_per_execution):
+            try:
+                batch = next(iterator)
+            except StopIteration:  # The last execution may be shorter.
+                break
+            logs = one_step(batch)
+        return logs
+
+    return steps
+
+
+def _auto() -> tf.distribute.Strategy:
+    return _mirrored() if len(tf.config.list_logical_devices("GPU")) > 1 else _default()
+
+
+def _default() -> tf.distribute.Strategy:
+    return tf.distribute.get_strategy()
+
+
+def _cpu() -> tf.distribute.Strategy:
+    accelerated = tf.config.list_logical_devices("GPU")
+    return tf.distribute.OneDeviceStrategy("CPU:0") if accelerated else _default()
+
+
+def _mirrored() -> tf.distribute.Strategy:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _multi_worker() -> tf.distribute.Strategy:
+    what_to_do = 'set it to {"cluster": {"worker": ["host:port", ..]}, "task": {"type": .., ..}}'
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        raise UserError(f"--strategy=multi_worker needs the variable TF_CONFIG: {what_to_do}")
+    try:
+        config = json.loads(text)
+        workers = config["cluster"]["worker"]
+        task = config["task"]["type"], int(config["task"]["index"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"TF_CONFIG cannot be read ({error!r}): {what_to_do}") from None
+    if task[0] not in ("chief", "worker"):
+        raise UserError(f"TF_CONFIG has a task of type {task[0]!r}: expected chief or worker")
+    if task[0] == "worker" and not 0 <= task[1] < len(workers):
+        raise UserError(f"TF_CONFIG has task index {task[1]} among {len(workers)} workers")
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _tpu() -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"no TPU was found ({reason}): set TPU_NAME or choose another --strategy"
+        ) from None
+    return tf.distribute.TPUStrategy(resolver)
