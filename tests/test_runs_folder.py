@@ -180,7 +180,10 @@ def test_a_second_writer_is_refused_until_the_first_is_dead(tmp_path: Path) -> N
         "with RunFolder(sys.argv[1]).lock(): print('held', flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert holder.stdout is not None
@@ -219,6 +222,23 @@ def test_an_unused_folder_is_discarded_and_a_used_one_kept(tmp_path: Path) -> No
         pass
     folder.discard_if_unused()
     assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "config.json"]
+
+
+def test_a_folder_that_another_writer_holds_is_not_discarded(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    with folder.lock():
+        RunFolder(folder.path).discard_if_unused()
+        assert [path.name for path in folder.path.iterdir()] == [".lock"]
+    folder.discard_if_unused()
+    assert not folder.path.exists()
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match=f"cannot lock {tmp_path}"):
+        with RunFolder(tmp_path).lock():
+            pass
 
 
 def _steps(folder: RunFolder) -> list[int]:

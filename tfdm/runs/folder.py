@@ -150,6 +150,8 @@ class RunFolder:
                 f"{self.path} is in use by another process: "
                 "wait until it ends, stop it, or choose another folder"
             ) from None
+        except OSError as error:
+            raise UserError(f"cannot lock {self.path}: {error.strerror or error}") from None
         try:
             atomic.remove_leftovers(self.path)
             yield
@@ -157,11 +159,17 @@ class RunFolder:
             lock.release()
 
     def discard_if_unused(self) -> None:
-        """Removes the folder again if nothing but the lock file came to stand in it."""
+        """Removes the folder again if nothing but the lock file came to stand in it.
+
+        A folder that another process holds is left alone, it may just have been started.
+        """
         with contextlib.suppress(OSError):
-            if [entry.name for entry in self.path.iterdir()] == [self.lock_path.name]:
-                self.lock_path.unlink()
             self.path.rmdir()  # fails, and is meant to, on a folder that holds anything
+        if self.lock_path.exists():
+            with contextlib.suppress(OSError, UserError), self.lock():
+                if [entry.name for entry in self.path.iterdir()] == [self.lock_path.name]:
+                    self.lock_path.unlink()
+                    self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:
         """Returns the recorded configuration.
