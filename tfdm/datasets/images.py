@@ -29,7 +29,7 @@ def crop_and_resize(image: Image.Image, crop: int | None, image_size: int) -> np
         raise ValueError(f"it is {width}x{height}, smaller than {wanted}")
     side = crop or min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
+    # Not `resize(box=..)`: its filter would reach beyond the square.
+    square = image.crop((left, top, left + side, top + side))
     # Pillow widens the filter when it shrinks an image: that is the antialiasing.
-    scaled = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(scaled)
+    return np.asarray(square.resize((image_size, image_size), Image.Resampling.BILINEAR))

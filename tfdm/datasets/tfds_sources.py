@@ -147,9 +147,11 @@ def _open(
     import tensorflow_datasets as tfds
 
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or None
-    builder = tfds.builder(f"{tfds_set.name}:{tfds_set.version}", data_dir=folder)
+    name = f"{tfds_set.name}:{tfds_set.version}"
+    builder = tfds.builder(name, data_dir=folder)
     if not builder.is_prepared():
         _fetch(builder, tfds_set)
+        builder = tfds.builder(name, data_dir=folder)
     return {
         split: SplitStream(size, _chunks(builder, instruction, tfds_set, transform))
         for split, (instruction, size) in tfds_set.splits.items()
