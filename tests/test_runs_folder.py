@@ -209,19 +209,27 @@ def test_the_lock_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
         assert names == [".lock", "checkpoints", "config.json"]
 
 
-def test_an_unused_folder_is_discarded_and_a_used_one_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", ["", "lock", "lock claim"])
+def test_an_unused_folder_is_discarded(tmp_path: Path, steps: str) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create()
+    if "lock" in steps:
+        with folder.lock():
+            if "claim" in steps:
+                folder.claim_config(CONFIG)
+    folder.discard_if_unused()
+    assert list(tmp_path.iterdir()) == []
+    folder.discard_if_unused()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints", "thesis.tex"])
+def test_a_folder_with_anything_of_worth_is_kept(tmp_path: Path, name: str) -> None:
+    folder = _started(tmp_path / "run")
     with folder.lock():
-        pass
+        (folder.path / name).mkdir()
     folder.discard_if_unused()
-    assert not folder.path.exists()
-    folder.discard_if_unused()
-    _started(folder.path)
-    with folder.lock():
-        pass
-    folder.discard_if_unused()
-    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "config.json"]
+    names = {path.name for path in folder.path.iterdir()}
+    assert names == {".lock", "config.json", name}
 
 
 def test_a_folder_that_another_writer_holds_is_not_discarded(tmp_path: Path) -> None:

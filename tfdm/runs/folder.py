@@ -159,15 +159,18 @@ class RunFolder:
             lock.release()
 
     def discard_if_unused(self) -> None:
-        """Removes the folder again if nothing but the lock file came to stand in it.
+        """Removes the folder again if no more than a configuration came to stand in it.
 
-        A folder that another process holds is left alone, it may just have been started.
+        So a start that was refused late, by the data or by the model, leaves nothing that would
+        refuse the next one. A folder that another process holds is left alone.
         """
         with contextlib.suppress(OSError):
             self.path.rmdir()  # fails, and is meant to, on a folder that holds anything
         if self.lock_path.exists():
             with contextlib.suppress(OSError, UserError), self.lock():
-                if [entry.name for entry in self.path.iterdir()] == [self.lock_path.name]:
+                names = {entry.name for entry in self.path.iterdir()}
+                if names <= {self.lock_path.name, self.config_path.name}:
+                    self.config_path.unlink(missing_ok=True)
                     self.lock_path.unlink()
                     self.path.rmdir()
 

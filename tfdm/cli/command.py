@@ -1,0 +1,123 @@
+"""What every command does around its work: exit status, one-line errors, a quiet TensorFlow.
+
+Exit status: 0 done, 1 the system failed (a full disk), 2 bad input, 3 training diverged,
+130 interrupted, 128 + n stopped by signal n after a checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tfdm.errors import DivergedError, Terminated, UserError
+
+# The system's failures that a user can mend; any other `OSError` is a fault to be seen whole.
+_SYSTEM_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def run_command(
+    command: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None
+) -> int:
+    """Runs a command and turns what can go wrong into one line and an exit status.
+
+    Args:
+      command: takes the arguments, returns when it is done.
+      arguments: the command line without the name of the program; `None` stands for the
+        process's own.
+
+    Returns:
+      The exit status. Faults of the program itself are raised, with their traceback.
+    """
+    with _log_on_terminal():
+        try:
+            command(sys.argv[1:] if arguments is None else arguments)
+        except UserError as error:
+            return _fail(error, 2)
+        except DivergedError as error:
+            return _fail(error, 3)
+        except Terminated as error:
+            return _fail(error, 128 + error.signum)
+        except KeyboardInterrupt:
+            return _fail("interrupted", 130)
+        except OSError as error:
+            if error.errno not in _SYSTEM_FAILURES:
+                raise
+            return _fail(error, 1)
+    return 0
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Keeps from the terminal what TensorFlow writes there while it is imported.
+
+    Its libraries report on processor features and missing drivers before any setting could
+    silence them. When the block fails, what was written is shown after all. Whoever sets
+    TF_CPP_MIN_LOG_LEVEL sees everything.
+    """
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            written.seek(0)
+            os.write(terminal, written.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def how_to_call(command: str) -> str:
+    """Returns how the user calls a command of this package, as he called this one.
+
+    Args:
+      command: the name, `train` or `export`.
+    """
+    called = Path(sys.argv[0])
+    if called.suffix == ".py" and called.with_name(f"{command}.py").is_file():
+        return f"python {called.with_name(f'{command}.py')}"
+    return f"tfdm-{command}"
+
+
+def _fail(problem: object, status: int) -> int:
+    line = " ".join(str(problem).split())
+    print(f"error: {line}", file=sys.stderr)
+    return status
+
+
+@contextlib.contextmanager
+def _log_on_terminal() -> Iterator[None]:
+    """Shows what the package logs as plain lines on the error stream."""
+    logger = logging.getLogger("tfdm")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LineFormatter())
+    level, propagates = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
+
+
+class _LineFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        return prefix + record.getMessage()
