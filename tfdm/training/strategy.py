@@ -103,15 +103,20 @@ class Workers:
         self._strategy = strategy
         self.number = number_of_workers(strategy)
         self.is_chief = bool(strategy.extended.should_checkpoint)
+        self._votes = self._summed(
+            lambda replica, vote: tf.one_hot(replica, strategy.num_replicas_in_sync, vote, 0)
+        )
+        self._of_chief = self._summed(lambda replica, bits: tf.where(replica == 0, bits, 0))
 
     def maximum(self, number: int) -> int:
         """Returns the largest of the workers' non-negative numbers, below 2³¹."""
         if self.number == 1:
             return number
-        votes = np.zeros(self._strategy.num_replicas_in_sync, np.int32)
-        # One entry a replica, each filled by its own worker: the sum keeps them apart.
-        votes = self._sum(lambda replica: tf.one_hot(replica, len(votes), dtype=tf.int32) * number)
-        return int(votes.max())
+        return int(self._votes(tf.constant(number, tf.int32)).max())
+
+    def wait(self) -> None:
+        """Returns when all workers have come here."""
+        self.maximum(0)
 
     def from_chief(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the chief's arrays, bit for bit, on every worker.
@@ -127,7 +132,7 @@ class Workers:
         padded = content + b"\0" * (-len(content) % 4)
         # As integers: adding zeros to floats would lose the sign of a zero.
         bits = tf.constant(np.frombuffer(padded, np.int32))
-        received = self._sum(lambda replica: tf.where(replica == 0, bits, 0)).tobytes()
+        received = self._of_chief(bits).tobytes()
         result, start = {}, 0
         for name in names:
             array = arrays[name]
@@ -136,16 +141,18 @@ class Workers:
             start += array.nbytes
         return result
 
-    def _sum(self, value_of_replica: Callable[[tf.Tensor], tf.Tensor]) -> np.ndarray:
-        """Sums over all replicas what the function gives for each replica's number."""
+    def _summed(
+        self, contribution: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    ) -> Callable[[tf.Tensor], np.ndarray]:
+        """Returns the function that sums contributions(replica's number, value) over replicas."""
 
-        def add() -> tf.Tensor:
+        def add(value: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
-            value = value_of_replica(context.replica_id_in_sync_group)
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+            share = contribution(context.replica_id_in_sync_group, value)
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, share)
 
-        total = self._strategy.run(tf.function(add, autograph=False))
-        return self._strategy.experimental_local_results(total)[0].numpy()
+        traced = tf.function(lambda value: self._strategy.run(add, args=(value,)), autograph=False)
+        return lambda value: self._strategy.experimental_local_results(traced(value))[0].numpy()
 
 
 def number_of_workers(strategy: tf.distribute.Strategy) -> int:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -22,12 +19,10 @@ from tfdm import registry
 from tfdm.config import RunConfig
 from tfdm.datasets import ImageDataset, load_dataset, train_batches
 from tfdm.errors import UserError
-from tfdm.export import export_model, exported_folders, is_exported
 from tfdm.runs import CheckpointStore, RunFolder
-from tfdm.runs.atomic import atomic_file
-from tfdm.training import grids, metrics, provenance
+from tfdm.training import artefacts, grids, metrics, provenance
 from tfdm.training.callbacks import Checkpointer, DivergenceGuard, RawLogs, Span, StopOnSignal
-from tfdm.training.loading import WEIGHTS_NAME, build_model, restore_checkpoint
+from tfdm.training.loading import build_model, restore_checkpoint
 from tfdm.training.progress import ProgressBar
 from tfdm.training.signals import StopSignals
 from tfdm.training.state import capture_state, restore_state
@@ -142,11 +137,14 @@ class _Run:
 
     def summary_of_complete(self) -> dict[str, Any] | None:
         """Returns the summary of a run that is done and whole, else `None`."""
-        summary = self._read_summary() if self.workers.is_chief else None
-        done = summary is not None and not self._missing()
-        if not self.workers.maximum(int(done)):
-            return None
-        return summary if summary is not None else {"steps": self.config.steps}
+        steps, summary = self.config.steps, None
+        if self.workers.is_chief:
+            model_class: Any = registry.find_model(self.config.model).load()
+            if not artefacts.missing_files(self.folder, steps, model_class.infers):
+                summary = artefacts.read_summary(self.folder, steps)
+        if self.workers.maximum(int(summary is not None)):
+            return summary or {"steps": steps}
+        return None
 
     def go(self, clock: metrics.RunClock) -> dict[str, Any]:
         """Trains what is left to train and writes what is missing."""
@@ -169,9 +167,11 @@ class _Run:
                 # It tells of an end that is not this run's any more.
                 self.folder.summary_path.unlink(missing_ok=True)
             rate = self._fit(model, start, clock)
-        if not self.workers.is_chief:
-            return {"steps": self.config.steps}
-        return self._finish(model, clock, rate)
+        summary: dict[str, Any] = {"steps": self.config.steps}
+        if self.workers.is_chief:
+            summary = self._finish(model, clock, rate)
+        self.workers.wait()
+        return summary
 
     def _resume(self, model: Any) -> int:
         """Puts the newest good state into the model; returns its number of steps."""
@@ -221,35 +221,27 @@ class _Run:
         return logger.steps_per_second if logger is not None else None
 
     def _finish(self, model: Any, clock: metrics.RunClock, rate: float | None) -> dict[str, Any]:
-        """Writes the networks, the SavedModels and the summary."""
-        if self.strategy.num_replicas_in_sync > 1:
+        """Writes what is missing of a trained run; returns its summary."""
+        replicas, step = self.strategy.num_replicas_in_sync, self.config.steps
+        if replicas > 1:
             # The files hold plain variables, not ones with a copy on each replica.
             mirrored, model = model, build_model(self.config, self.dataset.image_shape)
             restore_state(model, capture_state(mirrored))
-        step = self.config.steps
-        if not all(path.is_file() for path in self._grid_paths()):
+        if not all(p.is_file() for p in artefacts.grid_paths(self.folder, step, model.infers)):
             with contextlib.ExitStack() as stack:
                 self._grids(Span(step, step), self._tensorboard(stack)).write(model, step)
-        with atomic_file(self.folder.weights / WEIGHTS_NAME) as temporary:
-            model.save_weights(temporary)
-        export_model(model, self.folder.export)
-        record = metrics.last_record(self.folder)
-        summary = {
-            "model": self.config.model,
-            "dataset": self.config.dataset,
-            "steps": step,
-            "seed": self.config.seed,
-            "wall_seconds": round(clock.seconds(), 3),
-            "steps_per_second": rate or record.get("steps_per_second"),
-            "final": metrics.losses_of(record),
-            "batch_size": self.config.batch_size,
-            "replicas": self.strategy.num_replicas_in_sync,
-            "peak_memory_mib": peak_memory_mib(),
-            "dataset_digest": self.dataset.digest,
-            "versions": provenance.versions(),
-            "git_revision": provenance.git_revision(),
-        }
-        self.folder.write_summary(summary)
+        artefacts.write_networks(model, self.folder)
+        summary = artefacts.read_summary(self.folder, step)
+        if summary is None:
+            summary = artefacts.summarize(
+                self.config,
+                self.folder,
+                dataset_digest=self.dataset.digest,
+                replicas=replicas,
+                wall_seconds=clock.seconds(),
+                steps_per_second=rate,
+            )
+            self.folder.write_summary(summary)
         return summary
 
     # --- Pieces ---------------------------------------------------------------------------
@@ -257,10 +249,6 @@ class _Run:
     @property
     def _store(self) -> CheckpointStore:
         return CheckpointStore(self.folder.checkpoints)
-
-    @property
-    def _infers(self) -> bool:
-        return registry.find_model(self.config.model).load().infers
 
     def _tensorboard(self, stack: contextlib.ExitStack) -> tf.summary.SummaryWriter:
         writer = tf.summary.create_file_writer(str(self.folder.tensorboard))
@@ -273,33 +261,3 @@ class _Run:
         images = grids.fixed_images(held_out)
         every = self.config.sample_every
         return grids.ImageGrids(span, every, self.folder, writer, images, self.config.seed)
-
-    def _grid_paths(self) -> list[Path]:
-        folders = [self.folder.samples] + [self.folder.reconstructions] * self._infers
-        return [grids.grid_path(folder, self.config.steps) for folder in folders]
-
-    def _read_summary(self) -> dict[str, Any] | None:
-        try:
-            summary = json.loads(self.folder.summary_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        is_current = isinstance(summary, dict) and summary.get("steps") == self.config.steps
-        return summary if is_current else None
-
-    def _missing(self) -> list[Path]:
-        """Lists the files of a finished run that are not there."""
-        saved_models = exported_folders(self._infers, self.folder.export)
-        files = [self.folder.weights / WEIGHTS_NAME, *self._grid_paths()]
-        return [path for path in files if not path.is_file()] + [
-            path for path in saved_models if not is_exported(path)
-        ]
-
-
-def peak_memory_mib() -> float | None:
-    """Returns the largest resident memory of this process so far, `None` where unknown."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
