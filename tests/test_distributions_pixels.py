@@ -192,6 +192,15 @@ def test_levels_and_pixels_are_the_same_image(batch):
         )
 
 
+def test_quantized_normal_rounds_pixels_to_the_nearest_level(batch):
+    outputs, levels, noise = batch
+    likelihood = QuantizedNormal(SHAPE[1:])
+    expected = likelihood.log_prob(outputs, levels, noise)
+    for offset in (-0.4, 0.4):
+        pixels = (levels + offset) / 255
+        np.testing.assert_array_equal(likelihood.log_prob(outputs, pixels, noise), expected)
+
+
 def test_mean_is_the_sigmoid_of_the_outputs(batch):
     outputs = batch[0].astype(np.float32)
     for likelihood in likelihoods():

@@ -124,6 +124,17 @@ def test_prior_is_standard_normal():
         standard_normal(0)
 
 
+def test_reparameterization_and_its_derivatives(rng):
+    loc, scale, epsilon = (tf.constant(rng.normal(size=[4, 2])) for _ in range(3))
+    with tf.GradientTape() as tape:
+        tape.watch([loc, scale, epsilon])
+        sample = reparameterize(loc, scale, epsilon)
+    np.testing.assert_allclose(sample, loc.numpy() + scale.numpy() * epsilon.numpy(), rtol=1e-15)
+    loc_gradient, scale_gradient = tape.gradient(sample, [loc, scale])
+    np.testing.assert_array_equal(loc_gradient, np.ones([4, 2]))
+    np.testing.assert_array_equal(scale_gradient, epsilon)
+
+
 def test_samples_follow_the_posterior(rng):
     count, loc, scale = 100_000, np.array([1.5, -0.2]), np.array([0.3, 2.0])
     samples = reparameterize(
