@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import tfdm
@@ -21,6 +23,13 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # another build of it: tensorflow-cpu
             continue
     return found
+
+
+def command() -> str:
+    """Returns the command line of this process, as a shell would read it."""
+    program = sys.argv[0]
+    start = ["python", program] if program.endswith(".py") else [Path(program).name]
+    return shlex.join([*start, *sys.argv[1:]])
 
 
 def git_revision() -> str | None:

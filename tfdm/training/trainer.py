@@ -87,6 +87,7 @@ def _claimed(folder: RunFolder, config: RunConfig, workers: Workers) -> Iterator
             "dataset_digest": dataset.digest,
             "versions": provenance.versions(),
             "git_revision": provenance.git_revision(),
+            "command": provenance.command(),
         }
         _on_chief(workers, lambda: folder.claim_config(flat))
 
