@@ -54,7 +54,7 @@ def run_command(
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Keeps from the terminal what TensorFlow writes there while it is imported.
+    """Keeps from the terminal what TensorFlow writes there while it is imported in the block.
 
     Its libraries report on processor features and missing drivers before any setting could
     silence them. When the block fails, what was written is shown after all. Whoever sets
@@ -70,6 +70,9 @@ def quiet_tensorflow() -> Iterator[None]:
         os.dup2(written.fileno(), 2)
         try:
             yield
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # the drivers report when devices are looked for
         except BaseException:
             sys.stderr.flush()
             written.seek(0)

@@ -1,0 +1,205 @@
+"""Exit statuses, one-line errors, and commands that check before TensorFlow loads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tfdm.cli.command import how_to_call, run_command
+from tfdm.config import resolve_run_config
+from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.runs import RunFolder
+
+ROOT = Path(__file__).parents[1]
+
+# Runs a command; says in its last line which heavy packages it imported on the way.
+PROBE = """
+import importlib, sys
+status = importlib.import_module(sys.argv[1]).main(sys.argv[2:])
+heavy = {"tensorflow", "keras", "tensorflow_probability", "tensorflow_datasets"}
+print(status, *sorted(heavy & set(sys.modules)))
+"""
+
+
+def _raises(error: BaseException) -> Callable[[Sequence[str]], None]:
+    def command(arguments: Sequence[str]) -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UserError("bad\nflag:  drop it"), 2, "bad flag: drop it"),
+        (DivergedError(7, "loss"), 3, "training diverged: loss is not finite at step 7"),
+        (Terminated(15, 9), 143, "stopped by signal 15 after step 9; a checkpoint was written"),
+        (Terminated(2, 9), 130, "stopped by signal 2 after step 9; a checkpoint was written"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "x"), 1, "[Errno 28] No space left on device: 'x'"),
+    ],
+)
+def test_an_error_is_one_line_and_a_status(
+    error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(_raises(error), []) == status
+    assert capsys.readouterr() == ("", f"error: {line}\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("a fault"), FileNotFoundError(2, "gone")])
+def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        run_command(_raises(error), [])
+
+
+def test_arguments_reach_the_command_and_success_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Sequence[str]] = []
+    assert run_command(seen.append, ["--a"]) == 0
+    monkeypatch.setattr(sys, "argv", ["tool", "--b"])
+    assert run_command(seen.append) == 0
+    assert seen == [["--a"], ["--b"]]
+
+
+def test_what_the_package_logs_is_shown_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("tfdm")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+
+    def command(arguments: Sequence[str]) -> None:
+        logger.warning("skipped %s", "step_00000001.npz")
+        logger.info("preparing")
+        logger.debug("unseen")
+
+    run_command(command, [])
+    assert capsys.readouterr().err == "warning: skipped step_00000001.npz\npreparing\n"
+    assert (list(logger.handlers), logger.level, logger.propagate) == before
+
+
+def test_commands_are_named_as_the_user_called_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/tfdm-train"])
+    assert how_to_call("export") == "tfdm-export"
+    (tmp_path / "export.py").touch()
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "train.py")])
+    assert how_to_call("export") == f"python {tmp_path / 'export.py'}"
+
+
+def _run(command: str, *arguments: str, cwd: Path = ROOT) -> tuple[list[str], str, str]:
+    """Runs a command in a process of its own; returns status and imports, output, errors."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, f"tfdm.cli.{command}", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    *output, last = done.stdout.splitlines()
+    return last.split(), "\n".join(output), done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "export"])
+def test_help_is_printed_without_tensorflow(command: str) -> None:
+    outcome, output, errors = _run(command, "--help")
+    assert outcome == ["0"]
+    assert output.startswith(f"usage: tfdm-{command} ")
+    assert errors == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [
+        ("train", "--model=nope"),
+        ("train", "--dataset=nope"),
+        ("train", "--config.nope=1"),
+        ("train", "--latent_dim=1.5"),
+        ("train", "--latent_dim=0"),
+        ("train", "--output_dir=a file/run"),
+        ("train", "--output_dir=/proc/tfdm"),
+        ("train", "--output_dir=foreign"),
+        ("train", "--output_dir=run"),
+        ("export", "--run=nowhere"),
+        ("export", "--run=foreign"),
+        ("export", "--nope=1"),
+    ],
+)
+def test_bad_input_is_refused_without_tensorflow(
+    tmp_path: Path, command: str, argument: str
+) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").touch()
+    other = RunFolder(tmp_path / "run")
+    other.create()
+    other.claim_config(resolve_run_config({"seed": 5}).flat())
+    before = sorted(tmp_path.rglob("*"))
+    outcome, output, errors = _run(command, argument, cwd=tmp_path)
+    assert outcome == ["2"]
+    assert output == ""
+    [line] = errors.splitlines()
+    assert line.startswith("error: ")
+    if argument.endswith("run=run"):
+        assert "(seed: 5 -> 0)" in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("script", ["train", "export"])
+def test_the_scripts_are_the_commands(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / f"{script}.py", "--nope=1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown flag --nope")
+
+
+def test_tensorflow_loads_quietly_and_its_words_are_shown_when_it_fails() -> None:
+    code = """
+import os, sys
+from tfdm.cli.command import quiet_tensorflow
+fails = sys.argv[1] == "fails"
+try:
+    with quiet_tensorflow():
+        os.write(2, b"native noise\\n")
+        print("python noise", file=sys.stderr)
+        if fails:
+            raise ImportError("no such library")
+        sys.modules["tensorflow"] = type(sys)("tensorflow")
+        sys.modules["tensorflow"].config = type("C", (), {"list_physical_devices": lambda: []})
+except ImportError:
+    pass
+print("afterwards", file=sys.stderr)
+os.write(2, b"native afterwards\\n")
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    shown = {}
+    for outcome in ("works", "fails"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, outcome],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        shown[outcome] = done.stderr.splitlines()
+    assert shown["works"] == ["afterwards", "native afterwards"]
+    assert sorted(shown["fails"]) == sorted(["native noise", "python noise", *shown["works"]])
+
+
+def test_a_run_of_another_program_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model": "vae"}))
+    outcome, _, errors = _run("export", f"--run={tmp_path}")
+    assert outcome == ["2"]
+    assert errors.startswith("error: the configuration lacks ")

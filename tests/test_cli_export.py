@@ -1,0 +1,76 @@
+"""`tfdm-export` around the exporter: which run, under whose lock, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tfdm.cli import export
+from tfdm.config import resolve_run_config
+from tfdm.errors import UserError
+from tfdm.runs import RunFolder, atomic
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    folder.claim_config(resolve_run_config({"model": "vae"}).flat())
+    return folder
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
+    """Puts stand-ins for the model's loader and the exporter; lists the exporter's calls."""
+    calls: list[tuple[Any, Path]] = []
+
+    def load_run(path: Path) -> SimpleNamespace:
+        with pytest.raises(UserError, match="in use"), RunFolder(path).lock():
+            pass
+        config = resolve_run_config({"model": "vae"})
+        return SimpleNamespace(model=f"model of {path}", step=7, config=config)
+
+    def export_model(model: Any, folder: Path) -> list[Path]:
+        calls.append((model, folder))
+        return [folder / "generator", folder / "encoder"]
+
+    monkeypatch.setattr("tfdm.training.loading.load_run", load_run)
+    monkeypatch.setattr("tfdm.export.export_model", export_model)
+    return calls
+
+
+@pytest.mark.parametrize("arguments", [[], ["--format=saved_model"]])
+def test_a_run_is_exported_under_its_lock(
+    run: RunFolder,
+    exported: list[tuple[Any, Path]],
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    leftover = atomic.temporary_sibling(run.export)
+    leftover.mkdir()
+    assert export.main([f"--run={run.path}", *arguments]) == 0
+    assert exported == [(f"model of {run.path}", run.export)]
+    assert not leftover.exists()
+    assert capsys.readouterr().out.splitlines() == [
+        "vae after 7 steps:",
+        f"  {run.export / 'generator'}",
+        f"  {run.export / 'encoder'}",
+    ]
+
+
+def test_a_run_that_is_being_trained_is_refused(
+    run: RunFolder, exported: list[tuple[Any, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run.lock():
+        assert export.main([f"--run={run.path}"]) == 2
+    assert "in use by another process" in capsys.readouterr().err
+    assert exported == []
+
+
+def test_a_folder_near_by_is_named(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export.main([f"--run={run.path}s"]) == 2
+    expected = f"error: {run.path}s does not exist: did you mean {run.path}?\n"
+    assert capsys.readouterr().err == expected

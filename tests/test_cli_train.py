@@ -1,0 +1,148 @@
+"""`tfdm-train` around the trainer: what it hands over, what it says, what it leaves behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfdm.cli import train
+from tfdm.errors import DivergedError, UserError
+from tfdm.runs import RunFolder
+
+SUMMARY = {
+    "model": "vae",
+    "dataset": "color_mnist_5k",
+    "steps": 20,
+    "seed": 0,
+    "wall_seconds": 3725.2,
+    "steps_per_second": 9.4321,
+    "final": {"loss": 123.456, "reconstruction_error": 0.0001, "accuracy": None},
+}
+
+Calls = list[tuple[tuple, dict[str, Any]]]
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Calls]:
+    """Puts a trainer that does as told in place of the real one; returns its calls."""
+
+    def install(outcome: Callable[[], Any]) -> Calls:
+        calls: Calls = []
+
+        def fake(*arguments: Any, **options: Any) -> Any:
+            calls.append((arguments, options))
+            return outcome()
+
+        monkeypatch.setattr("tfdm.training.trainer.train", fake)
+        return calls
+
+    return install
+
+
+def _raise(error: Exception) -> Callable[[], Any]:
+    def outcome() -> Any:
+        raise error
+
+    return outcome
+
+
+def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
+    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = trainer(lambda: SUMMARY)
+    folder = RunFolder(tmp_path / "run")
+    status = train.main(
+        ["--model=vae", "--steps=20", f"--output_dir={folder.path}", "--cache_dir=c", "--beta=3"]
+    )
+    assert status == 0
+    [((config, output_dir), options)] = calls
+    assert (config.model, config.steps, config.hyperparameters.beta) == ("vae", 20, 3.0)
+    assert output_dir == folder.path
+    assert options == {"data_dir": None, "cache_dir": "c"}
+    first, *table = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        rf"vae on color_mnist_5k: 20 steps of batch 64, seed 0, (CPU|\d+ GPUs?), "
+        rf"into {re.escape(str(folder.path))}",
+        first,
+    )
+    rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in table if line)
+    assert rows["loss"] == "123.5"
+    assert rows["reconstruction_error"] == "0.0001"
+    assert "accuracy" not in rows
+    assert rows["steps"] == "20"
+    assert rows["steps a second"] == "9.43"
+    assert rows["time"] == "1 h 2 min"
+    assert rows["curves"] == f"tensorboard --logdir {folder.path}"
+
+
+def test_the_report_names_the_newest_grids_and_the_export(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.samples.mkdir()
+    for step in (500, 999999, 1000000):
+        (folder.samples / f"step_{step:06d}.png").touch()
+    (folder.samples / ".tfdm-new-1-step_9999999.png").touch()
+    folder.export.mkdir()
+    text = train.report(SUMMARY, folder)
+    assert str(folder.samples / "step_1000000.png") in text
+    assert "step_999999.png" not in text
+    assert str(folder.export) in text
+    assert "reconstructions " not in text
+
+
+def test_a_worker_that_is_not_the_chief_has_little_to_tell(tmp_path: Path) -> None:
+    assert train.report({"steps": 20}, RunFolder(tmp_path)) == "done: 20 steps"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (59.6, "1 min 0 s"), (265, "4 min 25 s"), (3600, "1 h 0 min")],
+)
+def test_times_read_as_times(tmp_path: Path, seconds: float, expected: str) -> None:
+    text = train.report({**SUMMARY, "wall_seconds": seconds}, RunFolder(tmp_path))
+    assert re.search(rf"time +{expected}$", text, re.M)
+
+
+def test_a_refused_start_leaves_nothing(
+    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer(_raise(UserError("no network: pass --data_dir")))
+    assert train.main([f"--output_dir={tmp_path / 'run'}"]) == 2
+    assert capsys.readouterr().err == "error: no network: pass --data_dir\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_diverged_is_kept(
+    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+
+    def diverge() -> None:
+        folder.append_metrics({"step": 1})
+        raise DivergedError(2, "generator_loss")
+
+    trainer(diverge)
+    assert train.main([f"--output_dir={folder.path}"]) == 3
+    assert "generator_loss is not finite at step 2" in capsys.readouterr().err
+    assert [path.name for path in folder.path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(
+    tmp_path: Path,
+    trainer: Callable,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = trainer(lambda: {"steps": 20})
+    arguments = ["--strategy=multi_worker", f"--output_dir={tmp_path / 'run'}"]
+    monkeypatch.setenv("TF_CONFIG", '{"task": {"type": "worker", "index": 1}}')
+    assert train.main(arguments) == 0
+    assert ", worker 1 of a cluster, into" in capsys.readouterr().out
+    monkeypatch.setenv("TF_CONFIG", "broken")
+    assert train.main(arguments) == 0
+    assert ", a cluster, into" in capsys.readouterr().out
+    assert len(calls) == 2
+    assert list(tmp_path.iterdir()) == []
