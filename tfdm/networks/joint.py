@@ -37,23 +37,30 @@ class TiledConcatConv(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
-        """Creates the kernel [k, k, C + U, M] and the bias [M]."""
-        (*_, self.image_channels), (_, code_features) = input_shape
-        side, joined = self.kernel_size, self.image_channels + code_features
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(side, side, joined, self.maps),
-            initializer=self.kernel_initializer,
+        """Creates the kernels [k, k, C, M] and [k, k, U, M], together one, and the bias [M]."""
+        (*_, image_maps), (_, code_features) = input_shape
+        side, joined = self.kernel_size, image_maps + code_features
+        whole = self.kernel_initializer((side, side, joined, self.maps))
+        self.image_kernel = self.add_weight(
+            name="image_kernel",
+            shape=(side, side, image_maps, self.maps),
+            initializer=lambda shape, dtype: whole[:, :, :image_maps],
+        )
+        self.code_kernel = self.add_weight(
+            name="code_kernel",
+            shape=(side, side, code_features, self.maps),
+            initializer=lambda shape, dtype: whole[:, :, image_maps:],
         )
         self.bias = self.add_weight(name="bias", shape=(self.maps,), initializer="zeros")
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Convolves the image maps and adds the codes' share to every position."""
         image_maps, code_features = inputs
-        kernel = tf.cast(self.kernel, self.compute_dtype)
-        image_kernel = kernel[:, :, : self.image_channels]
-        code_kernel = tf.reduce_sum(kernel[:, :, self.image_channels :], axis=[0, 1])
-        from_codes = code_features @ code_kernel + tf.cast(self.bias, self.compute_dtype)
+        image_kernel, code_kernel, bias = (
+            tf.cast(weight, self.compute_dtype)
+            for weight in (self.image_kernel, tf.reduce_sum(self.code_kernel, [0, 1]), self.bias)
+        )
+        from_codes = code_features @ code_kernel + bias
         from_images = tf.nn.conv2d(image_maps, image_kernel, strides=1, padding="VALID")
         return from_images + from_codes[:, tf.newaxis, tf.newaxis, :]
 

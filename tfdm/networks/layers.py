@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfdm.networks.batch_norm import BatchNorm
+
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPSILON = 1e-5
 
@@ -102,11 +104,10 @@ class LayerFactory:
             if self.weight_scale is None
             else keras.initializers.RandomNormal(1.0, self.weight_scale, seed=self._next_seed())
         )
-        return keras.layers.BatchNormalization(
+        return BatchNorm(
             momentum=self.batch_norm_momentum,
             epsilon=BATCH_NORM_EPSILON,
             gamma_initializer=gain,
-            synchronized=True,
             dtype=self.dtype,
         )
 

@@ -19,6 +19,7 @@ from tfdm.distributions.priors import standard_normal
 from tfdm.hyperparameters import ModelConfig
 from tfdm.networks.images import check_image_shape
 from tfdm.networks.layers import LayerFactory
+from tfdm.training.adam import FusedAdam
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.players import Player, update_players
 from tfdm.training.strategy import DistributedFit
@@ -119,7 +120,7 @@ class GenerativeModel(DistributedFit, keras.Model):
 
     def add_player(self, name: str, networks: list[keras.layers.Layer], rate: float) -> None:
         """Adds a player with an Adam of its own (Appendix K)."""
-        optimizer = keras.optimizers.Adam(
+        optimizer = FusedAdam(
             learning_rate=rate,
             beta_1=self.config.adam_beta_1,
             beta_2=self.config.adam_beta_2,
