@@ -71,7 +71,9 @@ def discriminator_features(
         normalize = make.normalization(normalization) if index else []
         bias = make.use_bias and (index == 0 or normalization != "batch")
         conv = make.conv(make.scaled(maps), 5, strides, use_bias=bias)
-        hidden = sequential(hidden, [conv, *normalize, make.leaky_relu()])
+        # Only critics do without batch norm, and their gradient is penalised.
+        rectify = make.leaky_relu(penalized=normalization != "batch")
+        hidden = sequential(hidden, [conv, *normalize, rectify])
     return hidden
 
 

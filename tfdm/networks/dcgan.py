@@ -73,7 +73,9 @@ def discriminator_features(
     for index, maps in enumerate(_widths(size)):
         normalize = make.normalization(normalization) if index else []
         conv = make.conv(make.scaled(maps), 4, 2)
-        hidden = sequential(hidden, [conv, *normalize, make.leaky_relu()])
+        # Only critics do without batch norm, and their gradient is penalised.
+        rectify = make.leaky_relu(penalized=normalization != "batch")
+        hidden = sequential(hidden, [conv, *normalize, rectify])
     return hidden
 
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from tfdm.networks.batch_norm import BatchNorm
+from tfdm.networks.leaky_relu import LeakyReLU
 
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPSILON = 1e-5
@@ -121,9 +122,14 @@ class LayerFactory:
             return []
         raise ValueError(f"normalisation is {kind!r}, expected batch, layer or none")
 
-    def leaky_relu(self) -> keras.layers.Layer:
-        """A leaky rectifier of slope 0.2 (Appendix K.5)."""
-        return keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.dtype)
+    def leaky_relu(self, penalized: bool = False) -> keras.layers.Layer:
+        """A leaky rectifier of slope 0.2 (Appendix K.5).
+
+        Args:
+          penalized: whether the network's gradient is differentiated again.
+        """
+        make = LeakyReLU if penalized else keras.layers.LeakyReLU
+        return make(LEAKY_SLOPE, dtype=self.dtype)
 
     def relu(self) -> keras.layers.Layer:
         """A rectifier."""
