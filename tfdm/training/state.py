@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
 # Keras numbers layers that have no name by what the process made before: no part of a state.
@@ -29,10 +28,7 @@ def capture_state(model: Any) -> dict[str, np.ndarray]:
       `optimizers/encoder/0002/dense_kernel_momentum`. The names depend on the model alone, not
       on what else the process built.
     """
-    return {
-        name: np.array(keras.ops.convert_to_numpy(variable.value))
-        for name, variable in _named_variables(model)
-    }
+    return {name: np.array(variable.numpy()) for name, variable in _named_variables(model)}
 
 
 def restore_state(model: Any, arrays: Mapping[str, np.ndarray]) -> None:

@@ -60,7 +60,7 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
 
 
 class DistributedFit:
-    """Mixed into a Keras model before `keras.Model`: lets `fit` run over several workers.
+    """Mixed into a Keras model before `keras.Model`: lets `fit` run over several replicas.
 
     The model has all its variables when it is constructed, and its `train_step` returns logs that
     are already averaged over all replicas, and so the same on each of them.
@@ -69,14 +69,17 @@ class DistributedFit:
     def make_train_function(self, force: bool = False) -> None:
         """Sets `train_function`, which `fit` calls with an iterator over batches.
 
-        Over several workers Keras would average each log over an axis that a scalar lacks, and
-        fails with more than one step an execution; there the steps of an execution run one by one.
+        The function of Keras fails over several workers, where it averages each log over an axis
+        that a scalar lacks, and over several replicas with more than one step an execution, since
+        they cannot talk from inside its nested conditions (TPUs can).
         """
         model: Any = self
-        if number_of_workers(model.distribute_strategy) == 1:
+        strategy = model.distribute_strategy
+        is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+        if is_tpu or strategy.num_replicas_in_sync == 1:
             super().make_train_function(force)  # type: ignore[misc]
         elif force or model.train_function is None:
-            model.train_function = _multi_worker_train_function(model)
+            model.train_function = _replicated_train_function(model)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Does nothing: there is nothing left to build.
@@ -164,7 +167,7 @@ def number_of_workers(strategy: tf.distribute.Strategy) -> int:
     return max(1, sum(len(cluster.get(kind, [])) for kind in ("chief", "worker")))
 
 
-def _multi_worker_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+def _replicated_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
     strategy = model.distribute_strategy
 
     def one_step(batch: Any) -> dict[str, tf.Tensor]:
