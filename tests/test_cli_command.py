@@ -19,12 +19,19 @@ from tfdm.runs import RunFolder
 
 ROOT = Path(__file__).parents[1]
 
-# Runs a command; says in its last line which heavy packages it imported on the way.
+# Runs command lines one after the other in one process; reports on each, and which heavy packages
+# it has imported by then.
 PROBE = """
-import importlib, sys
-status = importlib.import_module(sys.argv[1]).main(sys.argv[2:])
-heavy = {"tensorflow", "keras", "tensorflow_probability", "tensorflow_datasets"}
-print(status, *sorted(heavy & set(sys.modules)))
+import contextlib, importlib, io, json, sys
+records = []
+for command, *arguments in json.loads(sys.argv[1]):
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        status = importlib.import_module(f"tfdm.cli.{command}").main(arguments)
+    heavy = {"tensorflow", "keras", "tensorflow_probability", "tensorflow_datasets"}
+    imported = sorted(heavy & set(sys.modules))
+    records.append([status, output.getvalue(), errors.getvalue(), imported])
+print(json.dumps(records))
 """
 
 
@@ -91,11 +98,11 @@ def test_commands_are_named_as_the_user_called_them(
     assert how_to_call("export") == f"python {tmp_path / 'export.py'}"
 
 
-def _run(command: str, *arguments: str, cwd: Path = ROOT) -> tuple[list[str], str, str]:
-    """Runs a command in a process of its own; returns status and imports, output, errors."""
+def _run(lines: Sequence[Sequence[str]], cwd: Path = ROOT) -> list[tuple[int, str, str, list[str]]]:
+    """Runs command lines in a process; returns status, output, errors, heavy imports of each."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, f"tfdm.cli.{command}", *arguments],
+        [sys.executable, "-c", PROBE, json.dumps(lines)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
@@ -103,52 +110,50 @@ def _run(command: str, *arguments: str, cwd: Path = ROOT) -> tuple[list[str], st
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    *output, last = done.stdout.splitlines()
-    return last.split(), "\n".join(output), done.stderr
+    return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("command", ["train", "export"])
-def test_help_is_printed_without_tensorflow(command: str) -> None:
-    outcome, output, errors = _run(command, "--help")
-    assert outcome == ["0"]
-    assert output.startswith(f"usage: tfdm-{command} ")
-    assert errors == ""
+def test_help_is_printed_without_tensorflow() -> None:
+    commands = ("train", "export")
+    records = _run([(command, "--help") for command in commands])
+    for command, (status, output, errors, imported) in zip(commands, records, strict=True):
+        assert (status, errors, imported) == (0, "", [])
+        assert output.startswith(f"usage: tfdm-{command} ")
 
 
-@pytest.mark.parametrize(
-    ("command", "argument"),
-    [
-        ("train", "--model=nope"),
-        ("train", "--dataset=nope"),
-        ("train", "--config.nope=1"),
-        ("train", "--latent_dim=1.5"),
-        ("train", "--latent_dim=0"),
-        ("train", "--output_dir=a file/run"),
-        ("train", "--output_dir=/proc/tfdm"),
-        ("train", "--output_dir=foreign"),
-        ("train", "--output_dir=run"),
-        ("export", "--run=nowhere"),
-        ("export", "--run=foreign"),
-        ("export", "--nope=1"),
-    ],
-)
-def test_bad_input_is_refused_without_tensorflow(
-    tmp_path: Path, command: str, argument: str
-) -> None:
+def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").touch()
     other = RunFolder(tmp_path / "run")
     other.create()
     other.claim_config(resolve_run_config({"seed": 5}).flat())
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text(json.dumps({"model": "vae"}))
     before = sorted(tmp_path.rglob("*"))
-    outcome, output, errors = _run(command, argument, cwd=tmp_path)
-    assert outcome == ["2"]
-    assert output == ""
-    [line] = errors.splitlines()
-    assert line.startswith("error: ")
-    if argument.endswith("run=run"):
-        assert "(seed: 5 -> 0)" in line
+    expected = {
+        ("train", "--model=nope"): "unknown model 'nope'",
+        ("train", "--dataset=nope"): "unknown dataset 'nope'",
+        ("train", "--config.nope=1"): "unknown flag --config.nope",
+        ("train", "--latent_dim=1.5"): "latent_dim is '1.5', expected a whole number",
+        ("train", "--latent_dim=0"): "latent_dim is 0, expected at least 1",
+        ("train", "--output_dir=a file/run"): "cannot write into a file/run",
+        ("train", "--output_dir=/proc/tfdm"): "cannot write into /proc/tfdm",
+        ("train", "--output_dir=foreign"): "foreign holds 'thesis.tex' but no run",
+        ("train", "--output_dir=run"): "(seed: 5 -> 0)",
+        ("export", "--run=nowhere"): "nowhere does not exist",
+        ("export", "--run=foreign"): "foreign is no run folder",
+        ("export", "--run=old"): "the configuration lacks ",
+        ("export", "--nope=1"): "unknown flag --nope",
+    }
+    records = _run(list(expected), cwd=tmp_path)
+    for (line, problem), (status, output, errors, imported) in zip(
+        expected.items(), records, strict=True
+    ):
+        assert (status, output, imported) == (2, "", []), line
+        assert errors.startswith("error: "), line
+        assert errors.count("\n") == 1, line
+        assert problem in errors, line
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -196,10 +201,3 @@ os.write(2, b"native afterwards\\n")
         shown[outcome] = done.stderr.splitlines()
     assert shown["works"] == ["afterwards", "native afterwards"]
     assert sorted(shown["fails"]) == sorted(["native noise", "python noise", *shown["works"]])
-
-
-def test_a_run_of_another_program_version_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model": "vae"}))
-    outcome, _, errors = _run("export", f"--run={tmp_path}")
-    assert outcome == ["2"]
-    assert errors.startswith("error: the configuration lacks ")
