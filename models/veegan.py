@@ -69,8 +69,10 @@ class VEEGAN(InferenceModel):
             "reconstructor": reconstruction + adversarial,
             "discriminator": discriminator_loss(data_logits, model_logits),
         }
+        # Eq. 14 has the plain L1 norm, whatever the weight and reduction of the loss.
+        l1_norm = tf.reduce_mean(reconstruction_error(codes, sample_codes, "l1", "sum"))
         terms = {
-            "bound": joint_kl + self.prior.entropy() + reconstruction,
+            "bound": joint_kl + self.prior.entropy() + l1_norm,
             "joint_kl_estimate": joint_kl,
             "code_reconstruction_error": code_error,
             "discriminator_accuracy": discriminator_accuracy(data_logits, model_logits),

@@ -12,7 +12,13 @@ from typing import Any
 
 from tfdm import registry
 from tfdm.errors import UserError, did_you_mean
-from tfdm.hyperparameters import ModelConfig, check_value, hyperparameter, parse_value
+from tfdm.hyperparameters import (
+    AAEPlusPlusConfig,
+    ModelConfig,
+    check_value,
+    hyperparameter,
+    parse_value,
+)
 
 PRESETS = ("quick", "paper")
 STRATEGIES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
@@ -44,7 +50,7 @@ class RunConfig:
     steps_per_execution: int = hyperparameter(
         1, "steps in one call of the traced function", minimum=1
     )
-    hyperparameters: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    hyperparameters: ModelConfig = dataclasses.field(default_factory=AAEPlusPlusConfig)
 
     def __post_init__(self) -> None:
         """Checks every field; raises `ValueError` with the value and what was expected."""
@@ -93,6 +99,8 @@ def preset_values(preset: str, dataset: str) -> dict[str, int]:
         100,000 steps on ColorMNIST and 200,000 on the other data sets.
       dataset: the name of the data set.
     """
+    if preset not in PRESETS:
+        raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
     if preset == "quick":
         return {"steps": 2500, "log_every": 50, "sample_every": 500, "checkpoint_every": 500}
     steps = 100_000 if dataset.startswith("color_mnist") else 200_000

@@ -25,7 +25,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs: tf.Tensor, training: bool = False, mask: Any = None) -> tf.Tensor:
         """Normalises, and in training moves the moving averages."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if not training or replicas > 1 or mask is not None or len(inputs.shape) != 4:
+        fused = training and self.trainable and replicas == 1 and mask is None
+        if not fused or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,

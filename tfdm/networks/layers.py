@@ -95,7 +95,7 @@ class LayerFactory:
     ) -> keras.layers.Layer:
         """A transposed convolution whose output is `strides` times as large."""
         return keras.layers.Conv2DTranspose(
-            maps, kernel, strides, padding="same", **self._weights(use_bias)
+            maps, kernel, strides, padding="same", **self._weights(use_bias, transposed=True)
         )
 
     def batch_norm(self) -> keras.layers.Layer:
@@ -139,16 +139,18 @@ class LayerFactory:
         """The last layer of a network: an activation in float32 whatever the policy."""
         return keras.layers.Activation(activation, dtype="float32")
 
-    def initializer(self) -> keras.initializers.Initializer:
+    def initializer(self, transposed: bool = False) -> keras.initializers.Initializer:
         """The initial weights of one more kernel, with a seed of their own."""
         seed = self._next_seed()
         if self.weight_scale is None:
-            return keras.initializers.VarianceScaling(1.0, "fan_in", "truncated_normal", seed=seed)
+            # The kernel of a transposed convolution is stored [k, k, out, in].
+            mode = "fan_out" if transposed else "fan_in"
+            return keras.initializers.VarianceScaling(1.0, mode, "truncated_normal", seed=seed)
         return keras.initializers.RandomNormal(0.0, self.weight_scale, seed=seed)
 
-    def _weights(self, use_bias: bool | None) -> dict[str, Any]:
+    def _weights(self, use_bias: bool | None, transposed: bool = False) -> dict[str, Any]:
         return {
-            "kernel_initializer": self.initializer(),
+            "kernel_initializer": self.initializer(transposed),
             "use_bias": self.use_bias if use_bias is None else use_bias,
             "dtype": self.dtype,
         }

@@ -8,6 +8,7 @@ Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -82,6 +83,7 @@ class GenerativeModel(DistributedFit, keras.Model):
         if config.ema_decay > 0.0:
             self.generator_average = keras.models.clone_model(self.generator)
             self.generator_average.set_weights(self.generator.get_weights())
+            self.generator_average.trainable = False
         self.built = True
 
     # --- What a model adds ----------------------------------------------------------------
@@ -156,6 +158,7 @@ class GenerativeModel(DistributedFit, keras.Model):
           Every loss and term of the step, averaged over the replicas.
         """
         images = self._network_range(data)
+        self._check_batches(images)
         terms = self.update(images, StepNoise(self.seed, self.step.value, _batch_size(images)))
         self._move_average()
         return self._finish_step(terms)
@@ -184,6 +187,15 @@ class GenerativeModel(DistributedFit, keras.Model):
         if images.dtype.is_integer:
             return tf.cast(images, tf.float32) / 127.5 - 1.0
         return tf.cast(images, tf.float32) * 2.0 - 1.0
+
+    def _check_batches(self, images: tf.Tensor) -> None:
+        per_step = self.batches_per_step
+        fits = images.shape.rank == 4 or (
+            images.shape.rank == 5 and per_step > 1 and images.shape[1] == per_step
+        )
+        if not fits:
+            shape, batches = tuple(images.shape), f"K = {per_step} batches a step"
+            raise ValueError(f"images have shape {shape}, expected [B, H, W, C] or {batches}")
 
     def _move_average(self) -> None:
         if self.generator_average is None:
@@ -251,8 +263,8 @@ class GenerativeModel(DistributedFit, keras.Model):
           num_or_codes: how many codes to draw from the prior, or the codes [n, L].
           seed: the seed of the codes.
         """
-        if isinstance(num_or_codes, int):
-            num_or_codes = self.sample_codes(num_or_codes, seed)
+        if isinstance(num_or_codes, numbers.Integral):
+            num_or_codes = self.sample_codes(int(num_or_codes), seed)
         return self.decode(tf.convert_to_tensor(num_or_codes))
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

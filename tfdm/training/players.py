@@ -48,13 +48,16 @@ def player_gradients(
       losses: scalar losses by player.
 
     Raises:
-      ValueError: a loss does not depend on one of its player's variables.
+      ValueError: a loss is no scalar, or does not depend on one of its player's variables.
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     gradients = {}
     for player in players:
         variables = player.variables
-        seed = tf.fill(losses[player.name].shape, 1.0 / replicas)
+        if losses[player.name].shape.rank != 0:
+            shape = losses[player.name].shape
+            raise ValueError(f"the loss of {player.name} has shape {shape}, expected a scalar")
+        seed = tf.constant(1.0 / replicas)
         found = tape.gradient(losses[player.name], variables, output_gradients=seed)
         lost = [v.path for v, g in zip(variables, found, strict=True) if g is None]
         if lost:
