@@ -1,0 +1,122 @@
+"""The numbers of a run: lines of JSON, TensorBoard, time, and what the bar shows of them."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
+
+from tests.tiny_training import fit, tiny_model
+from tfdm.runs import RunFolder
+from tfdm.training import metrics
+from tfdm.training.callbacks import Span
+from tfdm.training.progress import ProgressBar, losses_line
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """Five steps, logged every second one, after 100 seconds of earlier sessions."""
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    writer = tf.summary.create_file_writer(str(folder.tensorboard))
+    metrics.write_hparams(writer, {"seed": 3, "model": "tiny", "shape": [1, 2]}, "the-run")
+    clock = metrics.RunClock(earlier_seconds=100.0)
+    logger = metrics.MetricsLogger(Span(0, 5), 2, folder, writer, clock)
+    losses = []
+
+    class Losses(metrics.StepCallback):
+        def after_steps(self, previous, logs):
+            losses.append({name: float(value) for name, value in logs.items()})
+
+    fit(tiny_model(), 0, 5, [logger, Losses(Span(0, 5))])
+    writer.close()
+    return folder, logger, losses
+
+
+def test_lines_hold_the_logs_of_their_step(logged):
+    folder, _, losses = logged
+    lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    for line in lines:
+        assert metrics.losses_of(line) == losses[line["step"] - 1]
+    assert set(losses[0]) == {"encoder_loss", "error", "generator_loss"}
+    assert metrics.last_record(folder) == lines[-1]
+
+
+def test_time_goes_on_from_the_earlier_sessions(logged):
+    folder, logger, _ = logged
+    lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
+    seconds = [line["wall_seconds"] for line in lines]
+    assert 100.0 < seconds[0] <= seconds[1] <= seconds[2] < 400.0
+    # The first execution is left out: one step between it and the line of step 2.
+    elapsed = seconds[2] - seconds[1]
+    assert lines[2]["steps_per_second"] == pytest.approx(1.0 / elapsed, abs=0.6 / elapsed)
+    assert logger.steps_per_second > 0.0
+
+
+def test_tensorboard_has_every_log_and_the_configuration(logged):
+    folder, _, losses = logged
+    events = EventAccumulator(str(folder.tensorboard), size_guidance={"tensors": 0}).Reload()
+    [(start, content)] = events.PluginTagToContent("hparams").items()
+    tags = set(events.Tags()["tensors"]) - {start}
+    assert tags == {"encoder_loss", "error", "generator_loss", "steps_per_second"}
+    points = [(p.step, tf.make_ndarray(p.tensor_proto).item()) for p in events.Tensors("error")]
+    assert points == [(step, pytest.approx(losses[step - 1]["error"])) for step in (2, 4, 5)]
+    shown = parse_session_start_info_plugin_data(content).hparams
+    assert set(shown) == {"seed", "model"}
+    assert shown["seed"].number_value == 3 and shown["model"].string_value == "tiny"
+
+
+def test_a_folder_without_lines_has_no_last_record(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert metrics.last_record(folder) == {}
+    folder.metrics_path.write_text("")
+    assert metrics.last_record(folder) == {}
+
+
+def test_a_pipe_gets_lines_with_rate_remaining_time_and_losses(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("tfdm.training.progress._FILE_SECONDS", 0.0)
+    model = tiny_model()
+    fit(model, 0, 2)
+    bar = ProgressBar(Span(2, 6), stream)
+    fit(model, 2, 4, [bar])
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("tracing the step:  33%") and "2/6" in lines[0]
+    assert lines[-1].startswith("training: 100%") and "6/6" in lines[-1]
+    assert "encoder " in lines[-1] and "generator " in lines[-1]
+    assert "\r" not in stream.getvalue()
+    bar.close()
+    assert len(stream.getvalue().splitlines()) == len(lines)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_one_bar_that_moves():
+    stream = Terminal()
+    fit(tiny_model(), 0, 3, [ProgressBar(Span(0, 3), stream)])
+    states = stream.getvalue().split("\r")
+    assert "3/3" in states[-1] and stream.getvalue().count("\n") == 1
+
+
+def test_a_bar_that_never_began_and_one_that_was_cut_short_can_be_closed():
+    stream = Terminal()
+    bar = ProgressBar(Span(0, 3), stream)
+    bar.close()
+    assert stream.getvalue() == ""
+    bar.on_train_begin()
+    bar.close()
+    bar.close()
+    assert "0/3" in stream.getvalue()
+
+
+def test_the_line_shows_the_players_losses_first():
+    values = {"bound": -3.0, "encoder_loss": 1234.5678, "generator_loss": 0.5}
+    assert losses_line(values) == "encoder 1235, generator 0.5"
+    assert losses_line({"bound": -3.0}) == "bound -3"
