@@ -22,6 +22,7 @@ from tfdm.training.noise import StepNoise
 class AAE(InferenceModel):
     """Adversarial autoencoder; players: encoder, generator, code_discriminator."""
 
+    config: AAEConfig
     config_class = AAEConfig
 
     def build_networks(self) -> None:

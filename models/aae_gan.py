@@ -28,6 +28,7 @@ from tfdm.models.aae_plus_plus import AAEPlusPlus
 class AAEGAN(AAEPlusPlus):
     """AAE-GAN; players: encoder, generator, discriminator, code_discriminator."""
 
+    config: AAEGANConfig
     config_class = AAEGANConfig
 
     def data_game(

@@ -30,6 +30,7 @@ from tfdm.training.players import update_players
 class AAEPlusPlus(InferenceModel):
     """AAE++; players: encoder, generator, discriminator, code_discriminator."""
 
+    config: AAEPlusPlusConfig
     config_class = AAEPlusPlusConfig
 
     def build_networks(self) -> None:

@@ -31,6 +31,7 @@ class DCGAN(GenerativeModel):
     On 28x28 images the discriminator has dropout after its last convolution (Table 6).
     """
 
+    config: DCGANConfig
     config_class = DCGANConfig
 
     def build_networks(self) -> None:

@@ -36,6 +36,7 @@ class VAE(InferenceModel):
     log-likelihood of the levels 0..255, in nats an image.
     """
 
+    config: VAEConfig
     config_class = VAEConfig
     encoder_kind = "gaussian"
 

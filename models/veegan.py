@@ -28,6 +28,7 @@ class VEEGAN(InferenceModel):
     The reconstructor F is the `encoder`: it maps images to codes.
     """
 
+    config: VEEGANConfig
     config_class = VEEGANConfig
 
     def build_networks(self) -> None:

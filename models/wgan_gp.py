@@ -29,6 +29,7 @@ class WGANGP(GenerativeModel):
     [B, K, H, W, C]; given [B, H, W, C], all critic steps see the same images.
     """
 
+    config: WGANGPConfig
     config_class = WGANGPConfig
 
     def build_networks(self) -> None:

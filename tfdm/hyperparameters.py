@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
-
-LEARNING_RATE_RANGE = {"minimum": 0.0, "maximum": 1.0}
 
 
 def hyperparameter(
@@ -36,12 +35,12 @@ def hyperparameter(
 
 def check_value(field: dataclasses.Field, value: Any) -> Any:
     """Returns `value` as the field's type, or raises `ValueError` that says what is admissible."""
-    kind = type(field.default)
+    kind: type = type(field.default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
         raise ValueError(f"{field.name} is {value!r}, expected a value of type {kind.__name__}")
-    if kind is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{field.name} is {value!r}, expected a finite number")
     choices = field.metadata.get("choices")
     if choices is not None and value not in choices:
@@ -61,8 +60,13 @@ def parse_value(field: dataclasses.Field, text: str) -> Any:
     Raises:
       ValueError: `text` is not of the field's type, or the value is not admissible.
     """
-    kind = type(field.default)
-    readers = {bool: _parse_bool, int: int, float: float, str: str}
+    kind: type = type(field.default)
+    readers: dict[type, Callable[[str], Any]] = {
+        bool: _parse_bool,
+        int: int,
+        float: float,
+        str: str,
+    }
     try:
         value = readers[kind](text)
     except ValueError:
@@ -80,7 +84,7 @@ def _parse_bool(text: str) -> bool:
 
 def adam_rate(default: float, of: str) -> Any:
     """Declares the Adam learning rate `of` a player (Table 5)."""
-    return hyperparameter(default, f"Adam learning rate of the {of}", **LEARNING_RATE_RANGE)
+    return hyperparameter(default, f"Adam learning rate of the {of}", minimum=0.0, maximum=1.0)
 
 
 @dataclasses.dataclass(frozen=True)

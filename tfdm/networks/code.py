@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keras
 
-from tfdm.networks.layers import LayerFactory, sequential
+from tfdm.networks.layers import LayerFactory, logit, sequential
 
 UNITS = 1000
 NUM_LAYERS = 3
@@ -24,10 +24,5 @@ def code_features(make: LayerFactory, codes: keras.KerasTensor) -> keras.KerasTe
 def code_discriminator(make: LayerFactory, latent_dim: int) -> keras.Model:
     """Codes [B, L] -> logits [B], log p(z) - log q(z) at the optimum."""
     codes = keras.Input([latent_dim], name="codes")
-    layers = [
-        make.dense(1),
-        keras.layers.Reshape([], dtype=make.dtype),
-        make.output("linear"),
-    ]
-    logits = sequential(code_features(make, codes), layers)
+    logits = logit(make, code_features(make, codes))
     return keras.Model(codes, logits, name=make.name)

@@ -75,17 +75,3 @@ def discriminator_features(
         rectify = make.leaky_relu(penalized=normalization != "batch")
         hidden = sequential(hidden, [conv, *normalize, rectify])
     return hidden
-
-
-def discriminator_head(make: LayerFactory, features: keras.KerasTensor) -> keras.KerasTensor:
-    """The "linear adv" row of Table 6: feature maps [B, 4, 4, 64] -> logits [B].
-
-    One logit stands for the difference of the table's two.
-    """
-    layers = [
-        keras.layers.Flatten(dtype=make.dtype),
-        make.dense(1),
-        keras.layers.Reshape([], dtype=make.dtype),
-        make.output("linear"),
-    ]
-    return sequential(features, layers)

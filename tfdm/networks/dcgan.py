@@ -77,15 +77,3 @@ def discriminator_features(
         rectify = make.leaky_relu(penalized=normalization != "batch")
         hidden = sequential(hidden, [conv, *normalize, rectify])
     return hidden
-
-
-def discriminator_head(make: LayerFactory, features: keras.KerasTensor) -> keras.KerasTensor:
-    """A 4x4 convolution of the last 4x4 maps to one logit: [B, 4, 4, 256] -> [B]."""
-    # On a 4x4 map this convolution is a linear layer.
-    layers = [
-        keras.layers.Flatten(dtype=make.dtype),
-        make.dense(1),
-        keras.layers.Reshape([], dtype=make.dtype),
-        make.output("linear"),
-    ]
-    return sequential(features, layers)

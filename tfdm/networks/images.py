@@ -13,7 +13,7 @@ import keras
 from tfdm.networks import color_mnist, dcgan
 from tfdm.networks.code import code_features
 from tfdm.networks.joint import TiledConcatConv
-from tfdm.networks.layers import LayerFactory, sequential
+from tfdm.networks.layers import LayerFactory, logit, sequential
 
 ENCODER_OUTPUTS = {"deterministic": 1, "gaussian": 2, "implicit": 1}
 IMPLICIT_UNITS = 512
@@ -38,10 +38,10 @@ def generator(
     make: LayerFactory, latent_dim: int, image_shape: tuple[int, int, int], activation: str = "tanh"
 ) -> keras.Model:
     """Codes [B, L] -> images [B, H, W, C]; `activation` is linear for a likelihood's numbers."""
-    size, _, channels = check_image_shape(image_shape)
+    make = _with_initial_weights(make, image_shape)
+    size, _, channels = image_shape
     if size == color_mnist.IMAGE_SIZE:
         return color_mnist.generator(make, latent_dim, channels, activation)
-    make = dcgan.dcgan_options(make)
     return dcgan.generator(make, latent_dim, size, channels, activation)
 
 
@@ -63,13 +63,12 @@ def encoder(
     """
     if kind not in ENCODER_OUTPUTS:
         raise ValueError(f"encoder is {kind!r}, expected one of {', '.join(ENCODER_OUTPUTS)}")
-    size, _, _ = check_image_shape(image_shape)
+    make = _with_initial_weights(make, image_shape)
     images = keras.Input(list(image_shape), name="images")
-    if size == color_mnist.IMAGE_SIZE:
+    if image_shape[0] == color_mnist.IMAGE_SIZE:
         features = color_mnist.encoder_features(make, images)
     else:
-        make = dcgan.dcgan_options(make)
-        features = dcgan.encoder_features(make, images, size)
+        features = dcgan.encoder_features(make, images, image_shape[0])
     outputs = [make.dense(ENCODER_OUTPUTS[kind] * latent_dim, use_bias=True), make.output("linear")]
     if kind != "implicit":
         return keras.Model(images, sequential(features, outputs), name=make.name)
@@ -96,12 +95,13 @@ def discriminator(
         multiplied onto them: noise enters a network from outside.
     """
     images = keras.Input(list(image_shape), name="images")
-    make, features, head = _discriminator_parts(make, images, normalization)
+    make = _with_initial_weights(make, image_shape)
+    features = _discriminator_features(make, images, normalization)
     if not dropout:
-        return keras.Model(images, head(make, features), name=make.name)
+        return keras.Model(images, logit(make, features), name=make.name)
     mask = keras.Input(features.shape[1:], name="mask")
     kept = keras.layers.Multiply(dtype=make.dtype)([features, mask])
-    return keras.Model([images, mask], head(make, kept), name=make.name)
+    return keras.Model([images, mask], logit(make, kept), name=make.name)
 
 
 def joint_discriminator(
@@ -114,31 +114,34 @@ def joint_discriminator(
     """
     images = keras.Input(list(image_shape), name="images")
     codes = keras.Input([latent_dim], name="codes")
-    make, image_maps, _ = _discriminator_parts(make, images, "batch")
+    make = _with_initial_weights(make, image_shape)
+    image_maps = _discriminator_features(make, images, "batch")
     dense_make = make.options(name=f"{make.name}_codes", weight_scale=None, use_bias=True)
     head = TiledConcatConv(
         make.scaled(head_maps), 3, kernel_initializer=make.initializer(), dtype=make.dtype
     )
-    logits = sequential(
+    hidden = sequential(
         head([image_maps, code_features(dense_make, codes)]),
         [
             make.leaky_relu(),
             make.conv(make.scaled(head_maps), 2, 1, padding="valid", use_bias=True),
             make.leaky_relu(),
-            keras.layers.Flatten(dtype=make.dtype),
-            make.dense(1, use_bias=True),
-            keras.layers.Reshape([], dtype=make.dtype),
-            make.output("linear"),
         ],
     )
+    logits = logit(make, hidden, use_bias=True)
     return keras.Model([images, codes], logits, name=make.name)
 
 
-def _discriminator_parts(make: LayerFactory, images: keras.KerasTensor, normalization: str):
-    size = check_image_shape(tuple(images.shape[1:]))[0]
+def _discriminator_features(
+    make: LayerFactory, images: keras.KerasTensor, normalization: str
+) -> keras.KerasTensor:
+    size = images.shape[1]
     if size == color_mnist.IMAGE_SIZE:
-        features = color_mnist.discriminator_features(make, images, normalization)
-        return make, features, color_mnist.discriminator_head
-    make = dcgan.dcgan_options(make)
-    features = dcgan.discriminator_features(make, images, size, normalization)
-    return make, features, dcgan.discriminator_head
+        return color_mnist.discriminator_features(make, images, normalization)
+    return dcgan.discriminator_features(make, images, size, normalization)
+
+
+def _with_initial_weights(make: LayerFactory, image_shape: tuple[int, int, int]) -> LayerFactory:
+    """Returns the factory with the initial weights that belong to the size of the images."""
+    size, _, _ = check_image_shape(image_shape)
+    return make if size == color_mnist.IMAGE_SIZE else dcgan.dcgan_options(make)

@@ -36,7 +36,7 @@ class TiledConcatConv(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
+    def build(self, input_shape: list[tuple[int, ...]]) -> None:
         """Creates the kernels [k, k, C, M] and [k, k, U, M], together one, and the bias [M]."""
         (*_, image_maps), (_, code_features) = input_shape
         side, joined = self.kernel_size, image_maps + code_features
@@ -64,9 +64,7 @@ class TiledConcatConv(keras.layers.Layer):
         from_images = tf.nn.conv2d(image_maps, image_kernel, strides=1, padding="VALID")
         return from_images + from_codes[:, tf.newaxis, tf.newaxis, :]
 
-    def compute_output_shape(
-        self, input_shape: list[tuple[int | None, ...]]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: list[tuple[int, ...]]) -> tuple[int, ...]:
         """[B, S', S', M]."""
         batch, height, width, _ = input_shape[0]
         shrink = self.kernel_size - 1

@@ -166,3 +166,20 @@ def sequential(inputs: keras.KerasTensor, layers: list[keras.layers.Layer]) -> k
     for layer in layers:
         inputs = layer(inputs)
     return inputs
+
+
+def logit(
+    make: LayerFactory, features: keras.KerasTensor, use_bias: bool | None = None
+) -> keras.KerasTensor:
+    """The linear layer to one logit, float32: features [B, ...] -> [B].
+
+    One logit stands for the difference of the two outputs of "linear adv" in Tables 6 and 8. On
+    the 4x4 maps of the DCGAN networks it is their last 4x4 convolution.
+    """
+    layers = [
+        keras.layers.Flatten(dtype=make.dtype),
+        make.dense(1, use_bias=use_bias),
+        keras.layers.Reshape([], dtype=make.dtype),
+        make.output("linear"),
+    ]
+    return sequential(features, layers)

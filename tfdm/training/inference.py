@@ -52,7 +52,7 @@ class InferenceModel(GenerativeModel):
     @property
     def encoder_kind(self) -> str:
         """The kind of the encoder, by default the field of the configuration."""
-        return self.config.encoder
+        return getattr(self.config, "encoder", "deterministic")
 
     @property
     def has_posterior_density(self) -> bool:

@@ -69,7 +69,8 @@ class GenerativeModel(DistributedFit, keras.Model):
             expected = self.config_class.__name__
             raise ValueError(f"config is a {type(config).__name__}, expected a {expected}")
         self.config = config
-        self.image_shape = check_image_shape(tuple(image_shape))
+        height, width, channels = image_shape
+        self.image_shape = check_image_shape((height, width, channels))
         self.seed = int(seed)
         self.batches_per_step = 1
         self.players: tuple[Player, ...] = ()
