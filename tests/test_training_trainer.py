@@ -1,0 +1,351 @@
+"""Whole runs with a tiny model: what they leave, how they go on, what stops them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import tiny_training
+from tests.tiny_training import tiny_config
+from tfdm import registry
+from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.runs import CheckpointStore, RunFolder
+from tfdm.training.callbacks import StepCallback
+from tfdm.training.loading import load_run
+from tfdm.training.state import capture_state
+from tfdm.training.trainer import train
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    tiny_training.register(monkeypatch)
+
+
+def run(folder, **changes):
+    return train(tiny_config(**changes), folder, show_progress=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of ten steps that nothing disturbed; to be read only."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_training.register(patch)
+        summary = run(path)
+    return RunFolder(path), summary
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The same in a folder to be changed."""
+    path = tmp_path / "run"
+    shutil.copytree(finished[0].path, path)
+    return RunFolder(path)
+
+
+def final_checkpoint(folder):
+    """Name and content; the name carries the digest, so equal names are equal bits."""
+    checkpoint = CheckpointStore(folder.checkpoints).latest()
+    return checkpoint.path.name
+
+
+def test_leaves_the_files_of_a_run(finished):
+    folder, _ = finished
+    found = {
+        path.relative_to(folder.path).as_posix()
+        for path in folder.path.rglob("*")
+        if path.is_file() and "tensorboard" not in path.parts and "export" not in path.parts
+    }
+    checkpoints = {name for name in found if name.startswith("checkpoints/step_000000")}
+    assert sorted(name[:25] for name in checkpoints) == [
+        f"checkpoints/step_{step:08d}" for step in (4, 8, 10)
+    ]
+    assert found - checkpoints - {".lock"} == {
+        "config.json",
+        "metrics.jsonl",
+        "summary.json",
+        "samples/step_000005.png",
+        "samples/step_000010.png",
+        "reconstructions/step_000005.png",
+        "reconstructions/step_000010.png",
+        "weights/last.weights.h5",
+    }
+    assert sorted(path.name for path in folder.export.iterdir()) == ["encoder", "generator"]
+    assert any(folder.tensorboard.iterdir())
+
+
+def test_the_configuration_is_flat_and_names_data_and_versions(finished):
+    folder, _ = finished
+    recorded = folder.read_config()
+    assert recorded["latent_dim"] == 3 and recorded["seed"] == 0
+    assert recorded["image_shape"] == [28, 28, 1] and recorded["dataset_digest"] == "0" * 64
+    assert recorded["versions"]["tensorflow"] == tf.__version__
+    assert "git_revision" in recorded
+
+
+def test_the_summary_tells_how_the_run_ended(finished):
+    folder, summary = finished
+    assert json.loads(folder.summary_path.read_text()) == summary
+    lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    assert (summary["model"], summary["steps"], summary["seed"]) == ("aae", 10, 0)
+    assert summary["final"] == {
+        k: lines[-1][k] for k in ("encoder_loss", "error", "generator_loss")
+    }
+    assert summary["wall_seconds"] >= lines[-1]["wall_seconds"] > 0.0
+    assert summary["steps_per_second"] > 0.0
+    assert 100.0 < summary["peak_memory_mib"] < 100_000.0
+
+
+def test_the_saved_weights_are_those_of_the_last_checkpoint(finished):
+    folder, _ = finished
+    model = tiny_training.tiny_model(seed=9)
+    model.load_weights(folder.weights / "last.weights.h5")
+    arrays = CheckpointStore(folder.checkpoints).latest().arrays
+    for name, array in capture_state(model).items():
+        if name.startswith("model/"):
+            np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+
+
+def test_another_seed_and_other_executions(finished, tmp_path):
+    folder, _ = finished
+    run(tmp_path / "same", steps_per_execution=4)
+    run(tmp_path / "other", seed=1)
+    assert final_checkpoint(RunFolder(tmp_path / "same")) == final_checkpoint(folder)
+    assert final_checkpoint(RunFolder(tmp_path / "other")) != final_checkpoint(folder)
+
+
+class Stops(StepCallback):
+    """Stands for the progress bar, and ends the run after some step."""
+
+    def __init__(self, span, at, how):
+        super().__init__(span)
+        self.at, self.how = at, how
+
+    def after_steps(self, previous, logs):
+        if self.step == self.at:
+            self.how()
+
+    def close(self):
+        pass
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill():
+    raise KilledError
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stopped(monkeypatch, folder, at, how, expected, **changes):
+    """Runs until something happens after step `at`."""
+    with monkeypatch.context() as patch:
+        patch.setattr("tfdm.training.trainer.ProgressBar", lambda span: Stops(span, at, how))
+        with pytest.raises(expected) as caught:
+            train(tiny_config(**changes), folder)
+    return caught.value
+
+
+@pytest.mark.parametrize("at", [3, 7, 8])
+def test_a_killed_run_ends_as_if_nothing_had_happened(monkeypatch, finished, tmp_path, at):
+    folder = RunFolder(tmp_path / "run")
+    stopped(monkeypatch, folder.path, at, kill, KilledError)
+    assert CheckpointStore(folder.checkpoints).steps() == [s for s in (8, 4) if s <= at]
+    assert not folder.summary_path.exists()
+    summary = run(folder.path)
+    assert final_checkpoint(folder) == final_checkpoint(finished[0])
+    assert summary["final"] == finished[1]["final"]
+    lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    grid = "reconstructions/step_000010.png"
+    assert (folder.path / grid).read_bytes() == (finished[0].path / grid).read_bytes()
+
+
+def test_a_terminated_run_leaves_its_last_step_and_goes_on(monkeypatch, finished, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    ended = stopped(monkeypatch, folder.path, 5, terminate, Terminated)
+    assert (ended.signum, ended.step) == (signal.SIGTERM, 6)  # it came after step 5's callbacks
+    assert CheckpointStore(folder.checkpoints).steps() == [6, 4]
+    run(folder.path)
+    assert final_checkpoint(folder) == final_checkpoint(finished[0])
+
+
+def test_time_is_summed_over_the_sessions(monkeypatch, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    stopped(monkeypatch, folder.path, 9, kill, KilledError)
+    lines = folder.metrics_path.read_text().splitlines()
+    records = [{**json.loads(line), "wall_seconds": 5000.0} for line in lines]
+    folder.metrics_path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert 5000.0 < run(folder.path)["wall_seconds"] < 6000.0
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_checkpoint_is_named_and_passed_over(copied, finished, caplog, damage):
+    newest = CheckpointStore(copied.checkpoints).latest().path
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 4
+    newest.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    copied.summary_path.unlink()
+    with caplog.at_level(logging.WARNING, "tfdm"):
+        run(copied.path)
+    assert newest.name in caplog.text
+    assert final_checkpoint(copied) == final_checkpoint(finished[0])
+
+
+def forbid_training(monkeypatch):
+    def fail(*arguments, **options):
+        raise AssertionError("a finished run was trained again")
+
+    monkeypatch.setattr("tfdm.training.trainer.train_batches", fail)
+
+
+def test_a_finished_run_answers_at_once(monkeypatch, finished):
+    forbid_training(monkeypatch)
+    monkeypatch.setattr("tfdm.training.trainer.build_model", forbid_training)
+    assert run(finished[0].path) == finished[1]
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "weights/last.weights.h5",
+        "export/generator",
+        "export/encoder/saved_model.pb",
+        "samples/step_000010.png",
+        "reconstructions",
+        "summary.json",
+    ],
+)
+def test_what_a_finished_run_lost_is_made_again(monkeypatch, finished, copied, lost):
+    forbid_training(monkeypatch)
+    path = copied.path / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    summary = run(copied.path)
+    assert path.exists()
+    assert summary["final"] == finished[1]["final"]
+    if lost != "summary.json":
+        assert summary == finished[1]
+    assert final_checkpoint(copied) == final_checkpoint(finished[0])
+
+
+def test_a_run_continued_further_is_the_longer_run(copied, tmp_path):
+    longer = run(copied.path, steps=13)
+    at_once = run(tmp_path / "at_once", steps=13)
+    assert longer["final"] == at_once["final"] and longer["steps"] == 13
+    assert final_checkpoint(copied) == final_checkpoint(RunFolder(tmp_path / "at_once"))
+    assert copied.read_config()["steps"] == 13
+    with pytest.raises(UserError, match="steps: 13 -> 10"):
+        run(copied.path)
+
+
+def test_another_configuration_is_refused_with_the_fields_that_differ(copied):
+    before = {path: path.stat().st_mtime_ns for path in copied.path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="batch_size: 8 -> 4; seed: 0 -> 4"):
+        run(copied.path, seed=4, batch_size=4)
+    after = {path: path.stat().st_mtime_ns for path in copied.path.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_other_data_are_refused(monkeypatch, copied):
+    data = tiny_training.tiny_dataset()
+    other = type(data)(data.name, data.splits, "1" * 64, data.meta)
+    monkeypatch.setattr("tfdm.training.trainer.load_dataset", lambda name, **_: other)
+    with pytest.raises(UserError, match="dataset_digest"):
+        run(copied.path)
+
+
+def test_a_second_writer_is_refused(copied):
+    with copied.lock(), pytest.raises(UserError, match="in use by another process"):
+        run(copied.path, steps=12)
+
+
+def test_data_that_cannot_be_had_leave_nothing_behind(monkeypatch, tmp_path):
+    def fail(name, **options):
+        raise UserError("no data")
+
+    monkeypatch.setattr("tfdm.training.trainer.load_dataset", fail)
+    with pytest.raises(UserError, match="no data"):
+        run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_divergence_leaves_the_last_good_checkpoint(monkeypatch, tmp_path):
+    tiny_training.register(monkeypatch, tiny_training.DivergingAutoencoder)
+    folder = RunFolder(tmp_path / "run")
+    for _ in range(2):  # the same again when it is resumed
+        with pytest.raises(DivergedError, match="generator_loss is not finite at step 7"):
+            run(folder.path)
+        assert CheckpointStore(folder.checkpoints).steps() == [4]
+        assert not folder.summary_path.exists()
+        lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
+        assert [line["step"] for line in lines] == [2, 4, 6]
+
+
+def test_two_replicas_make_the_same_run(finished, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    summary = run(folder.path, strategy="mirrored")
+    assert summary["replicas"] == 2
+    assert summary["final"] == pytest.approx(finished[1]["final"], rel=1e-4)
+    expected = CheckpointStore(finished[0].checkpoints).latest().arrays
+    actual = CheckpointStore(folder.checkpoints).latest().arrays
+    for name, array in expected.items():
+        np.testing.assert_allclose(actual[name], array, rtol=1e-3, atol=5e-6, err_msg=name)
+    generate = tf.saved_model.load(str(folder.export / "generator")).signatures["serving_default"]
+    codes = tf.constant(np.eye(3, dtype=np.float32))
+    model = load_run(folder.path).model
+    np.testing.assert_allclose(generate(z=codes)["images"], model.generate(codes), atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
+    with pytest.raises(UserError, match="batch_size 7"):
+        run(tmp_path / "run", strategy="mirrored", batch_size=7)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trained_model_is_read_back(finished):
+    loaded = load_run(finished[0].path)
+    assert loaded.step == 10 and loaded.config == tiny_config()
+    arrays = CheckpointStore(finished[0].checkpoints).latest().arrays
+    for name, array in capture_state(loaded.model).items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_weights_alone_are_read_back_too(finished, copied):
+    shutil.rmtree(copied.checkpoints)
+    loaded = load_run(copied.path)
+    assert loaded.step == 10
+    codes = np.eye(3, dtype=np.float32)
+    expected = load_run(finished[0].path).model.generate(codes)
+    np.testing.assert_array_equal(loaded.model.generate(codes), expected)
+
+
+def test_a_folder_without_weights_or_with_those_of_another_model(monkeypatch, copied):
+    class Wider(tiny_training.TinyAutoencoder):
+        @property
+        def latent_dim(self):
+            return 4
+
+    monkeypatch.setattr(tiny_training, "Wider", Wider, raising=False)
+    entry = registry.MODELS["aae"]
+    other = registry.ModelEntry("aae", entry.module, "Wider", entry.config, "tiny")
+    monkeypatch.setitem(registry.MODELS, "aae", other)
+    with pytest.raises(UserError, match="does not fit the model that config.json describes"):
+        load_run(copied.path)
+    shutil.rmtree(copied.checkpoints)
+    with pytest.raises(UserError, match="last.weights.h5 does not fit"):
+        load_run(copied.path)
+    shutil.rmtree(copied.weights)
+    with pytest.raises(UserError, match="holds no trained weights yet"):
+        load_run(copied.path)
