@@ -1,11 +1,14 @@
 """The noise of a training step: a pure function of (seed, step, name).
 
 Noise is drawn for the global batch and sliced by replica, so that one device and many draw the
-same numbers, and a resumed run draws what the uninterrupted one would have drawn.
+same numbers, and a resumed run draws what the uninterrupted one would have drawn. TensorFlow's
+normal and uniform numbers differ with and without XLA; the bits behind them do not, so the
+numbers are made from the bits here.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 
@@ -19,7 +22,22 @@ def fold_name(seed: int, name: str) -> int:
 
 def stateless_normal(shape: list[int | tf.Tensor], seed: int, name: str) -> tf.Tensor:
     """Standard normal numbers [shape] that depend on `seed` and `name` alone."""
-    return tf.random.stateless_normal(shape, [fold_name(seed, name), 0], alg="philox")
+    return _normal(shape, tf.constant([fold_name(seed, name), 0], tf.int64))
+
+
+def _uniform(shape: list[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    """Multiples of 2⁻²⁴ in [0, 1), float32."""
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+
+
+def _normal(shape: list[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+    """Standard normal numbers by the method of Box and Muller (1958)."""
+    first, second = tf.unstack(_uniform([*shape, 2], seed), axis=-1)
+    # 1 - first lies in (0, 1]: its logarithm is finite.
+    return tf.sqrt(-2.0 * tf.math.log(1.0 - first)) * tf.cos(2.0 * math.pi * second)
 
 
 class StepNoise:
@@ -38,24 +56,22 @@ class StepNoise:
 
     def normal(self, name: str, shape: list[int]) -> tf.Tensor:
         """Standard normal numbers, [B, *shape], the stream's `name` unique within a step."""
-        return self._draw(tf.random.stateless_normal, name, shape)
+        return self._draw(_normal, name, shape)
 
     def uniform(self, name: str, shape: list[int]) -> tf.Tensor:
         """Numbers uniform on [0, 1), [B, *shape]."""
-        return self._draw(tf.random.stateless_uniform, name, shape)
+        return self._draw(_uniform, name, shape)
 
     def keep_mask(self, name: str, shape: list[int], rate: float) -> tf.Tensor:
         """A dropout mask [B, *shape]: 0 with probability `rate`, else 1 / (1 - rate)."""
         kept = self.uniform(name, shape) >= rate
         return tf.cast(kept, tf.float32) / (1.0 - rate)
 
-    def _draw(
-        self, sampler: Callable[..., tf.Tensor], name: str, shape: list[int]
-    ) -> tf.Tensor:
+    def _draw(self, sampler: Callable[..., tf.Tensor], name: str, shape: list[int]) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         replicas = context.strategy.num_replicas_in_sync if context else 1
         seed = tf.stack([tf.constant(fold_name(self._seed, name), tf.int64), self._step])
-        numbers = sampler([self._batch_size * replicas, *shape], seed, alg="philox")
+        numbers = sampler([self._batch_size * replicas, *shape], seed)
         if replicas == 1:
             return numbers
         start = tf.cast(context.replica_id_in_sync_group, tf.int32) * self._batch_size
