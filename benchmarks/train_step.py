@@ -1,6 +1,10 @@
 """Milliseconds a training step, for every model, image size and precision.
 
-    python benchmarks/train_step.py [--models=dcgan,aae_gan] [--sizes=28,32] [--steps=20]
+    python benchmarks/train_step.py [--models=dcgan,aae_gan] [--sizes=28,32] [--steps=15]
+    python benchmarks/train_step.py --whole=aae_plus_plus
+
+The second compares a whole run of the training command (data, logs, grids, checkpoints) with the
+bare step before and after it.
 
 All models of one size and precision are measured in turns in one process, with the machine's
 matrix product between them, so that ratios hold on a machine whose speed wanders. Prints a table
@@ -13,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +28,9 @@ import numpy as np
 import tensorflow as tf
 from operations import STEP_PASSES, matrix_product_rate, seconds, step_operations
 
+from tfdm.config import resolve_run_config
 from tfdm.registry import MODELS
+from tfdm.training.trainer import train
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 WARM_UP = 3
@@ -79,6 +86,27 @@ def measure(
     return rows
 
 
+def measure_whole(name: str, steps: int, batch_size: int) -> dict[str, Any]:
+    """Returns the step times of a run on the default data set and of the bare step around it."""
+    config = resolve_run_config({"model": name, "steps": str(steps), "batch_size": str(batch_size)})
+    _, bare = make_step(name, 28, "float32", batch_size)
+    before = seconds(bare, steps // 4)
+    with tempfile.TemporaryDirectory() as folder:
+        summary = train(config, Path(folder) / "run", show_progress=False)
+    after = seconds(bare, steps // 4)
+    whole = 1.0 / summary["steps_per_second"]
+    mean = float(np.mean([*before, *after]))
+    return {
+        "model": name,
+        "steps": steps,
+        "bare_milliseconds": 1e3 * mean,
+        "bare_milliseconds_before_and_after": [1e3 * float(np.mean(t)) for t in (before, after)],
+        "whole_milliseconds": 1e3 * whole,
+        "loss": whole / mean - 1.0,
+        "peak_memory_mib": summary["peak_memory_mib"],
+    }
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows as a table of text."""
     lines = [
@@ -102,14 +130,18 @@ def main() -> None:
     parser.add_argument("--precisions", default=",".join(PRECISIONS))
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--whole", help="a model whose whole run is compared with the bare step")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    if arguments.whole:
+        whole = measure_whole(arguments.whole, max(arguments.steps, 400), arguments.batch_size)
+        print(json.dumps(whole, indent=2))
+        return
     rows = []
     for size in map(int, arguments.sizes.split(",")):
         for precision in arguments.precisions.split(","):
             names = arguments.models.split(",")
             rows += measure(names, size, precision, arguments.steps, arguments.batch_size)
-            tf.keras.backend.clear_session()
     print(table(rows))
     if arguments.output:
         versions = {"python": platform.python_version(), "tensorflow": tf.__version__}
