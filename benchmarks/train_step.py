@@ -109,9 +109,8 @@ def measure_whole(name: str, steps: int, batch_size: int) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Returns the rows as a table of text."""
-    lines = [
-        f"{'model':16}{'size':>5}  {'precision':10}{'median':>9}{'best':>9}{'GFLOP/s':>9}{'peak':>7}"
-    ]
+    heads = f"{'median':>9}{'best':>9}{'GFLOP/s':>9}{'peak':>7}"
+    lines = [f"{'model':16}{'size':>5}  {'precision':10}{heads}"]
     for row in rows:
         line = f"{row['model']:16}{row['size']:5}  {row['precision']:10}"
         line += "".join(f"{row['milliseconds'][key]:6.1f} ms" for key in ("median", "best"))
