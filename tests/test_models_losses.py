@@ -1,0 +1,391 @@
+"""Losses and terms of every model against NumPy in float64, from the networks' outputs.
+
+The networks are called apart from the model, with noise that the test knows; the formulas are
+written again here from the paper. Discriminators: 1 is data or prior.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.model_cases import BATCH_SIZE, LATENT_DIM, FixedNoise, small_images, small_model, stir
+
+TOLERANCE = 2e-5
+BYTES = small_images(BATCH_SIZE, seed=5)
+IMAGES = (BYTES / 127.5 - 1.0).astype(np.float32)
+MODES = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0.0, x)
+
+
+def minus_log_d(logits: np.ndarray) -> float:
+    """-log D, averaged."""
+    return softplus(-logits).mean()
+
+
+def minus_log_one_minus_d(logits: np.ndarray) -> float:
+    """-log(1 - D), averaged."""
+    return softplus(logits).mean()
+
+
+def accuracy(real: np.ndarray, fake: np.ndarray) -> float:
+    return ((real > 0).mean() + (fake < 0).mean()) / 2
+
+
+def prepared(name: str, rng: np.random.Generator, **options: Any) -> tuple[Any, FixedNoise]:
+    """A model whose weights are not special, and noise."""
+    model = small_model(name, **options)
+    stir(model, rng)
+    return model, FixedNoise(rng)
+
+
+def computed(model: Any, noise: FixedNoise, training: bool) -> tuple[dict, dict]:
+    """Losses and terms of a model as numbers."""
+    losses, terms = model.losses(tf.constant(IMAGES), noise, training)
+    for value in [*losses.values(), *terms.values()]:
+        assert value.shape == [] and value.dtype == tf.float32
+    assert set(losses) == {player.name for player in model.players}
+    return ({k: float(v) for k, v in group.items()} for group in (losses, terms))
+
+
+def caller(training: bool) -> Any:
+    """Calls a network on arrays and returns float64."""
+
+    def call(network: Any, *inputs: np.ndarray) -> np.ndarray:
+        arrays = [tf.constant(x, tf.float32) for x in inputs]
+        outputs = network(arrays if len(arrays) > 1 else arrays[0], training=training)
+        return outputs.numpy().astype(np.float64)
+
+    return call
+
+
+def agree(actual: dict[str, float], expected: dict[str, float]) -> None:
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        error = TOLERANCE * max(1.0, abs(value))
+        assert actual[name] == pytest.approx(value, abs=error), name
+
+
+def infer(call: Any, model: Any, images: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
+    """Codes by the three kinds of encoder."""
+    if model.encoder_kind == "implicit":
+        return call(model.encoder, images, epsilon)
+    outputs = call(model.encoder, images)
+    if model.encoder_kind == "deterministic":
+        return outputs
+    loc, scale = loc_and_scale(outputs)
+    return loc + scale * epsilon
+
+
+def loc_and_scale(outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    loc, raw = outputs[:, :LATENT_DIM], outputs[:, LATENT_DIM:]
+    return loc, softplus(raw + math.log(math.e - 1.0)) + 1e-4
+
+
+# --- VAE ----------------------------------------------------------------------------------
+
+
+def vae_likelihood(model: Any, logits: np.ndarray, noise: FixedNoise) -> float:
+    if model.config.likelihood == "bernoulli":
+        pixels = BYTES / 255.0
+        return (pixels * logits - softplus(logits)).sum((1, 2, 3)).mean()
+    mean, scale = 1.0 / (1.0 + np.exp(-logits)), np.float64(model.likelihood.scale.numpy())
+    dequantized = (BYTES + noise.drawn["dequantization"].astype(np.float64)) / 256.0
+    density = -0.5 * ((dequantized - mean) / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi))
+    return (density - math.log(256.0)).sum((1, 2, 3)).mean()
+
+
+@MODES
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"beta": 0.3},
+        {"likelihood": "quantized_normal"},
+        {"likelihood": "quantized_normal", "scale_sharing": "pixel", "marginal_kl_weight": 2.5},
+        {"beta": 4.0, "marginal_kl_weight": 10.0},
+    ],
+)
+def test_vae(rng, training, options):
+    model, noise = prepared("vae", rng, **options)
+    losses, terms = computed(model, noise, training)
+    call = caller(training)
+    loc, scale = loc_and_scale(call(model.encoder, IMAGES))
+    codes = loc + scale * noise.drawn["posterior"]
+    likelihood = vae_likelihood(model, call(model.generator, codes), noise)
+    kl = (0.5 * (loc**2 + scale**2 - 1.0) - np.log(scale)).sum(1).mean()
+    assert kl > 0.1
+    config = model.config
+    expected = {"autoencoder": -likelihood + config.beta * kl}
+    expected_terms = {"log_likelihood": likelihood, "kl": kl, "bound": likelihood - kl}
+    if config.marginal_kl_weight:
+        prior = call(model.code_discriminator, noise.drawn["prior"])
+        posterior = call(model.code_discriminator, codes)
+        # log q(z) - log p(z) is minus the logit.
+        expected["autoencoder"] += config.marginal_kl_weight * (-posterior).mean()
+        expected["code_discriminator"] = minus_log_d(prior) + minus_log_one_minus_d(posterior)
+        expected_terms["marginal_kl_estimate"] = (-posterior).mean()
+        expected_terms["code_discriminator_accuracy"] = accuracy(prior, posterior)
+    agree(losses, expected)
+    agree(terms, expected_terms)
+
+
+# --- GANs ---------------------------------------------------------------------------------
+
+
+@MODES
+@pytest.mark.parametrize("generator_loss", ["non_saturating", "saturating", "reverse_kl"])
+@pytest.mark.parametrize("image_size", [28, 32])
+def test_dcgan(rng, training, generator_loss, image_size):
+    shape = (image_size, image_size, 3)
+    model = small_model("dcgan", image_shape=shape, generator_loss=generator_loss)
+    stir(model, rng)
+    noise, call = FixedNoise(rng), caller(training)
+    images = (small_images(BATCH_SIZE, shape) / 127.5 - 1.0).astype(np.float32)
+    losses, terms = model.losses(tf.constant(images), noise, training)
+    samples = call(model.generator, noise.drawn["prior"])
+    masks = [[], []]
+    if image_size == 28:
+        masks = [[noise.drawn[f"dropout_{kind}"]] for kind in ("real", "fake")]
+        assert bool(np.any(masks[0][0] == 0.0)) == training
+        assert np.array_equal(*[mask[0] for mask in masks]) != training
+    real = call(model.discriminator, images, *masks[0])
+    fake = call(model.discriminator, samples, *masks[1])
+    generator = {
+        "non_saturating": softplus(-fake),
+        "saturating": -softplus(fake),
+        "reverse_kl": softplus(-fake) - softplus(fake),
+    }[generator_loss]
+    discriminator = minus_log_d(real) + minus_log_one_minus_d(fake)
+    agree(
+        {name: float(value) for name, value in losses.items()},
+        {"generator": generator.mean(), "discriminator": discriminator},
+    )
+    agree({k: float(v) for k, v in terms.items()}, {"discriminator_accuracy": accuracy(real, fake)})
+
+
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_wgan_gp(rng, normalization):
+    model, noise = prepared(
+        "wgan_gp", rng, gradient_penalty=7.0, critic_normalization=normalization
+    )
+    loss, terms = model.critic_loss(tf.constant(IMAGES), noise, 1)
+    call = caller(training=True)
+    samples = call(model.generator, noise.drawn["critic_codes_1"])
+    weight = noise.drawn["interpolation_1"][:, None, None, None]
+    between = tf.constant(weight * IMAGES + (1 - weight) * samples, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(between)
+        scores = model.critic(between, training=True)
+    gradient = tape.gradient(scores, between).numpy().astype(np.float64)
+    penalty = ((np.sqrt((gradient**2).sum((1, 2, 3))) - 1.0) ** 2).mean()
+    real, fake = call(model.critic, IMAGES).mean(), call(model.critic, samples).mean()
+    assert abs(real - fake) > 1e-3 and penalty > 1e-3
+    agree({"critic": float(loss)}, {"critic": fake - real + 7.0 * penalty})
+    agree(
+        {name: float(value) for name, value in terms.items()},
+        {"wasserstein_estimate": real - fake, "gradient_penalty": penalty},
+    )
+
+    generator_loss = model.generator_loss(noise)
+    samples = call(model.generator, noise.drawn["generator_codes"])
+    agree({"g": float(generator_loss)}, {"g": -call(model.critic, samples).mean()})
+
+
+def test_wgan_gp_takes_five_critic_steps_on_batches_and_noise_of_their_own(rng, monkeypatch):
+    model = small_model("wgan_gp", critic_steps=5)
+    assert model.batches_per_step == 5
+    batches = rng.uniform(-1, 1, [2, 5, 28, 28, 3]).astype(np.float32)
+    noise, seen, original = FixedNoise(rng, batch_size=2), [], model.critic_loss
+
+    def spy(images: tf.Tensor, noise: FixedNoise, index: int) -> Any:
+        before = [v.numpy() for v in model.critic.trainable_variables]
+        seen.append((images.numpy(), before))
+        return original(images, noise, index)
+
+    monkeypatch.setattr(model, "critic_loss", spy)
+    model.update(tf.constant(batches), noise)
+    np.testing.assert_array_equal(np.stack([images for images, _ in seen], axis=1), batches)
+    # Every step starts from where the one before it ended.
+    for (_, before), (_, after) in zip(seen, seen[1:], strict=False):
+        assert any(np.any(a != b) for a, b in zip(before, after, strict=True))
+    expected = {f"{kind}_{i}" for i in range(5) for kind in ("critic_codes", "interpolation")}
+    assert set(noise.drawn) == expected | {"generator_codes"}
+    assert int(model.optimizers["critic"].iterations.numpy()) == 5
+    assert int(model.optimizers["generator"].iterations.numpy()) == 1
+
+
+# --- Autoencoders ---------------------------------------------------------------------------
+
+
+@MODES
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"encoder": "gaussian", "reconstruction_weight": 0.25},
+        {"encoder": "implicit", "reconstruction_reduction": "mean"},
+    ],
+)
+def test_aae(rng, training, options):
+    model, noise = prepared("aae", rng, **options)
+    losses, terms = computed(model, noise, training)
+    call = caller(training)
+    codes = infer(call, model, IMAGES, noise.drawn["posterior"])
+    reconstructions = call(model.generator, codes)
+    errors = ((IMAGES - reconstructions) ** 2).reshape(BATCH_SIZE, -1)
+    error = getattr(errors, model.config.reconstruction_reduction)(axis=1).mean()
+    prior, posterior = (call(model.code_discriminator, z) for z in (noise.drawn["prior"], codes))
+    weighted = model.config.reconstruction_weight * error
+    agree(
+        losses,
+        {
+            "encoder": weighted + minus_log_d(posterior),
+            "generator": weighted,
+            "code_discriminator": minus_log_d(prior) + minus_log_one_minus_d(posterior),
+        },
+    )
+    agree(
+        terms,
+        {
+            "reconstruction_error": error,
+            "code_adversarial": minus_log_d(posterior),
+            "code_discriminator_accuracy": accuracy(prior, posterior),
+        },
+    )
+
+
+@MODES
+@pytest.mark.parametrize("name", ["aae_plus_plus", "aae_gan"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "encoder": "gaussian",
+            "encoder_reconstruction_weight": 5.0,
+            "generator_reconstruction_weight": 10.0,
+        },
+        {
+            "encoder": "implicit",
+            "reconstruction_reduction": "sum",
+            "encoder_reconstruction_weight": 0.01,
+            "generator_reconstruction_weight": 0.02,
+        },
+    ],
+)
+def test_aae_plus_plus_and_aae_gan(rng, training, name, options):
+    """Algorithm 4; R = -log D + log(1 - D)."""
+    model, noise = prepared(name, rng, **options)
+    losses, terms = computed(model, noise, training)
+    call, config = caller(training), model.config
+    codes = infer(call, model, IMAGES, noise.drawn["posterior"])
+    reconstructions = call(model.generator, codes)
+    errors = np.abs(IMAGES - reconstructions).reshape(BATCH_SIZE, -1)
+    l1 = getattr(errors, config.reconstruction_reduction)(axis=1).mean()
+    prior, posterior = (call(model.code_discriminator, z) for z in (noise.drawn["prior"], codes))
+    data = call(model.discriminator, IMAGES)
+    reconstructed = call(model.discriminator, reconstructions)
+
+    def r(logits: np.ndarray) -> float:
+        return (softplus(-logits) - softplus(logits)).mean()
+
+    generator = config.generator_reconstruction_weight * l1 + r(reconstructed)
+    discriminator = minus_log_d(data) + minus_log_one_minus_d(reconstructed)
+    expected_terms = {
+        "reconstruction_l1": l1,
+        "code_kl_estimate": r(posterior),
+        "reconstruction_adversarial": r(reconstructed),
+        "code_discriminator_accuracy": accuracy(prior, posterior),
+        "discriminator_accuracy": accuracy(data, reconstructed),
+    }
+    if name == "aae_gan":
+        sampled = call(model.discriminator, call(model.generator, noise.drawn["prior"]))
+        generator += r(sampled)
+        discriminator = (
+            2.0 * minus_log_d(data)
+            + minus_log_one_minus_d(reconstructed)
+            + minus_log_one_minus_d(sampled)
+        )
+        expected_terms["sample_adversarial"] = r(sampled)
+        fakes = np.concatenate([reconstructed, sampled])
+        expected_terms["discriminator_accuracy"] = accuracy(data, fakes)
+    agree(
+        losses,
+        {
+            "encoder": config.encoder_reconstruction_weight * l1 + r(posterior),
+            "generator": generator,
+            "discriminator": discriminator,
+            "code_discriminator": minus_log_d(prior) + minus_log_one_minus_d(posterior),
+        },
+    )
+    agree(terms, expected_terms)
+
+
+# --- VEEGAN ---------------------------------------------------------------------------------
+
+
+@MODES
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"reconstructor_adversarial_weight": 0.7, "encoder": "gaussian"},
+        {
+            "code_reconstruction_weight": 3.0,
+            "reconstruction_reduction": "mean",
+            "encoder": "implicit",
+        },
+    ],
+)
+def test_veegan(rng, training, options):
+    model, noise = prepared("veegan", rng, **options)
+    losses, terms = computed(model, noise, training)
+    call, config = caller(training), model.config
+    codes = noise.drawn["prior"].astype(np.float64)
+    samples = call(model.generator, codes)
+    data_codes = infer(call, model, IMAGES, noise.drawn["posterior"])
+    sample_codes = infer(call, model, samples, noise.drawn["reconstruction"])
+    data = call(model.discriminator, IMAGES, data_codes)
+    sampled = call(model.discriminator, samples, codes)
+
+    errors = np.abs(codes - sample_codes)
+    error = getattr(errors, config.reconstruction_reduction)(axis=1).mean()
+    # KL of the model's pairs from the data's pairs: minus the logit of pairs of the model.
+    kl = (-sampled).mean()
+    entropy = 0.5 * LATENT_DIM * math.log(2.0 * math.pi * math.e)
+    agree(
+        losses,
+        {
+            "generator": kl + config.code_reconstruction_weight * error,
+            "reconstructor": config.code_reconstruction_weight * error
+            + config.reconstructor_adversarial_weight * data.mean(),
+            "discriminator": minus_log_d(data) + minus_log_one_minus_d(sampled),
+        },
+    )
+    agree(
+        terms,
+        {
+            "joint_kl_estimate": kl,
+            "code_reconstruction_error": error,
+            # Eq. 14: the L1 norm with weight 1 whatever the weight of the loss.
+            "bound": kl + entropy + errors.sum(axis=1).mean(),
+            "discriminator_accuracy": accuracy(data, sampled),
+        },
+    )
+
+
+def test_entropy_of_the_prior_is_minus_its_expected_log_density(rng):
+    """The middle term of eq. 14 by Monte Carlo."""
+    model = small_model("veegan")
+    codes = rng.normal(size=[200_000, LATENT_DIM]).astype(np.float32)
+    log_density = model.prior.log_prob(codes).numpy().astype(np.float64)
+    error = np.sqrt(LATENT_DIM / 2 / len(codes))
+    assert abs(-log_density.mean() - float(model.prior.entropy())) < 5 * error

@@ -1,0 +1,328 @@
+"""The networks layer by layer against Tables 6, 7, 8 and the DCGAN of the WassersteinGAN code."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdm.networks import images as networks
+from tfdm.networks.code import code_discriminator
+from tfdm.networks.layers import LayerFactory
+
+LATENT_DIM = 50
+SHAPES = {28: (28, 28, 3), 32: (32, 32, 3), 64: (64, 64, 3)}
+KINDS = {
+    keras.layers.Dense: "dense",
+    keras.layers.Conv2D: "conv",
+    keras.layers.Conv2DTranspose: "transposed",
+    keras.layers.BatchNormalization: "norm",
+    keras.layers.LayerNormalization: "layer_norm",
+    keras.layers.ReLU: "relu",
+    keras.layers.LeakyReLU: "leaky",
+    keras.layers.Activation: "output",
+    keras.layers.Multiply: "mask",
+}
+
+
+def make(name: str = "network", **options: object) -> LayerFactory:
+    return LayerFactory(name, **options)
+
+
+def kind_of(layer: keras.layers.Layer) -> str | None:
+    return next((name for cls, name in reversed(KINDS.items()) if isinstance(layer, cls)), None)
+
+
+def described(network: keras.Model) -> list[tuple]:
+    """(kind, kernel, strides, output shape, whether there is a bias) of the layers with kernels."""
+    rows = []
+    for layer in network.layers:
+        kind = kind_of(layer)
+        if kind in ("conv", "transposed"):
+            [kernel], [strides] = set(layer.kernel_size), set(layer.strides)
+            rows.append((kind, kernel, strides, layer.output.shape[1:], layer.use_bias))
+        elif kind == "dense":
+            rows.append((kind, None, None, layer.output.shape[1:], layer.use_bias))
+    return rows
+
+
+def sequence(network: keras.Model) -> str:
+    """The kinds of the layers in order."""
+    return " ".join(kind for kind in map(kind_of, network.layers) if kind)
+
+
+def count(network: keras.Model) -> int:
+    return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+
+
+def dense(inputs: int, units: int, bias: bool) -> int:
+    return inputs * units + bias * units
+
+
+def conv(kernel: int, inputs: int, maps: int, bias: bool) -> int:
+    return kernel * kernel * inputs * maps + bias * maps
+
+
+# --- 28x28: Tables 6 and 7 ----------------------------------------------------------------
+
+
+def test_generator_28_is_table_7():
+    network = networks.generator(make(), LATENT_DIM, SHAPES[28])
+    assert described(network) == [
+        ("dense", None, None, (3136,), False),
+        ("transposed", 5, 2, (14, 14, 64), False),
+        ("transposed", 5, 1, (14, 14, 32), False),
+        ("transposed", 5, 2, (28, 28, 3), True),
+    ]
+    assert sequence(network) == (
+        "dense norm relu transposed norm relu transposed norm relu transposed output"
+    )
+    assert count(network) == (
+        dense(50, 3136, False)
+        + conv(5, 64, 64, False)
+        + conv(5, 64, 32, False)
+        + conv(5, 32, 3, True)
+        + 2 * (64 + 64 + 32)
+    )
+    # Batch norm after the linear layer is over the 64 maps, not over 3136 units.
+    assert [v.shape for v in network.non_trainable_variables] == [(64,)] * 4 + [(32,)] * 2
+
+
+def test_discriminator_28_is_table_6():
+    network = networks.discriminator(make(), SHAPES[28])
+    assert described(network) == [
+        ("conv", 5, 2, (14, 14, 8), True),
+        ("conv", 5, 1, (14, 14, 16), False),
+        ("conv", 5, 2, (7, 7, 32), False),
+        ("conv", 5, 1, (7, 7, 64), False),
+        ("conv", 5, 2, (4, 4, 64), False),
+        ("dense", None, None, (1,), True),
+    ]
+    assert sequence(network) == "conv leaky " + "conv norm leaky " * 4 + "dense output"
+    assert count(network) == (
+        conv(5, 3, 8, True)
+        + conv(5, 8, 16, False)
+        + conv(5, 16, 32, False)
+        + conv(5, 32, 64, False)
+        + conv(5, 64, 64, False)
+        + dense(4 * 4 * 64, 1, True)
+        + 2 * (16 + 32 + 64 + 64)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs"), [("deterministic", 50), ("gaussian", 100), ("implicit", 50)]
+)
+def test_encoder_28_is_table_7_transposed(kind, outputs):
+    network = networks.encoder(make(), LATENT_DIM, SHAPES[28], kind)
+    rows = [
+        ("conv", 5, 2, (14, 14, 32), False),
+        ("conv", 5, 1, (14, 14, 64), False),
+        ("conv", 5, 2, (7, 7, 64), False),
+    ]
+    expected = (
+        conv(5, 3, 32, False) + conv(5, 32, 64, False) + conv(5, 64, 64, False) + 2 * (32 + 128)
+    )
+    last = 3136
+    if kind == "implicit":
+        rows.append(("dense", None, None, (512,), True))
+        expected += dense(3136 + 50, 512, True)
+        last = 512
+    rows.append(("dense", None, None, (outputs,), True))
+    assert described(network) == rows
+    assert count(network) == expected + dense(last, outputs, True)
+    assert network.layers[-1].activation is keras.activations.linear
+
+
+def test_all_encoders_map_images_to_codes(rng):
+    images = tf.constant(rng.uniform(-1, 1, [2, 28, 28, 3]), tf.float32)
+    noise = tf.constant(rng.normal(size=[2, 50]), tf.float32)
+    encoder = networks.encoder(make(width=1 / 8), LATENT_DIM, SHAPES[28], "implicit")
+    assert encoder([images, noise]).shape == [2, 50]
+    assert np.abs(encoder([images, noise]) - encoder([images, -noise])).max() > 1e-3
+    gaussian = networks.encoder(make(width=1 / 8), LATENT_DIM, SHAPES[28], "gaussian")
+    assert gaussian(images).shape == [2, 100]
+
+
+# --- 32x32 and 64x64: the DCGAN of the WassersteinGAN code ----------------------------------
+
+MAPS = {32: [64, 128, 256], 64: [64, 128, 256, 512]}
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_dcgan_generator(size):
+    network = networks.generator(make(), LATENT_DIM, SHAPES[size])
+    maps = MAPS[size][::-1]
+    sides = [4 << level for level in range(len(maps) + 1)]
+    rows = [("dense", None, None, (16 * maps[0],), False)]
+    for side, number in zip(sides[1:], [*maps[1:], 3], strict=True):
+        rows.append(("transposed", 4, 2, (side, side, number), False))
+    assert described(network) == rows
+    assert sequence(network) == (
+        "dense norm relu " + "transposed norm relu " * (len(maps) - 1) + "transposed output"
+    )
+    assert network.layers[-1].activation is keras.activations.tanh
+    kernels = sum(conv(4, a, b, False) for a, b in zip(maps, [*maps[1:], 3], strict=True))
+    # A 4x4 transposed convolution of the 1x1 code.
+    assert count(network) == conv(4, 50, maps[0], False) + kernels + 2 * sum(maps)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_dcgan_discriminator(size):
+    network = networks.discriminator(make(), SHAPES[size])
+    maps = MAPS[size]
+    sides = [size >> (level + 1) for level in range(len(maps))]
+    assert sides[-1] == 4
+    rows = [("conv", 4, 2, (s, s, m), False) for s, m in zip(sides, maps, strict=True)]
+    assert described(network) == [*rows, ("dense", None, None, (1,), False)]
+    # No batch norm on the first and the last layer.
+    assert sequence(network) == (
+        "conv leaky " + "conv norm leaky " * (len(maps) - 1) + "dense output"
+    )
+    kernels = sum(conv(4, a, b, False) for a, b in zip([3, *maps[:-1]], maps, strict=True))
+    assert count(network) == kernels + conv(4, maps[-1], 1, False) + 2 * sum(maps[1:])
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_dcgan_encoder_is_the_generator_transposed(size):
+    network = networks.encoder(make(), LATENT_DIM, SHAPES[size], "deterministic")
+    maps = MAPS[size]
+    rows = [("conv", 4, 2, (size >> (i + 1),) * 2 + (m,), False) for i, m in enumerate(maps)]
+    assert described(network) == [*rows, ("dense", None, None, (50,), True)]
+    assert sequence(network) == "conv norm relu " * len(maps) + "dense output"
+
+
+# --- All sizes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [16, 28, 32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_runs(size, channels):
+    shape = (size, size, channels)
+    small = {"width": 1 / 32}
+    images = networks.generator(make("generator", **small), 5, shape)(tf.zeros([2, 5]))
+    assert images.shape == [2, *shape]
+    assert networks.discriminator(make("d", **small), shape)(images).shape == [2]
+    assert networks.encoder(make("e", **small), 5, shape, "gaussian")(images).shape == [2, 10]
+
+
+def test_generators_end_in_tanh_or_without_activation(rng):
+    codes = tf.constant(30.0 * rng.normal(size=[16, 5]), tf.float32)
+    bounded = networks.generator(make(width=0.25), 5, SHAPES[28])(codes)
+    free = networks.generator(make(width=0.25), 5, SHAPES[28], "linear")(codes)
+    assert np.abs(bounded).max() <= 1.0 < np.abs(free).max()
+    np.testing.assert_allclose(bounded, np.tanh(free), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [28, 32])
+@pytest.mark.parametrize(
+    ("normalization", "kind"), [("none", None), ("layer", "layer_norm"), ("batch", "norm")]
+)
+def test_normalization_of_the_critic(size, normalization, kind):
+    network = networks.discriminator(make(), SHAPES[size], normalization=normalization)
+    kinds = sequence(network).split()
+    convs = kinds.count("conv")
+    assert kinds.count("norm") == (convs - 1) * (kind == "norm")
+    assert kinds.count("layer_norm") == (convs - 1) * (kind == "layer_norm")
+    # Without batch norm the 28x28 convolutions need their biases; the DCGAN's have none.
+    with_bias = {28: convs if kind != "norm" else 1, 32: 0}[size]
+    assert sum(row[-1] for row in described(network) if row[0] == "conv") == with_bias
+
+
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_critic_treats_examples_apart(rng, normalization):
+    critic = networks.discriminator(make(width=0.25), SHAPES[32], normalization=normalization)
+    images = rng.uniform(-1, 1, [4, 32, 32, 3]).astype(np.float32)
+    scores = critic(images, training=True)
+    alone = [critic(images[i : i + 1], training=True)[0] for i in range(4)]
+    np.testing.assert_allclose(scores, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_mask_multiplies_the_last_feature_maps(rng):
+    network = networks.discriminator(make(width=0.5), SHAPES[28], dropout=True)
+    plain = networks.discriminator(make(width=0.5), SHAPES[28])
+    images = tf.constant(rng.uniform(-1, 1, [3, 28, 28, 3]), tf.float32)
+    assert sequence(network).endswith("conv norm leaky mask dense output")
+    assert network.inputs[1].shape == (None, 4, 4, 32)
+    ones = tf.ones([3, 4, 4, 32])
+    np.testing.assert_allclose(network([images, ones]), plain(images), rtol=1e-5)
+    # Linear above the mask: a mask and its complement share the logit.
+    mask = tf.constant(rng.integers(0, 2, [3, 4, 4, 32]), tf.float32)
+    parts = network([images, mask]) + network([images, 1.0 - mask])
+    np.testing.assert_allclose(parts, plain(images), rtol=1e-4, atol=1e-6)
+    assert np.abs(network([images, mask]) - plain(images)).max() > 1e-4
+
+
+def test_code_discriminator_has_three_layers_of_1000_units():
+    network = code_discriminator(make(), LATENT_DIM)
+    assert described(network) == [("dense", None, None, (1000,), True)] * 3 + [
+        ("dense", None, None, (1,), True)
+    ]
+    assert sequence(network) == "dense leaky " * 3 + "dense output"
+    assert count(network) == (
+        dense(50, 1000, True) + 2 * dense(1000, 1000, True) + dense(1000, 1, True)
+    )
+    assert network(tf.zeros([7, 50])).shape == [7]
+
+
+@pytest.mark.parametrize("size", [28, 32, 64])
+@pytest.mark.parametrize("head_maps", [512, 1024])
+def test_joint_discriminator_is_table_8(size, head_maps):
+    network = networks.joint_discriminator(make(), LATENT_DIM, SHAPES[size], head_maps)
+    plain = networks.discriminator(make(), SHAPES[size])
+    last = plain.layers[-1].name
+    assert plain.get_layer(last).output.shape == (None,)
+    top = described(plain)[-2][3]
+    assert top[:2] == (4, 4)
+    linear = dense(16 * top[2], 1, size == 28)
+    expected = (
+        (count(plain) - linear)
+        + dense(50, 1000, True)
+        + 2 * dense(1000, 1000, True)
+        + conv(3, top[2] + 1000, head_maps, True)
+        + conv(2, head_maps, head_maps, True)
+        + dense(head_maps, 1, True)
+    )
+    assert count(network) == expected
+    assert network.output.shape == (None,)
+    assert sequence(network).endswith("leaky conv leaky dense output")
+    [*_, (_, kernel, strides, shape, _), _] = described(network)
+    assert (kernel, strides, shape) == (2, 1, (1, 1, head_maps))
+
+
+def test_joint_discriminator_sees_images_and_codes(rng):
+    network = networks.joint_discriminator(make(width=0.25), 5, SHAPES[28], 64)
+    images = rng.uniform(-1, 1, [3, 28, 28, 3]).astype(np.float32)
+    codes = rng.normal(size=[3, 5]).astype(np.float32)
+    logits = network([images, codes])
+    assert logits.shape == [3]
+    assert np.abs(logits - network([images[::-1], codes]))[0] > 1e-4
+    assert np.abs(logits - network([images, codes[::-1]]))[0] > 1e-4
+
+
+def test_rectifiers_are_leaky_with_slope_02_in_discriminators_alone():
+    joint = networks.joint_discriminator(make(width=1 / 8), 5, SHAPES[28], 16)
+    critic = networks.discriminator(make(width=1 / 8), SHAPES[28], normalization="none")
+    for network in (joint, critic, code_discriminator(make(width=1 / 8), 5)):
+        assert "relu" not in sequence(network).split()
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.LeakyReLU):
+                np.testing.assert_allclose(
+                    layer(tf.constant([-1.0, 0.0, 2.0])), [-0.2, 0.0, 2.0], rtol=1e-6
+                )
+
+
+@pytest.mark.parametrize(
+    "shape", [(28, 32, 3), (30, 30, 3), (8, 8, 3), (48, 48, 3), (28, 28, 0), (0, 0, 3)]
+)
+def test_images_without_networks_are_refused(shape):
+    with pytest.raises(ValueError, match=r"image_shape is \(.*expected \(S, S, C\)"):
+        networks.check_image_shape(shape)
+
+
+def test_bad_names_are_refused():
+    with pytest.raises(ValueError, match="encoder is 'flow', expected one of deterministic"):
+        networks.encoder(make(), 5, SHAPES[28], "flow")
+    with pytest.raises(ValueError, match="normalisation is 'group', expected batch, layer or none"):
+        networks.discriminator(make(), SHAPES[28], normalization="group")
