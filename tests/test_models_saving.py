@@ -1,0 +1,112 @@
+"""Every model is saved and loaded as a plain Keras model, with all that training needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.model_cases import (
+    IMAGE_SHAPE,
+    LATENT_DIM,
+    all_variables,
+    assert_same,
+    small_batches,
+    small_images,
+    small_model,
+    values,
+)
+from tfdm.hyperparameters import AAEConfig, VAEConfig
+from tfdm.registry import MODELS
+
+every_model = pytest.mark.parametrize("name", sorted(MODELS))
+
+
+@every_model
+def test_get_config_makes_the_model_again(name):
+    model = small_model(name)
+    config = json.loads(json.dumps(model.get_config()))
+    again = type(model).from_config(config)
+    assert again.config == model.config
+    assert (again.image_shape, again.seed) == (model.image_shape, model.seed)
+    assert again.batches_per_step == model.batches_per_step
+    assert_same(values(again.variables), values(model.variables))
+
+
+def test_precision_stands_in_the_configuration():
+    model = small_model("vae", dtype="mixed_bfloat16")
+    again = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    assert again.dtype_policy.name == "mixed_bfloat16"
+
+
+@every_model
+def test_saved_model_is_loaded_with_its_state_and_goes_on(name, tmp_path: Path, rng):
+    """Weights, step and optimisers: the next step is the one the saved model would have made."""
+    model = small_model(name)
+    model.train_step(tf.constant(small_batches(model, 1)[0]))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert type(loaded) is type(model) and loaded.config == model.config
+    assert_same(values(all_variables(loaded)), values(all_variables(model)))
+    codes = tf.constant(rng.normal(size=[2, LATENT_DIM]), tf.float32)
+    np.testing.assert_array_equal(loaded.generate(codes), model.generate(codes))
+    if model.infers:
+        images = small_images(2)
+        np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
+
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = small_model(name, seed=9)
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert_same(values(all_variables(other)), values(all_variables(model)))
+
+    same_seed = small_model(name)
+    for variable, value in zip(all_variables(same_seed), all_variables(model), strict=True):
+        variable.assign(value.numpy())
+    batch = tf.constant(small_batches(model, 1, seed=7)[0])
+    for one in (loaded, same_seed):
+        one.train_step(batch)
+    assert_same(values(all_variables(loaded)), values(all_variables(same_seed)))
+    assert any(
+        np.any(a.numpy() != b.numpy())
+        for a, b in zip(loaded.trainable_variables, model.trainable_variables, strict=True)
+    )
+
+
+def test_loading_keeps_the_options_of_compile(tmp_path: Path):
+    model = small_model("aae")
+    model.compile(steps_per_execution=2, jit_compile=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.compiled and loaded.steps_per_execution == 2 and not loaded.jit_compile
+
+
+def test_xla_is_off_unless_asked_for():
+    model = small_model("aae")
+    model.compile()
+    assert model.jit_compile is False
+    model.compile(jit_compile=True)
+    assert model.jit_compile is True
+
+
+def test_bad_arguments_are_refused():
+    model_class = MODELS["vae"].load()
+    with pytest.raises(ValueError, match="config is a AAEConfig, expected a VAEConfig"):
+        model_class(AAEConfig())
+    with pytest.raises(ValueError, match=r"image_shape is \(30, 30, 3\)"):
+        model_class(VAEConfig(), image_shape=(30, 30, 3))
+    with pytest.raises(ValueError, match="beta is -1.0"):
+        model_class({"beta": -1.0})
+    assert model_class({"latent_dim": 3, "width": 1 / 16}).config.latent_dim == 3
+
+
+@every_model
+def test_images_of_the_wrong_shape_are_refused(name):
+    model = small_model(name)
+    with pytest.raises(ValueError, match=r"images have shape .*28, 27, 3.*expected"):
+        model.train_step(tf.zeros([2, 28, 27, 3]))
+    with pytest.raises(ValueError, match=r"images have shape .*expected"):
+        model.train_step(tf.zeros([2, model.batches_per_step + 1, *IMAGE_SHAPE]))
