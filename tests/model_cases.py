@@ -76,6 +76,15 @@ def stir(model: Any, rng: np.random.Generator) -> None:
             variable.assign(variable.numpy() + scale * rng.normal(size=variable.shape))
 
 
+def moving_variables(model: Any) -> list[Any]:
+    """The trainable variables that a step changes: all but the constant of a critic's scores.
+
+    A constant added to all scores changes no Wasserstein distance.
+    """
+    idle = model.critic.trainable_variables[-1] if hasattr(model, "critic") else None
+    return [variable for variable in model.trainable_variables if variable is not idle]
+
+
 def values(variables: list[Any]) -> list[np.ndarray]:
     """Copies of the values of variables."""
     return [np.array(variable.numpy()) for variable in variables]

@@ -1,0 +1,308 @@
+"""What every model keeps to in training: seeds, replicas, XLA, precision, divergence."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.model_cases import (
+    BATCH_SIZE,
+    LATENT_DIM,
+    OPTIONS,
+    PLAYERS,
+    all_variables,
+    assert_same,
+    moving_variables,
+    small_batches,
+    small_images,
+    small_model,
+    values,
+)
+from tfdm.registry import MODELS
+
+NAMES = sorted(MODELS)
+INFERRING = ["aae", "aae_gan", "aae_plus_plus", "vae", "veegan"]
+FITTED_STEPS = 3
+# XLA and replicas change the order of sums; a slow test tries every model.
+REPRESENTATIVE = "aae_plus_plus"
+OTHERS = [
+    pytest.param(name, marks=() if name == REPRESENTATIVE else pytest.mark.slow) for name in NAMES
+]
+
+every_model = pytest.mark.parametrize("name", NAMES)
+every_inferring_model = pytest.mark.parametrize("name", INFERRING)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A model after `fit`, not to be changed."""
+
+    name: str
+    model: Any
+    initial: list[np.ndarray]
+    batches: np.ndarray
+    history: dict[str, list[float]]
+
+
+@functools.cache
+def fitted(name: str) -> Fitted:
+    """A model after three steps of plain `compile` and `fit` on uint8 arrays, once a process."""
+    model = small_model(name)
+    initial = values(model.variables)
+    batches = small_batches(model, FITTED_STEPS)
+    model.compile()
+    history = model.fit(
+        batches.reshape([-1, *batches.shape[2:]]), batch_size=BATCH_SIZE, shuffle=False, verbose=0
+    )
+    return Fitted(name, model, initial, batches, history.history)
+
+
+def run_steps(model: Any, batches: np.ndarray, **options: Any) -> list[dict[str, float]]:
+    """Traced steps; returns the terms of each."""
+    step = tf.function(model.train_step, autograph=False, **options)
+    logs = [step(tf.constant(batch)) for batch in batches]
+    return [{name: float(value) for name, value in log.items()} for log in logs]
+
+
+def assert_close(actual: Any, expected: Any, rate: float) -> None:
+    """Variables up to what rounding may do to them.
+
+    Adam divides the gradient by its size, so that rounding of a gradient near zero moves a weight
+    by a part of the learning rate; the moments have no such amplification.
+    """
+    for a, b in zip(actual.variables, expected.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=0.05 * rate, err_msg=a.path)
+    for player in expected.optimizers:
+        pair = (model.optimizers[player].variables for model in (actual, expected))
+        states = list(zip(*pair, strict=True))
+        largest = max(np.abs(b.numpy()).max() for _, b in states if "momentum" in b.path)
+        for a, b in states:
+            scale = largest**2 if "velocity" in b.path else largest
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * scale, err_msg=a.path)
+
+
+def assert_terms_close(actual: dict[str, float], expected: dict[str, float]) -> None:
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        assert actual[name] == pytest.approx(value, rel=2e-4, abs=2e-5), name
+
+
+# --- Training -------------------------------------------------------------------------------
+
+
+def test_every_registered_model_is_covered():
+    assert set(OPTIONS) == set(MODELS) == set(PLAYERS)
+    infer = {name for name in NAMES if MODELS[name].load().infers}
+    assert infer == set(INFERRING)
+
+
+@every_model
+def test_fit_moves_every_player_and_logs_every_loss(name):
+    model, history = fitted(name).model, fitted(name).history
+    assert {f"{player}_loss" for player in PLAYERS[name]} <= set(history)
+    assert all(math.isfinite(value) for [value] in history.values())
+    assert int(model.step.numpy()) == FITTED_STEPS
+    assert model.divergence() is None
+    per_step = {"critic": OPTIONS["wgan_gp"]["critic_steps"]}
+    for player in model.players:
+        expected = FITTED_STEPS * per_step.get(player.name, 1)
+        assert int(player.optimizer.iterations.numpy()) == expected
+    can_move = [*moving_variables(model), *(v for v in model.variables if "moving" in v.path)]
+    changes = {id(variable) for variable in can_move}
+    for variable, old in zip(model.variables, fitted(name).initial, strict=True):
+        assert np.isfinite(variable.numpy()).all(), variable.path
+        if id(variable) in changes:
+            assert np.any(variable.numpy() != old), variable.path
+
+
+@every_model
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(name):
+    """`fit`, and `train_step` traced by hand in another instance."""
+    again = small_model(name)
+    assert_same(values(again.variables), fitted(name).initial)
+    logs = run_steps(again, fitted(name).batches)
+    assert_same(values(all_variables(again)), values(all_variables(fitted(name).model)))
+    assert logs[-1] == pytest.approx({key: v for key, [v] in fitted(name).history.items()})
+
+
+@every_model
+def test_another_seed_gives_other_weights(name):
+    other = small_model(name, seed=4)
+    for variable, value in zip(other.variables, fitted(name).initial, strict=True):
+        if "kernel" in variable.path:
+            assert np.any(variable.numpy() != value), variable.path
+
+
+@every_model
+def test_another_seed_gives_other_noise(name):
+    """From the same weights on the same images."""
+    first, second = small_model(name, seed=3), small_model(name, seed=4)
+    for variable, other in zip(first.variables, second.variables, strict=True):
+        other.assign(variable.value)
+    [batch] = small_batches(first, 1)
+    logs = [model.train_step(tf.constant(batch)) for model in (first, second)]
+    assert any(float(logs[0][key]) != float(logs[1][key]) for key in logs[0])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_xla_compiles_the_step_and_changes_nothing_but_rounding(name):
+    plain, compiled = small_model(name), small_model(name)
+    batches = small_batches(plain, 2)
+    expected = run_steps(plain, batches)
+    actual = run_steps(compiled, batches, jit_compile=True)
+    for terms, others in zip(actual, expected, strict=True):
+        assert_terms_close(terms, others)
+    assert_close(compiled, plain, rate=5e-4)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_two_replicas_and_one_device_move_alike(name):
+    """The same global batch; batch norm takes its moments over both replicas."""
+    strategy = tf.distribute.MirroredStrategy(
+        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+    with strategy.scope():
+        mirrored = small_model(name, image_shape=(16, 16, 3), ema_decay=0.5)
+        mirrored.compile()
+    single = small_model(name, image_shape=(16, 16, 3), ema_decay=0.5)
+    batches = small_batches(single, 2)
+    expected = run_steps(single, batches)
+
+    def feed(index: int) -> dict[str, float]:
+        dataset = tf.data.Dataset.from_tensor_slices(batches[index]).batch(BATCH_SIZE)
+        history = mirrored.fit(dataset, verbose=0, shuffle=False).history
+        return {key: value for key, [value] in history.items()}
+
+    for index, terms in enumerate(expected):
+        assert_terms_close(feed(index), terms)
+    assert int(mirrored.step.numpy()) == len(batches)
+    assert_close(mirrored, single, rate=5e-4)
+
+
+@every_model
+def test_images_of_another_shape_train(name):
+    model = small_model(name, image_shape=(32, 32, 3), width=1 / 16)
+    [batch] = small_batches(model, 1)
+    logs = model.train_step(tf.constant(batch))
+    assert all(math.isfinite(float(value)) for value in logs.values())
+    assert model.generate(2).shape == [2, 32, 32, 3]
+
+
+def options_of(name: str) -> list[tuple[str, str]]:
+    """Every choice of a model that is not its default."""
+    fields = dataclasses.fields(MODELS[name].config)
+    return [
+        (field.name, choice)
+        for field in fields
+        for choice in field.metadata["choices"] or ()
+        if choice != field.default
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "choice"), [(name, *option) for name in NAMES for option in options_of(name)]
+)
+def test_every_choice_trains(name, field, choice):
+    extra = {"scale_sharing": {"likelihood": "quantized_normal"}}.get(field, {})
+    model = small_model(name, **{field: choice}, **extra)
+    [batch] = small_batches(model, 1)
+    before = values(moving_variables(model))
+    logs = model.train_step(tf.constant(batch))
+    assert all(math.isfinite(float(value)) for value in logs.values())
+    after = values(moving_variables(model))
+    assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
+
+
+@every_model
+def test_bfloat16_keeps_weights_losses_and_images_in_float32(name):
+    model = small_model(name, dtype="mixed_bfloat16")
+    [batch] = small_batches(model, 1)
+    logs = model.train_step(tf.constant(batch))
+    exact = small_model(name).train_step(tf.constant(batch))
+    assert set(logs) == set(exact)
+    for key, value in logs.items():
+        assert value.dtype == tf.float32
+        if "accuracy" not in key:
+            assert float(value) == pytest.approx(float(exact[key]), rel=0.05, abs=0.1), key
+    assert {v.dtype for v in all_variables(model)} <= {"float32", "int64"} | {
+        model.optimizers[PLAYERS[name][0]].iterations.dtype
+    }
+    assert model.generate(2).dtype == tf.float32
+    if model.infers:
+        assert model.encode(small_images(2)).dtype == tf.float32
+    kernel = next(layer for layer in model.generator.layers if hasattr(layer, "kernel"))
+    assert kernel.compute_dtype == "bfloat16"
+
+
+# --- Divergence -----------------------------------------------------------------------------
+
+
+@every_model
+def test_divergence_names_the_first_bad_step_and_a_bad_term(name):
+    model = small_model(name)
+    batches = (small_batches(model, 3) / 255.0).astype(np.float32)
+    batches[1, 0] = np.nan
+    assert model.divergence() is None
+    logs = [model.train_step(tf.constant(batch)) for batch in batches[:1]]
+    assert model.divergence() is None
+    logs += [model.train_step(tf.constant(batch)) for batch in batches[1:]]
+    step, term = model.divergence()
+    assert step == 2
+    assert math.isfinite(float(logs[0][term])) and not math.isfinite(float(logs[1][term]))
+    assert int(model.step.numpy()) == 3
+
+
+@pytest.mark.parametrize("bad_value", [np.nan, np.inf])
+def test_divergence_inside_an_execution_of_several_steps(bad_value):
+    """The logs of `fit` are those of the last step of an execution; the bad one came before."""
+    model = small_model("aae")
+    batches = (small_batches(model, 6) / 255.0).astype(np.float32)
+    batches[4, 0, 3, 3, 0] = bad_value
+    model.compile(steps_per_execution=3)
+    model.fit(tf.data.Dataset.from_tensor_slices(batches), verbose=0, shuffle=False)
+    step, term = model.divergence()
+    assert step == 5
+    assert term in ("encoder_loss", "generator_loss", "reconstruction_error", "code_adversarial")
+    assert int(model.step.numpy()) == 6
+
+
+def test_steps_per_execution_changes_no_weight():
+    first, second = small_model("aae"), small_model("aae")
+    dataset = tf.data.Dataset.from_tensor_slices(small_batches(first, 4))
+    for model, steps in ((first, 1), (second, 2)):
+        model.compile(steps_per_execution=steps)
+        model.fit(dataset, verbose=0, shuffle=False)
+    assert_same(values(all_variables(first)), values(all_variables(second)))
+
+
+# --- Moving average -------------------------------------------------------------------------
+
+
+@every_model
+def test_moving_average_follows_its_formula_and_makes_the_samples(name, rng):
+    decay = 0.75
+    model = small_model(name, ema_decay=decay)
+    expected = [weight.astype(np.float64) for weight in values(model.generator.weights)]
+    for batch in small_batches(model, 2):
+        model.train_step(tf.constant(batch))
+        current = values(model.generator.weights)
+        expected = [decay * e + (1 - decay) * w for e, w in zip(expected, current, strict=True)]
+    paths = [[weight.path for weight in net.weights] for net in (model.generator, model.sampler)]
+    assert paths[0] == paths[1]
+    for average, value in zip(model.generator_average.weights, expected, strict=True):
+        np.testing.assert_allclose(average, value, rtol=1e-5, atol=1e-7, err_msg=average.path)
+    assert model.sampler is model.generator_average
+
+    codes = tf.constant(rng.normal(size=[3, LATENT_DIM]), tf.float32)
+    averaged = model.generate(codes)
+    plain = model.to_unit_range(model.generator(codes, training=False))
+    assert np.abs(averaged - plain).max() > 0.0
+    model.generator.set_weights(model.generator_average.get_weights())
+    swapped = model.to_unit_range(model.generator(codes, training=False))
+    np.testing.assert_array_equal(averaged, swapped)
