@@ -74,10 +74,13 @@ def assert_close(actual: Any, expected: Any, rate: float) -> None:
     """Variables up to what rounding may do to them.
 
     Adam divides the gradient by its size, so that rounding of a gradient near zero moves a weight
-    by a part of the learning rate; the moments have no such amplification.
+    by a part of the learning rate: one in a hundred may differ by that. The moments, which have no
+    such amplification, are held to rounding.
     """
     for a, b in zip(actual.variables, expected.variables, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=0.05 * rate, err_msg=a.path)
+        difference = np.abs(a.numpy() - b.numpy()) - 1e-4 * np.abs(b.numpy())
+        assert np.max(difference) < rate, a.path
+        assert np.mean(difference > 0.05 * rate) <= 0.01, a.path
     for player in expected.optimizers:
         pair = (model.optimizers[player].variables for model in (actual, expected))
         states = list(zip(*pair, strict=True))
