@@ -153,7 +153,8 @@ def resolve_run_config(
         chosen_own[name] = read
 
     preset = chosen_run.get("preset", run["preset"].default)
-    preset_run, preset_own = {}, {}
+    preset_run: dict[str, Any] = {}
+    preset_own: dict[str, Any] = {}
     for name, value in preset_values(preset, dataset).items():
         (preset_run if name in run else preset_own)[name] = value
     config = entry.config(**{**preset_own, **chosen_own})
