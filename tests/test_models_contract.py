@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,14 @@ INFERRING = ["aae", "aae_gan", "aae_plus_plus", "vae", "veegan"]
 FITTED_STEPS = 3
 # XLA and replicas change the order of sums; a slow test tries every model.
 REPRESENTATIVE = "aae_plus_plus"
-OTHERS = [
-    pytest.param(name, marks=() if name == REPRESENTATIVE else pytest.mark.slow) for name in NAMES
+# (model, options, how far the moments may differ, relative to their norm). With several critic
+# updates a step the second starts from rounded weights, and a rectifier's kink may be crossed.
+CASES = [
+    pytest.param(name, options, gap, marks=() if name == REPRESENTATIVE else pytest.mark.slow)
+    for name, options, gap in [
+        *((name, {"critic_steps": 1} if name == "wgan_gp" else {}, 1e-4) for name in NAMES),
+        ("wgan_gp", {"critic_steps": 2}, 2e-2),
+    ]
 ]
 
 every_model = pytest.mark.parametrize("name", NAMES)
@@ -63,38 +70,47 @@ def fitted(name: str) -> Fitted:
     return Fitted(name, model, initial, batches, history.history)
 
 
-def run_steps(model: Any, batches: np.ndarray, **options: Any) -> list[dict[str, float]]:
-    """Traced steps; returns the terms of each."""
+def stepper(model: Any, **options: Any) -> Callable[[np.ndarray], dict[str, float]]:
+    """The traced training step: batch -> terms."""
     step = tf.function(model.train_step, autograph=False, **options)
-    logs = [step(tf.constant(batch)) for batch in batches]
-    return [{name: float(value) for name, value in log.items()} for log in logs]
+    return lambda batch: {name: float(v) for name, v in step(tf.constant(batch)).items()}
 
 
-def assert_close(actual: Any, expected: Any, rate: float) -> None:
-    """Variables up to what rounding may do to them.
+def assert_step_close(
+    actual: Any, expected: Any, terms: dict, expected_terms: dict, allowed_gap: float
+) -> None:
+    """After one step from one state: terms and moments to rounding, weights as Adam makes of it.
 
     Adam divides the gradient by its size, so that rounding of a gradient near zero moves a weight
-    by a part of the learning rate: one in a hundred may differ by that. The moments, which have no
-    such amplification, are held more tightly.
+    by a part of the learning rate; the moments have no such amplification.
     """
+    assert set(terms) == set(expected_terms)
+    for name, value in expected_terms.items():
+        assert terms[name] == pytest.approx(value, rel=1e-4, abs=2e-5), name
+    for player in expected.optimizers:
+        for kind in ("momentum", "velocity"):
+            moments = [
+                np.concatenate(
+                    [np.ravel(v) for v in model.optimizers[player].variables if kind in v.path]
+                )
+                for model in (actual, expected)
+            ]
+            gap = np.linalg.norm(moments[0] - moments[1])
+            assert gap < allowed_gap * np.linalg.norm(moments[1]), (player, kind)
     pairs = zip(values(actual.variables), values(expected.variables), strict=True)
     excess = np.concatenate([np.ravel(np.abs(a - b) - 1e-4 * np.abs(b)) for a, b in pairs])
-    assert excess.max() < rate
-    assert np.mean(excess > 0.05 * rate) <= 0.01
-    for player in expected.optimizers:
-        pair = (model.optimizers[player].variables for model in (actual, expected))
-        states = list(zip(*pair, strict=True))
-        largest = max(np.abs(b.numpy()).max() for _, b in states if "momentum" in b.path)
-        for a, b in states:
-            scale = largest**2 if "velocity" in b.path else largest
-            # The slope of a penalised leaky rectifier jumps where rounding changes a sign.
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * scale, err_msg=a.path)
+    assert excess.max() < 5e-4
+    assert np.mean(excess > 2e-5) <= 0.01
 
 
-def assert_terms_close(actual: dict[str, float], expected: dict[str, float]) -> None:
-    assert set(actual) == set(expected)
-    for name, value in expected.items():
-        assert actual[name] == pytest.approx(value, rel=2e-4, abs=2e-5), name
+def copy_state(source: Any, target: Any) -> None:
+    """Makes both models go on from one state.
+
+    Two steps apart would amplify rounding: a weight changed by 1e-7 carries an activation across
+    the kink of a rectifier now and then, and the gradient jumps.
+    """
+    for old, new in zip(all_variables(target), all_variables(source), strict=True):
+        old.assign(new.numpy())
 
 
 # --- Training -------------------------------------------------------------------------------
@@ -130,7 +146,8 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(name):
     """`fit`, and `train_step` traced by hand in another instance."""
     again = small_model(name)
     assert_same(values(again.variables), fitted(name).initial)
-    logs = run_steps(again, fitted(name).batches)
+    run = stepper(again)
+    logs = [run(batch) for batch in fitted(name).batches]
     assert_same(values(all_variables(again)), values(all_variables(fitted(name).model)))
     assert logs[-1] == pytest.approx({key: v for key, [v] in fitted(name).history.items()})
 
@@ -154,39 +171,35 @@ def test_another_seed_gives_other_noise(name):
     assert any(float(logs[0][key]) != float(logs[1][key]) for key in logs[0])
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_xla_compiles_the_step_and_changes_nothing_but_rounding(name):
-    plain, compiled = small_model(name), small_model(name)
-    batches = small_batches(plain, 2)
-    expected = run_steps(plain, batches)
-    actual = run_steps(compiled, batches, jit_compile=True)
-    for terms, others in zip(actual, expected, strict=True):
-        assert_terms_close(terms, others)
-    assert_close(compiled, plain, rate=5e-4)
+@pytest.mark.parametrize(("name", "options", "gap"), CASES)
+def test_xla_compiles_the_step_and_changes_nothing_but_rounding(name, options, gap):
+    plain, compiled = small_model(name, **options), small_model(name, **options)
+    run, run_compiled = stepper(plain), stepper(compiled, jit_compile=True)
+    for batch in small_batches(plain, 2):
+        expected, terms = run(batch), run_compiled(batch)
+        assert_step_close(compiled, plain, terms, expected, gap)
+        copy_state(plain, compiled)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_two_replicas_and_one_device_move_alike(name):
+@pytest.mark.parametrize(("name", "options", "gap"), CASES)
+def test_two_replicas_and_one_device_move_alike(name, options, gap):
     """The same global batch; batch norm takes its moments over both replicas."""
     strategy = tf.distribute.MirroredStrategy(
         ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
     )
     with strategy.scope():
-        mirrored = small_model(name, image_shape=(16, 16, 3), ema_decay=0.5)
+        mirrored = small_model(name, image_shape=(16, 16, 3), ema_decay=0.5, **options)
         mirrored.compile()
-    single = small_model(name, image_shape=(16, 16, 3), ema_decay=0.5)
-    batches = small_batches(single, 2)
-    expected = run_steps(single, batches)
-
-    def feed(index: int) -> dict[str, float]:
-        dataset = tf.data.Dataset.from_tensor_slices(batches[index]).batch(BATCH_SIZE)
+    single = small_model(name, image_shape=(16, 16, 3), ema_decay=0.5, **options)
+    run = stepper(single)
+    for number, batch in enumerate(small_batches(single, 2), start=1):
+        expected = run(batch)
+        dataset = tf.data.Dataset.from_tensor_slices(batch).batch(BATCH_SIZE)
         history = mirrored.fit(dataset, verbose=0, shuffle=False).history
-        return {key: value for key, [value] in history.items()}
-
-    for index, terms in enumerate(expected):
-        assert_terms_close(feed(index), terms)
-    assert int(mirrored.step.numpy()) == len(batches)
-    assert_close(mirrored, single, rate=5e-4)
+        terms = {key: value for key, [value] in history.items()}
+        assert int(mirrored.step.numpy()) == number
+        assert_step_close(mirrored, single, terms, expected, gap)
+        copy_state(single, mirrored)
 
 
 @every_model
