@@ -173,6 +173,22 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(monkeypatch, finished, tmp
     assert (folder.path / grid).read_bytes() == (finished[0].path / grid).read_bytes()
 
 
+def test_the_graph_optimiser_that_orders_sums_by_address_is_off_during_training(
+    monkeypatch, tmp_path
+):
+    def arithmetic():
+        return tf.config.optimizer.get_experimental_options().get("arithmetic_optimization", True)
+
+    seen = []
+
+    def note():
+        seen.append(arithmetic())
+        raise KilledError
+
+    stopped(monkeypatch, tmp_path / "run", 1, note, KilledError)
+    assert seen == [False] and arithmetic()
+
+
 def test_a_terminated_run_leaves_its_last_step_and_goes_on(monkeypatch, finished, tmp_path):
     folder = RunFolder(tmp_path / "run")
     ended = stopped(monkeypatch, folder.path, 5, terminate, Terminated)

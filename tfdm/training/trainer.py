@@ -122,6 +122,22 @@ def _on_chief(workers: Workers, action: Any) -> None:
         raise UserError("the chief worker refused the run; its message says why")
 
 
+@contextlib.contextmanager
+def _repeatable_graphs() -> Iterator[None]:
+    """Lets two processes make the same graph of one function, down to the order of its sums.
+
+    TensorFlow's arithmetic optimiser orders the terms of a sum by addresses in memory: of the same
+    step in two processes some losses differed in their last bit. It saves no time here.
+    """
+    options = tf.config.optimizer.get_experimental_options()
+    before = {"arithmetic_optimization": options.get("arithmetic_optimization", True)}
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options(before)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Run:
     """One session of a run whose folder and data are at hand."""
@@ -212,7 +228,7 @@ class _Run:
                 batches_per_step=model.batches_per_step,
             )
             model.compile(steps_per_execution=config.steps_per_execution)
-            with self.signals.deferred():
+            with self.signals.deferred(), _repeatable_graphs():
                 model.fit(
                     batches,
                     verbose=0,
