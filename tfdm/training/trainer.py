@@ -126,8 +126,8 @@ def _on_chief(workers: Workers, action: Any) -> None:
 def _repeatable_graphs() -> Iterator[None]:
     """Lets two processes make the same graph of one function, down to the order of its sums.
 
-    TensorFlow's arithmetic optimiser orders the terms of a sum by addresses in memory: of the same
-    step in two processes some losses differed in their last bit. It saves no time here.
+    With TensorFlow's arithmetic optimiser, some losses of the same step differed in their last bit
+    from one process to the next; without it they do not.
     """
     options = tf.config.optimizer.get_experimental_options()
     before = {"arithmetic_optimization": options.get("arithmetic_optimization", True)}
