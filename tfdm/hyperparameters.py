@@ -215,8 +215,9 @@ class VEEGANConfig(ModelConfig):
         1.0, "coefficient of the L1 reconstruction error of the codes", minimum=0.0
     )
     reconstruction_reduction: str = _reduction("sum")
+    # Without it nothing draws F(x) towards the prior, and T tells pairs apart by the code alone.
     reconstructor_adversarial_weight: float = hyperparameter(
-        0.0,
+        1.0,
         "coefficient of the adversarial term of the reconstructor on real pairs",
         minimum=0.0,
     )
