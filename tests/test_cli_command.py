@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -167,6 +168,22 @@ def test_the_scripts_are_the_commands(script: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown flag --nope")
+
+
+def test_output_that_nobody_reads_ends_the_command_without_a_traceback() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "scripts.train", "--help"],
+            cwd=ROOT,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_tensorflow_loads_quietly_and_its_words_are_shown_when_it_fails() -> None:

@@ -1,7 +1,8 @@
 """What every command does around its work: exit status, one-line errors, a quiet TensorFlow.
 
 Exit status: 0 done, 1 the system failed (a full disk), 2 bad input, 3 training diverged,
-130 interrupted, 128 + n stopped by signal n after a checkpoint.
+130 interrupted, 141 nobody reads the output any more, 128 + n stopped by signal n after a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +39,7 @@ def run_command(
     with _log_on_terminal():
         try:
             command(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
         except UserError as error:
             return _fail(error, 2)
         except DivergedError as error:
@@ -45,6 +48,10 @@ def run_command(
             return _fail(error, 128 + error.signum)
         except KeyboardInterrupt:
             return _fail("interrupted", 130)
+        except BrokenPipeError:
+            # What is left in the buffer would fail again when Python exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
         except OSError as error:
             if error.errno not in _SYSTEM_FAILURES:
                 raise
