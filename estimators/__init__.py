@@ -9,10 +9,19 @@ from __future__ import annotations
 from tfdm.lazy import lazy_attributes
 
 _MODULES = {
+    "MixtureDensity": "tfdm.estimators.mixture",
+    "MonteCarloKL": "tfdm.estimators.monte_carlo",
     "PosteriorBounds": "tfdm.estimators.bounds",
+    "monte_carlo_kl": "tfdm.estimators.monte_carlo",
     "posterior_bounds": "tfdm.estimators.bounds",
 }
 
-__all__ = ["PosteriorBounds", "posterior_bounds"]
+__all__ = [
+    "MixtureDensity",
+    "MonteCarloKL",
+    "PosteriorBounds",
+    "monte_carlo_kl",
+    "posterior_bounds",
+]
 
 __getattr__, __dir__ = lazy_attributes(__name__, _MODULES)

@@ -1,0 +1,157 @@
+"""`monte_carlo_kl` and the mixture density against quadrature, closed forms and float64."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from tfdm.estimators import MixtureDensity, monte_carlo_kl
+
+# Chance of a false alarm in a test of this many standard errors: 6e-5.
+ERRORS = 4.0
+
+
+def _log_q(points: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Log-density [B] of the mixture at points [B, L], in float64, by its definition."""
+    components = stats.norm.logpdf(points[:, None, :], loc, scale).sum(axis=2)
+    return special.logsumexp(components, axis=1) - math.log(len(loc))
+
+
+def _posteriors(
+    rng: np.random.Generator, shape: tuple[int, int], scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    return rng.normal(size=shape), scale * np.exp(rng.normal(0.0, 0.3, size=shape))
+
+
+def test_one_dimension_agrees_with_quadrature(rng: np.random.Generator, seed: int) -> None:
+    loc, scale = _posteriors(rng, (7, 1), 0.4)
+
+    def integrand(z: float) -> float:
+        log_q = _log_q(np.array([[z]]), loc, scale)[0]
+        return math.exp(log_q) * (log_q - stats.norm.logpdf(z))
+
+    edges = np.unique(np.concatenate([loc - 9 * scale, loc, loc + 9 * scale]))
+    expected = math.fsum(integrate.quad(integrand, a, b)[0] for a, b in itertools.pairwise(edges))
+    estimate = monte_carlo_kl(loc, scale, 100_000, seed)
+    assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error
+    information = estimate.average_kl - expected
+    error = abs(estimate.mutual_information - information)
+    assert error < ERRORS * estimate.mutual_information_standard_error
+    assert not estimate.saturated
+
+
+def test_two_dimensions_agree_with_quadrature(rng: np.random.Generator, seed: int) -> None:
+    loc, scale = _posteriors(rng, (4, 2), 0.6)
+    grid = np.linspace(-7.0, 7.0, 701)
+    points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
+    log_q = _log_q(points, loc, scale)
+    log_ratio = log_q - stats.norm.logpdf(points).sum(axis=1)
+    # The trapezoid rule converges faster than any power for a smooth density.
+    expected = float(np.sum(np.exp(log_q) * log_ratio) * (grid[1] - grid[0]) ** 2)
+    estimate = monte_carlo_kl(loc, scale, 100_000, seed)
+    assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error
+    assert estimate.kl_per_dimension == estimate.kl / 2
+
+
+def test_identical_posteriors_have_the_average_kl_and_no_information(seed: int) -> None:
+    loc, scale = np.full((50, 3), 0.7), np.full((50, 3), 0.4)
+    estimate = monte_carlo_kl(loc, scale, 50_000, seed)
+    assert abs(estimate.kl - estimate.average_kl) < ERRORS * estimate.standard_error
+    assert estimate.mutual_information == pytest.approx(0.0, abs=1e-5)
+    assert not estimate.saturated
+
+
+@pytest.mark.parametrize("scale", [0.05, 1e-3], ids=["fast", "exact"])
+def test_far_apart_posteriors_are_saturated(
+    rng: np.random.Generator, seed: int, scale: float
+) -> None:
+    loc = rng.permutation(np.arange(40.0))[:, None] - 20.0
+    estimate = monte_carlo_kl(loc, np.full_like(loc, scale), 20_000, seed)
+    assert estimate.mutual_information == pytest.approx(math.log(40), abs=1e-3)
+    assert estimate.saturated
+    expected = estimate.average_kl - math.log(40)
+    assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error
+
+
+def test_one_posterior_is_a_mixture(rng: np.random.Generator, seed: int) -> None:
+    loc, scale = _posteriors(rng, (1, 5), 0.3)
+    estimate = monte_carlo_kl(loc, scale, 20_000, seed)
+    assert abs(estimate.kl - estimate.average_kl) < ERRORS * estimate.standard_error
+    assert (estimate.log_num_data, estimate.saturated) == (0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("scale", "exact"), [(0.5, False), (0.03, True), (1e-3, True)], ids=["0.5", "0.03", "0.001"]
+)
+@pytest.mark.parametrize("left_out", [False, True], ids=["whole", "leave_one_out"])
+def test_density_agrees_with_float64(
+    rng: np.random.Generator, scale: float, exact: bool, left_out: bool
+) -> None:
+    # More components than one block, points beside their own and others.
+    loc, scales = _posteriors(rng, (2500, 20), scale)
+    loc[1::2] = loc[::2] + 0.5 * scales[::2]  # neighbours that overlap
+    rows = rng.integers(len(loc), size=600)
+    points = loc[rows] + scales[rows] * rng.normal(size=(600, 20))
+    mixture = MixtureDensity(loc, scales)
+    assert mixture.exact == exact
+    expected = np.empty(600)
+    for i, row in enumerate(rows):
+        keep = np.arange(len(loc)) != row if left_out else slice(None)
+        expected[i] = _log_q(points[i : i + 1], loc[keep], scales[keep])[0]
+    actual = mixture.log_prob(points, rows if left_out else None)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9 if exact else 1e-3)
+
+
+def test_leave_one_out_removes_the_own_component(rng: np.random.Generator, seed: int) -> None:
+    loc, scale = _posteriors(rng, (6, 1), 0.4)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    expected = 0.0
+    for n in range(6):
+        points = loc[n] + scale[n] * nodes[:, None]
+        others = np.arange(6) != n
+        log_ratio = _log_q(points, loc[others], scale[others]) - stats.norm.logpdf(points[:, 0])
+        expected += weights @ log_ratio / math.sqrt(2 * math.pi) / 6
+    estimate = monte_carlo_kl(loc, scale, 100_000, seed, leave_one_out=True)
+    assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error + 1e-3
+    assert estimate.leave_one_out
+
+
+def test_samples_depend_on_the_seed_and_their_index(rng: np.random.Generator) -> None:
+    loc, scale = _posteriors(rng, (9, 2), 0.4)
+    done = []
+    first = monte_carlo_kl(loc, scale, 10_000, 3, progress=lambda *at: done.append(at))
+    assert monte_carlo_kl(loc, scale, 10_000, 3) == first
+    assert monte_carlo_kl(loc, scale, 10_000, 4).kl != first.kl
+    assert done == [(4096, 10_000), (8192, 10_000), (10_000, 10_000)]
+    low, high = first.interval
+    assert (low + high) / 2 == pytest.approx(first.kl)
+    assert (high - low) / first.standard_error == pytest.approx(3.92, abs=1e-3)
+
+
+def test_standard_error_is_the_spread_over_seeds(rng: np.random.Generator) -> None:
+    loc, scale = _posteriors(rng, (5, 2), 0.4)
+    estimates = [monte_carlo_kl(loc, scale, 5000, seed) for seed in range(60)]
+    spread = np.std([estimate.kl for estimate in estimates], ddof=1)
+    ratio = spread / np.mean([estimate.standard_error for estimate in estimates])
+    # The standard error of a standard deviation of 60 values is 1 / sqrt(118) of it.
+    assert abs(ratio - 1.0) < ERRORS / math.sqrt(118)
+
+
+@pytest.mark.parametrize(
+    ("loc", "scale", "options", "message"),
+    [
+        (np.zeros((2, 3)), np.ones((3, 2)), {}, r"loc has shape \(2, 3\)"),
+        (np.zeros((2, 1)), np.array([[1.0], [0.0]]), {}, r"scale\[1, 0\] is 0\.0"),
+        (np.zeros((2, 1)), np.ones((2, 1)), {"num_samples": 1}, "num_samples is 1"),
+        (np.zeros((2, 1)), np.ones((2, 1)), {"seed": -1}, "seed is -1"),
+        (np.zeros((1, 1)), np.ones((1, 1)), {"leave_one_out": True}, "two posteriors or more"),
+        (np.ones((2, 1)), np.full((2, 1), 1e-20), {}, "beyond float32"),
+    ],
+)
+def test_bad_input_is_named(loc, scale, options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        monte_carlo_kl(loc, scale, **options)
