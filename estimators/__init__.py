@@ -9,6 +9,9 @@ from __future__ import annotations
 from tfdm.lazy import lazy_attributes
 
 _MODULES = {
+    "CodeSampler": "tfdm.estimators.codes",
+    "FixedCodes": "tfdm.estimators.codes",
+    "GaussianCodes": "tfdm.estimators.codes",
     "MixtureDensity": "tfdm.estimators.mixture",
     "MonteCarloKL": "tfdm.estimators.monte_carlo",
     "PosteriorBounds": "tfdm.estimators.bounds",
@@ -17,6 +20,9 @@ _MODULES = {
 }
 
 __all__ = [
+    "CodeSampler",
+    "FixedCodes",
+    "GaussianCodes",
     "MixtureDensity",
     "MonteCarloKL",
     "PosteriorBounds",

@@ -62,7 +62,7 @@ class MixtureDensity:
         self._natural = tf.constant(np.ascontiguousarray(blocks.transpose(0, 2, 1)))
 
     def log_prob(
-        self, points: FloatArray, without: npt.NDArray[np.int32] | None = None
+        self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None = None
     ) -> FloatArray:
         """Returns log q(z) at points [B, L], float64 [B].
 
@@ -80,11 +80,15 @@ class MixtureDensity:
                 result[block] = self._fast(points[block], left_out)
         return result - math.log(len(self._loc) - (without is not None))
 
-    def _fast(self, points: FloatArray, without: npt.NDArray[np.int32] | None) -> FloatArray:
+    def _fast(
+        self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None
+    ) -> FloatArray:
         largest, total = _log_sum(_features(points), self._natural, without)
         return largest.numpy().astype(np.float64) + np.log(total.numpy().astype(np.float64))
 
-    def _exact(self, points: FloatArray, without: npt.NDArray[np.int32] | None) -> FloatArray:
+    def _exact(
+        self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None
+    ) -> FloatArray:
         # Rounding may lower the largest logit and raise another one, once for each.
         margin = _NEGLIGIBLE + 2.0 * self.rounding + math.log(len(self._loc))
         features, size = _features(points), self._natural.shape[-1]

@@ -1,0 +1,80 @@
+"""Where an estimator's codes come from: draws of the aggregate posterior q(z), any number of them.
+
+Shapes: N data points, L latent dimensions, S samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdm.estimators.bounds import posterior_bounds
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class CodeSampler(Protocol):
+    """Draws codes of q(z); every draw is a function of its seed alone."""
+
+    @property
+    def num_latents(self) -> int:
+        """L, the dimension of a code."""
+
+    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+        """Returns float64 [num, L] independent draws; `seed` as for `np.random.default_rng`."""
+
+
+class GaussianCodes:
+    """z ~ q(z|x_n) = N(loc_n, scale_n²) for a uniformly drawn n: fresh codes at every call."""
+
+    def __init__(self, loc: npt.ArrayLike, scale: npt.ArrayLike) -> None:
+        """Takes the means and standard deviations [N, L] of the posteriors.
+
+        Raises:
+          ValueError: the arrays are not both [N, L], a value is not finite or a scale not > 0.
+        """
+        posterior_bounds(loc, scale)  # checks both arrays
+        self.loc, self.scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+
+    @property
+    def num_latents(self) -> int:
+        return self.loc.shape[1]
+
+    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+        rng = np.random.default_rng(seed)
+        rows = rng.integers(len(self.loc), size=num)
+        return self.loc[rows] + self.scale[rows] * rng.standard_normal((num, self.num_latents))
+
+
+class FixedCodes:
+    """Codes that are all there is, of an encoder without a density: drawn with replacement.
+
+    Held-out codes of such an encoder are those of other data: give them as another `FixedCodes`.
+    """
+
+    def __init__(self, codes: npt.ArrayLike) -> None:
+        """Takes codes [N, L].
+
+        Raises:
+          ValueError: the array is not [N, L], or a value is not finite.
+        """
+        self.codes = np.asarray(codes, np.float64)
+        if self.codes.ndim != 2 or 0 in self.codes.shape:
+            raise ValueError(
+                f"codes have shape {self.codes.shape}, expected [N, L] with N >= 1 and L >= 1"
+            )
+        if not np.isfinite(self.codes).all():
+            row, column = np.argwhere(~np.isfinite(self.codes))[0]
+            raise ValueError(
+                f"codes[{row}, {column}] is {self.codes[row, column]}, expected a finite value"
+            )
+
+    @property
+    def num_latents(self) -> int:
+        return self.codes.shape[1]
+
+    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+        return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
