@@ -21,6 +21,10 @@ import numpy.typing as npt
 
 # Elements of a block: keeps the temporary float64 arrays at some tens of MiB.
 _BLOCK = 2**20
+# Share of log N from which on the mutual information says no more than that N is finite.
+_SATURATED = 0.95
+# Variance of a latent's posterior mean from which on it is active (Burda et al. 2016).
+_ACTIVE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +39,8 @@ class PosteriorBounds:
       average_kl_per_dimension: `average_kl` / L, in nats.
       average_kl_per_latent: float64 [L], the part of each latent dimension, in nats, each ≥ 0
         up to rounding; the parts add up to `average_kl`.
+      active_latents: how many latents have posterior means whose variance over the data is above
+        0.01, the active units of Burda et al. (2016).
       log_num_data: log N, in nats, the most that the code can tell about which x it came from.
       minimum_marginal_kl: `average_kl` − `log_num_data`, in nats, a lower bound on
         KL[q(z) ‖ p(z)]. Below zero it says nothing more than that a KL is not negative.
@@ -45,6 +51,7 @@ class PosteriorBounds:
     average_kl: float
     average_kl_per_dimension: float
     average_kl_per_latent: npt.NDArray[np.float64]
+    active_latents: int
     log_num_data: float
     minimum_marginal_kl: float
 
@@ -91,9 +98,18 @@ def posterior_bounds(loc: npt.ArrayLike, scale: npt.ArrayLike) -> PosteriorBound
         average_kl=average_kl,
         average_kl_per_dimension=average_kl / num_latents,
         average_kl_per_latent=per_latent,
+        active_latents=int(np.sum(np.var(loc, axis=0, dtype=np.float64) > _ACTIVE)),
         log_num_data=log_num_data,
         minimum_marginal_kl=average_kl - log_num_data,
     )
+
+
+def is_saturated(mutual_information: float, num_data: int) -> bool:
+    """Says whether an estimate of I[z; x] is so near to its bound log N that it only repeats it.
+
+    The marginal KL that belongs to it is then no more than average KL − log N (eq. 5).
+    """
+    return num_data > 1 and mutual_information > _SATURATED * math.log(num_data)
 
 
 def _check(

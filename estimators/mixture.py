@@ -6,14 +6,17 @@ log q(z) = log 1/N Σ_n N(z; μ_n, σ_n²). Shapes: N components, L dimensions, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-# A block of logits, points x components, stays in the cache between the product and the sum.
-_POINTS = 512
-_COMPONENTS = 1024
+from tfdm.training.strategy import number_of_workers
+
+# Points of one call on one device, and components of a block: the largest that still gain.
+_POINTS = 1024
+_COMPONENTS = 4096
 # Points whose float32 rounding is measured, and the largest that is tolerated, in nats.
 _PROBES = 4096
 _TOLERANCE = 2.5e-4
@@ -36,15 +39,30 @@ class MixtureDensity:
       exact: whether components are evaluated anew in float64, because `rounding` is too large.
     """
 
-    def __init__(self, loc: FloatArray, scale: FloatArray) -> None:
-        """Takes means and standard deviations, float64 [N, L], valid."""
+    def __init__(
+        self,
+        loc: FloatArray,
+        scale: FloatArray,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        """Takes means and standard deviations, float64 [N, L], valid.
+
+        Args:
+          loc: [N, L].
+          scale: [N, L], > 0.
+          strategy: whose devices share the points; by default the current one.
+
+        Raises:
+          ValueError: the natural parameters are beyond float32.
+        """
         self._loc, self._scale = loc, scale
         self._log_normalizer = -np.log(scale).sum(axis=1) - 0.5 * loc.shape[1] * math.log(
             2 * math.pi
         )
         precision = 1.0 / scale**2
         constant = self._log_normalizer - 0.5 * np.sum(loc**2 * precision, axis=1)
-        natural = np.concatenate([-0.5 * precision, loc * precision, constant[:, None]], axis=1)
+        ones = np.ones((len(loc), 1))
+        natural = np.concatenate([-0.5 * precision, loc * precision, constant[:, None], ones], 1)
         if not np.all(np.abs(natural) < _LARGEST):
             raise ValueError(
                 f"the smallest scale is {scale.min()} and the largest |loc| {np.abs(loc).max()}: "
@@ -53,38 +71,80 @@ class MixtureDensity:
         natural = natural.astype(np.float32)
         self.rounding = self._measure_rounding(natural)
         self.exact = self.rounding > _TOLERANCE
-        # Whole blocks of components, the last one filled up with ones of no density.
-        size = min(_COMPONENTS, len(loc))
-        padding = -len(loc) % size
-        filler = np.zeros((padding, natural.shape[1]), np.float32)
-        filler[:, -1] = -np.inf
-        blocks = np.concatenate([natural, filler]).reshape(-1, size, natural.shape[1])
-        self._natural = tf.constant(np.ascontiguousarray(blocks.transpose(0, 2, 1)))
+        # Whole blocks of components of about one size, the last filled up with ones of no density.
+        num_blocks = -(-len(loc) // _COMPONENTS)
+        size = -(-len(loc) // num_blocks)
+        filler = np.zeros((num_blocks * size - len(loc), natural.shape[1]), np.float32)
+        filler[:, -2] = -np.inf
+        blocks = np.concatenate([natural, filler]).reshape(num_blocks, size, -1)
+        self._natural = np.ascontiguousarray(blocks.transpose(0, 2, 1))
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._replicas = self._strategy.num_replicas_in_sync
+        natural_of_replica = tf.constant(self._natural)
+        self._on_devices = self._strategy.experimental_distribute_values_from_function(
+            lambda _: tf.identity(natural_of_replica)
+        )
 
     def log_prob(
-        self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None = None
+        self,
+        points: FloatArray,
+        without: npt.NDArray[np.signedinteger] | None = None,
+        reference: FloatArray | None = None,
     ) -> FloatArray:
         """Returns log q(z) at points [B, L], float64 [B].
 
         Args:
           points: float64 [B, L].
           without: [B], for each point a component that is left out of the mixture, then of N − 1.
+          reference: [B], log-densities near that of the component which is most likely, such as
+            that of the component which the point was drawn from: saves the search for it. Without
+            effect where it is too low or too high to be of use, or with `without`.
         """
         result = np.empty(len(points))
-        for start in range(0, len(points), _POINTS):
-            block = slice(start, start + _POINTS)
-            left_out = None if without is None else without[block].astype(np.int32)
-            if self.exact:
-                result[block] = self._exact(points[block], left_out)
+        size = _POINTS * self._replicas
+        for start in range(0, len(points), size):
+            block = slice(start, start + size)
+            if without is not None:
+                result[block] = self._log_sum(points[block], without[block].astype(np.int32))
+            elif self.exact or reference is None:
+                result[block] = self._log_sum(points[block], None)
             else:
-                result[block] = self._fast(points[block], left_out)
+                result[block] = self._log_sum_near(points[block], reference[block])
         return result - math.log(len(self._loc) - (without is not None))
 
-    def _fast(
+    def _log_sum_near(self, points: FloatArray, reference: FloatArray) -> FloatArray:
+        total = self._run(_sum_exp, _features(points, reference))[0].astype(np.float64)
+        # Markov: a component beats the one that a point came from e^88 times with chance e^-88.
+        useless = ~np.isfinite(total) | (total < np.finfo(np.float32).tiny)
+        result = reference + np.log(np.where(useless, 1.0, total))
+        if useless.any():
+            result[useless] = self._log_sum(points[useless], None)
+        return result
+
+    def _log_sum(
         self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None
     ) -> FloatArray:
-        largest, total = _log_sum(_features(points), self._natural, without)
-        return largest.numpy().astype(np.float64) + np.log(total.numpy().astype(np.float64))
+        if self.exact:
+            return self._exact(points, without)
+        left_out = np.full(len(points), -1, np.int32) if without is None else without
+        largest, total = self._run(_log_sum_exp, _features(points), left_out)
+        return largest.astype(np.float64) + np.log(total.astype(np.float64))
+
+    def _run(
+        self, function: Callable[..., tuple[tf.Tensor, ...]], *arrays: npt.NDArray
+    ) -> list[npt.NDArray[np.float32]]:
+        """Calls `function` with the components and an equal share of the arrays on each device."""
+        shares = [self._shared(np.array_split(array, self._replicas)) for array in arrays]
+        results = self._strategy.run(function, (self._on_devices, *shares))
+        if number_of_workers(self._strategy) > 1:
+            return [self._strategy.gather(result, axis=0).numpy() for result in results]
+        local = self._strategy.experimental_local_results
+        return [np.concatenate([part.numpy() for part in local(result)]) for result in results]
+
+    def _shared(self, parts: list[npt.NDArray]) -> tf.distribute.DistributedValues:
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
 
     def _exact(
         self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None
@@ -94,8 +154,9 @@ class MixtureDensity:
         features, size = _features(points), self._natural.shape[-1]
         bound = tf.fill([len(points)], -np.float32(np.inf))
         largest, total = np.full(len(points), -np.inf), np.zeros(len(points))
+        left_out = np.full(len(points), -1, np.int32) if without is None else without
         for index in range(len(self._natural)):
-            logits = _logits(features, self._natural, index, without)
+            logits = _logits(features, self._natural[index], left_out - index * size)
             bound = tf.maximum(bound, tf.reduce_max(logits, axis=1))
             point, column = tf.where(logits > (bound - margin)[:, tf.newaxis]).numpy().T
             if not point.size:
@@ -130,50 +191,56 @@ class MixtureDensity:
         return float(np.max(np.abs(products - self._direct(points, np.arange(_PROBES), rows))))
 
 
-def _features(points: FloatArray) -> npt.NDArray[np.float32]:
-    """[z², z, 1], float32 [B, 2L + 1]."""
+def _features(points: FloatArray, reference: FloatArray | None = None) -> npt.NDArray[np.float32]:
+    """[z², z, 1, −reference], float32 [B, 2L + 2]."""
     ones = np.ones((len(points), 1))
-    return np.concatenate([points**2, points, ones], axis=1).astype(np.float32)
+    last = np.zeros((len(points), 1)) if reference is None else -reference[:, np.newaxis]
+    return np.concatenate([points**2, points, ones, last], axis=1).astype(np.float32)
 
 
-def _logits(
-    features: npt.ArrayLike,
-    natural: tf.Tensor,
-    index: int | tf.Tensor,
-    without: npt.NDArray[np.intp] | tf.Tensor | None,
-) -> tf.Tensor:
-    """Log-densities [B, C] of the components of one block, −inf where one is left out."""
-    logits = features @ natural[index]
-    if without is None:
-        return logits
-    size = tf.shape(natural)[-1]
+def _logits(features: npt.ArrayLike, natural: npt.ArrayLike, left_out: npt.ArrayLike) -> tf.Tensor:
+    """Log-densities [B, C] of the components of one block, −inf where a column is left out."""
+    logits = tf.matmul(features, natural)
     # `one_hot` of a column outside of the block is zero everywhere.
-    left_out = tf.one_hot(without - index * size, size, on_value=True, off_value=False)
-    return tf.where(left_out, -np.float32(np.inf), logits)
+    is_left_out = tf.one_hot(left_out, tf.shape(natural)[-1], on_value=True, off_value=False)
+    return tf.where(is_left_out, -np.float32(np.inf), logits)
 
 
 @tf.function(autograph=False, reduce_retracing=True)
-def _log_sum(
-    features: tf.Tensor, natural: tf.Tensor, without: tf.Tensor | None
+def _sum_exp(natural: tf.Tensor, features: tf.Tensor) -> tuple[tf.Tensor]:
+    """The sum of exp(logit) [B] over all components: one product, one exponential, one sum."""
+    _, total = tf.while_loop(
+        lambda index, _: index < tf.shape(natural)[0],
+        lambda index, total: (
+            index + 1,
+            total + tf.reduce_sum(tf.exp(tf.matmul(features, natural[index])), axis=1),
+        ),
+        (tf.constant(0), tf.zeros(tf.shape(features)[:1])),
+        parallel_iterations=1,
+    )
+    return (total,)
+
+
+@tf.function(autograph=False, reduce_retracing=True)
+def _log_sum_exp(
+    natural: tf.Tensor, features: tf.Tensor, without: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The largest logit [B] and the sum of exp(logit − largest) [B] over all components."""
 
     def add_block(
         index: tf.Tensor, largest: tf.Tensor, total: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        logits = _logits(features, natural, index, without)
+        block = natural[index]
+        logits = _logits(features, block, without - index * tf.shape(block)[-1])
         new = tf.maximum(largest, tf.reduce_max(logits, axis=1))
-        added = tf.reduce_sum(tf.exp(logits - new[:, tf.newaxis]), axis=1)
-        return index + 1, new, total * tf.exp(largest - new) + added
+        # A block of one component that is left out has no largest logit yet.
+        shift = tf.where(tf.math.is_inf(new), 0.0, new)
+        added = tf.reduce_sum(tf.exp(logits - shift[:, tf.newaxis]), axis=1)
+        return index + 1, new, total * tf.exp(largest - shift) + added
 
-    num_points = tf.shape(features)[0]
-    start = (
-        tf.constant(0),
-        tf.fill([num_points], -np.float32(np.inf)),
-        tf.zeros([num_points]),
-    )
-    blocks = tf.shape(natural)[0]
+    num_points = tf.shape(features)[:1]
+    start = (tf.constant(0), tf.fill(num_points, -np.float32(np.inf)), tf.zeros(num_points))
     _, largest, total = tf.while_loop(
-        lambda index, *_: index < blocks, add_block, start, parallel_iterations=1
+        lambda index, *_: index < tf.shape(natural)[0], add_block, start, parallel_iterations=1
     )
     return largest, total

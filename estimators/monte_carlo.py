@@ -7,6 +7,11 @@ product [z², z, 1]·[−1/(2σ²), μ/σ², c]ᵀ that decides the cost. In flo
 are small: its error is measured first, and where it is too large the product only chooses the
 components that matter, which are then evaluated anew in float64.
 
+With posteriors that hardly overlap the value can only repeat average KL − log N, whatever the
+encoder would do to more data. Two variants tell: `leave_one_out` takes x_n out of the mixture, and
+`held_out` draws z from posteriors of other data. Both are cross terms E_{q'}[log q(z) − log p(z)],
+at most KL[q' ‖ p], and far below it where q does not know the places of q'.
+
 Shapes: N data points, L latent dimensions, S samples. Everything in nats.
 """
 
@@ -14,18 +19,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.estimators.bounds import posterior_bounds
+from tfdm.estimators.bounds import is_saturated, posterior_bounds
 from tfdm.estimators.mixture import MixtureDensity
+from tfdm.estimators.moments import Moments, digest, load_moments, save_moments
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Samples whose noise comes from one generator: part of what a seed means.
 _BLOCK = 4096
-# Share of log N from which on the mutual information says no more than that N is finite.
-_SATURATED = 0.95
+# Blocks between two writes of the state.
+_SAVE_EVERY = 8
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,20 +51,19 @@ class MonteCarloKL:
       kl_per_dimension: `kl` / L.
       standard_error: of `kl`.
       interval: 95 % confidence interval of `kl`.
-      mutual_information: I[z; x], the mean of log q(z|x) − log q(z); at most log N.
+      mutual_information: I[z; x], the mean of log q(z|x) − log q(z); at most log N, save for the
+        sampling error and in the two variants.
       mutual_information_standard_error: of `mutual_information`; zero when it is saturated, where
         average KL − `mutual_information` is the sharper estimate of the same KL (eq. 5).
       log_num_data: log N.
       saturated: whether the mutual information is above 95 % of log N. The posteriors then hardly
-        overlap, and the estimate can only repeat average KL − log N whatever the encoder would do
-        on more data.
-      average_kl: mean over x of KL[q(z|x) ‖ p(z)], in closed form.
+        overlap, and the estimate can only repeat average KL − log N.
+      average_kl: mean over x of KL[q(z|x) ‖ p(z)] in closed form, of the x that z is drawn from.
       num_samples: S.
-      num_data: N.
+      num_data: N, the posteriors in the mixture.
       num_latents: L.
-      leave_one_out: whether the mixture lacked the x that z came from. The KL is then that of the
-        mixture of the other posteriors, as new data would see it, and `mutual_information` may
-        exceed log N.
+      variant: `whole`, `leave_one_out` or `held_out`. In the latter two `kl` is
+        E_{q'}[log q(z) − log p(z)], where q lacks the x that z came from.
     """
 
     kl: float
@@ -67,7 +78,7 @@ class MonteCarloKL:
     num_samples: int
     num_data: int
     num_latents: int
-    leave_one_out: bool
+    variant: str
 
 
 def monte_carlo_kl(
@@ -77,6 +88,9 @@ def monte_carlo_kl(
     seed: int = 0,
     *,
     leave_one_out: bool = False,
+    held_out: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    state_path: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MonteCarloKL:
     """Estimates KL[q(z) ‖ p(z)] for diagonal Gaussian posteriors (Algorithm 1).
@@ -89,6 +103,10 @@ def monte_carlo_kl(
       num_samples: S, at least 2; the paper has 10⁶.
       seed: of the samples; sample i is the same whatever S is.
       leave_one_out: z from x_n, the mixture without x_n; needs N ≥ 2.
+      held_out: means and standard deviations [M, L] of other data; z is drawn from these.
+      strategy: whose devices share the work; by default the current one.
+      state_path: a file that keeps the sums on the way, so that a call that was stopped goes on
+        where it was, to the same value. One of another call is started anew.
       progress: called with (samples done, S) after every block.
 
     Raises:
@@ -103,67 +121,67 @@ def monte_carlo_kl(
         raise ValueError(f"seed is {seed}, expected 0 or more")
     if leave_one_out and num_data < 2:
         raise ValueError(f"leave_one_out needs two posteriors or more, has {num_data}")
+    if leave_one_out and held_out is not None:
+        raise ValueError("leave_one_out and held_out exclude each other, expected one of them")
+    source, average_kl = (loc, scale), bounds.average_kl
+    if held_out is not None:
+        average_kl = posterior_bounds(*held_out).average_kl
+        source = (np.asarray(held_out[0], np.float64), np.asarray(held_out[1], np.float64))
+        if source[0].shape[1] != num_latents:
+            raise ValueError(
+                f"held_out has {source[0].shape[1]} latent dimensions, expected {num_latents}"
+            )
 
-    mixture = MixtureDensity(loc, scale)
-    kl, information = _Moments(), _Moments()
-    for rows, codes, log_posterior in _samples(loc, scale, num_samples, seed):
-        log_q = mixture.log_prob(codes, without=rows if leave_one_out else None)
+    variant = "leave_one_out" if leave_one_out else "whole" if held_out is None else "held_out"
+    state = None if state_path is None else Path(state_path)
+    key = "" if state is None else digest(loc, scale, *source, variant, num_samples, seed)
+    kl, information = load_moments(state, key) or (Moments(), Moments())
+    mixture = MixtureDensity(loc, scale, strategy)
+    for index in range(-(-kl.count // _BLOCK), -(-num_samples // _BLOCK)):
+        rows, codes, log_posterior = _sample(*source, num_samples, seed, index)
+        if leave_one_out:
+            log_q = mixture.log_prob(codes, without=rows)
+        else:
+            # The density of a held-out posterior says nothing about those of the mixture.
+            log_q = mixture.log_prob(codes, reference=log_posterior if held_out is None else None)
         log_prior = -0.5 * (np.sum(codes**2, axis=1) + num_latents * math.log(2 * math.pi))
         kl.add(log_q - log_prior)
         information.add(log_posterior - log_q)
+        if state is not None and (index + 1) % _SAVE_EVERY == 0:
+            save_moments(state, key, (kl, information))
         if progress is not None:
             progress(kl.count, num_samples)
+    if state is not None:
+        save_moments(state, key, (kl, information))
 
-    half_width = 1.959964 * kl.standard_error
     return MonteCarloKL(
         kl=kl.mean,
         kl_per_dimension=kl.mean / num_latents,
         standard_error=kl.standard_error,
-        interval=(kl.mean - half_width, kl.mean + half_width),
+        interval=kl.interval,
         mutual_information=information.mean,
         mutual_information_standard_error=information.standard_error,
         log_num_data=bounds.log_num_data,
-        saturated=num_data > 1 and information.mean > _SATURATED * bounds.log_num_data,
-        average_kl=bounds.average_kl,
+        saturated=is_saturated(information.mean, num_data),
+        average_kl=average_kl,
         num_samples=num_samples,
         num_data=num_data,
         num_latents=num_latents,
-        leave_one_out=leave_one_out,
+        variant=variant,
     )
 
 
-def _samples(
-    loc: FloatArray, scale: FloatArray, num_samples: int, seed: int
-) -> Iterator[tuple[npt.NDArray[np.intp], FloatArray, FloatArray]]:
-    """Yields blocks of (n, z ~ q(z|x_n), log q(z|x_n)); a block is a function of (seed, index)."""
+def _sample(
+    loc: FloatArray, scale: FloatArray, num_samples: int, seed: int, index: int
+) -> tuple[npt.NDArray[np.intp], FloatArray, FloatArray]:
+    """Block `index` of (n, z ~ q(z|x_n), log q(z|x_n)), a function of (seed, index)."""
     num_data, num_latents = loc.shape
-    for index, start in enumerate(range(0, num_samples, _BLOCK)):
-        rng = np.random.default_rng([seed, index])
-        rows = rng.integers(num_data, size=_BLOCK)
-        epsilon = rng.standard_normal((_BLOCK, num_latents))
-        rows, epsilon = rows[: num_samples - start], epsilon[: num_samples - start]
-        scales = scale[rows]
-        log_posterior = -0.5 * np.sum(epsilon**2, axis=1) - np.sum(np.log(scales), axis=1)
-        log_posterior -= 0.5 * num_latents * math.log(2 * math.pi)
-        yield rows, loc[rows] + scales * epsilon, log_posterior
-
-
-class _Moments:
-    """The mean of a stream of blocks and its standard error (Chan et al., 1979)."""
-
-    def __init__(self) -> None:
-        self.count, self.mean, self._squares = 0, 0.0, 0.0
-
-    def add(self, values: FloatArray) -> None:
-        """Takes in a block of values [n]."""
-        mean, count = float(values.mean()), self.count + values.size
-        difference = mean - self.mean
-        self._squares += float(np.sum((values - mean) ** 2))
-        self._squares += difference**2 * self.count * values.size / count
-        self.mean += difference * values.size / count
-        self.count = count
-
-    @property
-    def standard_error(self) -> float:
-        """Of the mean; needs two values."""
-        return math.sqrt(self._squares / (self.count - 1) / self.count)
+    rng = np.random.default_rng([seed, index])
+    rows = rng.integers(num_data, size=_BLOCK)
+    epsilon = rng.standard_normal((_BLOCK, num_latents))
+    left = num_samples - index * _BLOCK
+    rows, epsilon = rows[:left], epsilon[:left]
+    scales = scale[rows]
+    log_posterior = -0.5 * np.sum(epsilon**2, axis=1) - np.sum(np.log(scales), axis=1)
+    log_posterior -= 0.5 * num_latents * math.log(2 * math.pi)
+    return rows, loc[rows] + scales * epsilon, log_posterior

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import integrate, special, stats
 
-from tfdm.estimators import MixtureDensity, monte_carlo_kl
+from tfdm.estimators import MixtureDensity, monte_carlo_kl, posterior_bounds
 
 # Chance of a false alarm in a test of this many standard errors: 6e-5.
 ERRORS = 4.0
@@ -117,7 +119,7 @@ def test_leave_one_out_removes_the_own_component(rng: np.random.Generator, seed:
         expected += weights @ log_ratio / math.sqrt(2 * math.pi) / 6
     estimate = monte_carlo_kl(loc, scale, 100_000, seed, leave_one_out=True)
     assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error + 1e-3
-    assert estimate.leave_one_out
+    assert estimate.variant == "leave_one_out"
 
 
 def test_samples_depend_on_the_seed_and_their_index(rng: np.random.Generator) -> None:
@@ -149,9 +151,80 @@ def test_standard_error_is_the_spread_over_seeds(rng: np.random.Generator) -> No
         (np.zeros((2, 1)), np.ones((2, 1)), {"num_samples": 1}, "num_samples is 1"),
         (np.zeros((2, 1)), np.ones((2, 1)), {"seed": -1}, "seed is -1"),
         (np.zeros((1, 1)), np.ones((1, 1)), {"leave_one_out": True}, "two posteriors or more"),
+        (
+            np.zeros((2, 1)),
+            np.ones((2, 1)),
+            {"held_out": (np.zeros((2, 3)), np.ones((2, 3)))},
+            "3 latent dimensions, expected 1",
+        ),
         (np.ones((2, 1)), np.full((2, 1), 1e-20), {}, "beyond float32"),
     ],
 )
 def test_bad_input_is_named(loc, scale, options, message) -> None:
     with pytest.raises(ValueError, match=message):
         monte_carlo_kl(loc, scale, **options)
+
+
+def test_held_out_codes_meet_the_mixture_of_the_others(rng: np.random.Generator, seed: int) -> None:
+    loc, scale = _posteriors(rng, (6, 1), 0.4)
+    others = _posteriors(rng, (3, 1), 0.6)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(120)
+    expected = 0.0
+    for center, width in zip(*others, strict=True):
+        points = center + width * nodes[:, None]
+        log_ratio = _log_q(points, loc, scale) - stats.norm.logpdf(points[:, 0])
+        expected += weights @ log_ratio / math.sqrt(2 * math.pi) / 3
+    estimate = monte_carlo_kl(loc, scale, 100_000, seed, held_out=others)
+    assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error + 1e-3
+    assert estimate.average_kl == pytest.approx(posterior_bounds(*others).average_kl)
+    assert (estimate.variant, estimate.num_data) == ("held_out", 6)
+
+
+def test_a_stopped_estimate_goes_on_to_the_same_value(
+    rng: np.random.Generator, tmp_path: pathlib.Path
+) -> None:
+    loc, scale = _posteriors(rng, (9, 2), 0.4)
+    state = tmp_path / "state.json"
+    whole = monte_carlo_kl(loc, scale, 50_000, 3)
+
+    def stop(done: int, total: int) -> None:
+        if done > 40_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        monte_carlo_kl(loc, scale, 50_000, 3, state_path=state, progress=stop)
+    calls: list[int] = []
+    resumed = monte_carlo_kl(
+        loc, scale, 50_000, 3, state_path=state, progress=lambda done, _: calls.append(done)
+    )
+    assert resumed == whole
+    assert calls == [36_864, 40_960, 45_056, 49_152, 50_000]
+    # What is done is not done again, and the state of one call is none of another's.
+    assert monte_carlo_kl(loc, scale, 50_000, 3, state_path=state) == whole
+    other = monte_carlo_kl(loc + 0.1, scale, 50_000, 3, state_path=state)
+    assert other == monte_carlo_kl(loc + 0.1, scale, 50_000, 3)
+    state.write_text("{")
+    assert monte_carlo_kl(loc, scale, 50_000, 3, state_path=state) == whole
+
+
+@pytest.mark.parametrize("left_out", [False, True], ids=["whole", "leave_one_out"])
+def test_two_devices_give_what_one_gives(
+    rng: np.random.Generator, seed: int, left_out: bool
+) -> None:
+    loc, scale = _posteriors(rng, (5000, 3), 0.4)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    one = monte_carlo_kl(loc, scale, 4999, seed, leave_one_out=left_out)
+    two = monte_carlo_kl(loc, scale, 4999, seed, leave_one_out=left_out, strategy=strategy)
+    assert two.kl == pytest.approx(one.kl, abs=1e-5)
+    assert two.standard_error == pytest.approx(one.standard_error, rel=1e-4)
+
+
+def test_a_reference_does_not_change_the_density(rng: np.random.Generator) -> None:
+    loc, scale = _posteriors(rng, (300, 4), 0.4)
+    points = loc + scale * rng.normal(size=loc.shape)
+    mixture = MixtureDensity(loc, scale)
+    expected = mixture.log_prob(points)
+    for shift in (0.0, -300.0, 300.0, 5.0):
+        reference = stats.norm.logpdf(points, loc, scale).sum(axis=1) + shift
+        actual = mixture.log_prob(points, reference=reference)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-3)
