@@ -41,9 +41,11 @@ class GaussianCodes:
 
     @property
     def num_latents(self) -> int:
+        """L, the dimension of a code."""
         return self.loc.shape[1]
 
     def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+        """Returns float64 [num, L] new draws, a function of `seed`."""
         rng = np.random.default_rng(seed)
         rows = rng.integers(len(self.loc), size=num)
         return self.loc[rows] + self.scale[rows] * rng.standard_normal((num, self.num_latents))
@@ -74,7 +76,9 @@ class FixedCodes:
 
     @property
     def num_latents(self) -> int:
+        """L, the dimension of a code."""
         return self.codes.shape[1]
 
     def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+        """Returns float64 [num, L] of the codes, drawn with replacement, a function of `seed`."""
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
