@@ -6,8 +6,8 @@ The floor is the time of the matrix product alone plus that of the exponentials 
 counts; the baseline is the broadcast log-density of `tfd.MixtureSameFamily`, traced, for several
 numbers of codes at once. All are measured in turns in one process, the best of several turns
 counts, so that ratios hold on a machine whose speed wanders. The cost for more samples and for more
-data points stands below. Without a file of posteriors (`loc`, `scale`, [N, L]) they are drawn: means
-N(0, 1), log-normal scales.
+data points stands below. Without a file of posteriors (`loc`, `scale`, [N, L]) they are drawn:
+means N(0, 1), log-normal scales.
 """
 
 from __future__ import annotations
