@@ -88,7 +88,21 @@ def adam_rate(default: float, of: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class CheckedConfig:
+    """A frozen group of fields that `hyperparameter` declared, each checked when it is made."""
+
+    def __post_init__(self) -> None:
+        """Checks every field; raises `ValueError` with the value and what was expected."""
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as a plain dictionary that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(CheckedConfig):
     """What all models share: sizes, normalisation and the optimiser (Appendix K)."""
 
     latent_dim: int = hyperparameter(50, "dimension L of the codes z", minimum=1)
@@ -110,15 +124,6 @@ class ModelConfig:
         minimum=0.0,
         maximum=0.999999,
     )
-
-    def __post_init__(self) -> None:
-        """Checks every field; raises `ValueError` with the value and what was expected."""
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as a plain dictionary that JSON can hold."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)

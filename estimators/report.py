@@ -1,0 +1,112 @@
+"""Estimates of KL[q(z) ‖ p(z)] side by side: a table and the plot of Figures 1 and 6.
+
+Both take what `kl.json` holds: the bounds of eq. 5 at the top level, and under `estimates` a record
+with `kl`, `standard_error` and perhaps bounds for each estimator. Everything is in nats.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# An estimate beyond this many times the average KL does not stretch the axis.
+_HIGHEST = 1.25
+_COLORS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb")
+
+
+def estimates_table(content: Mapping[str, Any]) -> str:
+    """Returns a Markdown table of the bounds and the estimates of a `kl.json`."""
+    latents = content["num_latents"]
+    lines = [
+        "| estimate of KL[q(z) ‖ p(z)] | nats | standard error | nats a dimension | remarks |",
+        "|---|---|---|---|---|",
+    ]
+    if content.get("average_kl") is not None:
+        average, minimum = content["average_kl"], content["minimum_marginal_kl"]
+        mean = f"upper bound; {content.get('active_latents')} of {latents} latents active"
+        lines.append(_row("average KL[q(z\\|x) ‖ p(z)]", average, None, latents, mean))
+        bound = f"lower bound; log N = {content['log_num_data']:.3f}"
+        lines.append(_row("average KL − log N", minimum, None, latents, bound))
+    for name, record in content["estimates"].items():
+        if record.get("kl") is None:
+            lines.append(f"| {name} | – | – | – | {record.get('reason', '')} |")
+            continue
+        error = record.get("standard_error")
+        lines.append(_row(name, record["kl"], error, latents, _remarks(record)))
+    return "\n".join(lines) + "\n"
+
+
+def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
+    """Returns a PNG: a bar for each estimate, lines for the two bounds (Figures 1 and 6)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = {n: r for n, r in content["estimates"].items() if r.get("kl") is not None}
+    average, minimum = content.get("average_kl"), content.get("minimum_marginal_kl")
+    values = [float(record["kl"]) for record in shown.values()]
+    finite = [value for value in values if math.isfinite(value)]
+    top = _HIGHEST * average if average is not None else max([1.0, *finite]) * 1.1
+    bottom = 1.15 * min([0.0, *(max(value, -top) for value in finite)])
+
+    figure = Figure(figsize=(max(5.0, 1.4 + 1.05 * len(shown)), 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for place, (value, record) in enumerate(zip(values, shown.values(), strict=True)):
+        inside = math.isfinite(value) and value <= top
+        height = value if inside else top
+        error = 1.96 * (record.get("standard_error") or 0.0)
+        axes.bar(
+            place,
+            height,
+            width=0.65,
+            color=_COLORS[place % len(_COLORS)],
+            yerr=error if inside else None,
+            capsize=3,
+            hatch=None if inside else "//",
+        )
+        axes.annotate(
+            f"{value:.4g}", (place, min(max(height, 0.0), 0.94 * top)), ha="center", va="bottom",
+            fontsize=7, xytext=(0, 3), textcoords="offset points",
+        )  # fmt: skip
+    if average is not None and minimum is not None:
+        axes.axhline(average, color="black", linewidth=1.0, label="average KL[q(z|x) ‖ p(z)]")
+        label = "average KL − log N, the minimum"
+        axes.axhline(minimum, color="black", linewidth=1.0, linestyle="--", label=label)
+        axes.legend(fontsize=7, loc="upper right", ncols=2)
+    labels = [name.replace("_", " ").replace(":", "\n") for name in shown]
+    axes.set_xticks(range(len(shown)), labels, fontsize=7, rotation=30 if len(shown) > 5 else 0)
+    axes.set_ylim(bottom, top)
+    axes.set_ylabel("KL[q(z) ‖ p(z)], nats", fontsize=8)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_title(title, fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=120)
+    return buffer.getvalue()
+
+
+def _row(name: str, value: float, error: float | None, latents: int, remarks: str) -> str:
+    shown_error = "" if error is None else f"{error:.2g}"
+    return f"| {name} | {value:.4g} | {shown_error} | {value / latents:.4g} | {remarks} |"
+
+
+def _remarks(record: Mapping[str, Any]) -> str:
+    remarks = []
+    if record.get("mutual_information") is not None:
+        saturated = ", saturated" if record.get("saturated") else ""
+        remarks.append(f"mutual information {record['mutual_information']:.4g}{saturated}")
+    for key, name in (
+        ("kl_uncalibrated", "uncalibrated"),
+        ("temperature", "temperature"),
+        ("donsker_varadhan", "Donsker–Varadhan bound"),
+        ("nwj", "NWJ bound"),
+        ("accuracy", "accuracy"),
+        ("held_out_log_likelihood", "held-out log-likelihood"),
+        ("kl_held_out_images", "on held-out images"),
+    ):
+        if isinstance(record.get(key), int | float):
+            remarks.append(f"{name} {record[key]:.4g}")
+    if record.get("diverged"):
+        remarks.append("diverged")
+    return "; ".join(remarks)
