@@ -10,6 +10,11 @@ from tfdm.lazy import lazy_attributes
 
 _MODULES = {
     "CodeSampler": "tfdm.estimators.codes",
+    "DensityFitConfig": "tfdm.estimators.config",
+    "DensityModelKL": "tfdm.estimators.density_model",
+    "DensityRatio": "tfdm.estimators.density_ratio",
+    "DensityRatioConfig": "tfdm.estimators.config",
+    "DensityRatioKL": "tfdm.estimators.density_ratio",
     "FixedCodes": "tfdm.estimators.codes",
     "GaussianCodes": "tfdm.estimators.codes",
     "ImportanceWeightedBound": "tfdm.estimators.importance_weighted",
@@ -17,6 +22,9 @@ _MODULES = {
     "MonteCarloKL": "tfdm.estimators.monte_carlo",
     "PosteriorBounds": "tfdm.estimators.bounds",
     "Posteriors": "tfdm.estimators.posteriors",
+    "density_model_kl": "tfdm.estimators.density_model",
+    "density_ratio_kl": "tfdm.estimators.density_ratio",
+    "fit_density_ratio": "tfdm.estimators.density_ratio",
     "importance_weighted_bound": "tfdm.estimators.importance_weighted",
     "monte_carlo_kl": "tfdm.estimators.monte_carlo",
     "posterior_bounds": "tfdm.estimators.bounds",
@@ -25,6 +33,11 @@ _MODULES = {
 
 __all__ = [
     "CodeSampler",
+    "DensityFitConfig",
+    "DensityModelKL",
+    "DensityRatio",
+    "DensityRatioConfig",
+    "DensityRatioKL",
     "FixedCodes",
     "GaussianCodes",
     "ImportanceWeightedBound",
@@ -32,6 +45,9 @@ __all__ = [
     "MonteCarloKL",
     "PosteriorBounds",
     "Posteriors",
+    "density_model_kl",
+    "density_ratio_kl",
+    "fit_density_ratio",
     "importance_weighted_bound",
     "monte_carlo_kl",
     "posterior_bounds",

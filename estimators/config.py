@@ -12,3 +12,97 @@ class MonteCarloConfig(CheckedConfig):
     """Fields of Algorithm 1."""
 
     num_samples: int = hyperparameter(1_000_000, "samples of z; the paper has 10⁶", minimum=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class DensityRatioConfig(CheckedConfig):
+    """Fields of Algorithm 2 and Appendix A.3, and of what goes beyond them."""
+
+    num_layers: int = hyperparameter(
+        3, "hidden layers of the classifier; 3 to 10 in the paper", minimum=1, maximum=20
+    )
+    width: int = hyperparameter(1000, "units of a layer; 5000 in the paper", minimum=1)
+    gradient_penalty: float = hyperparameter(
+        0.0, "weight of the penalty (‖∇ logit‖ − 1)² between the codes", minimum=0.0
+    )
+    activation_noise: float = hyperparameter(
+        0.0, "standard deviation of noise on the hidden activations in training", minimum=0.0
+    )
+    dropout: float = hyperparameter(
+        0.0, "share of the hidden units dropped in training", minimum=0.0, maximum=0.95
+    )
+    calibrate: bool = hyperparameter(
+        False, "divide the logits by a temperature fitted on held-out codes (Guo et al. 2017)"
+    )
+    num_bridges: int = hyperparameter(
+        0, "distributions between q(z) and p(z), a classifier for each gap", minimum=0, maximum=50
+    )
+    bridge_power: float = hyperparameter(
+        1.0, "bridge k of K has a share (k / (K + 1))^power of the prior", minimum=0.1, maximum=10.0
+    )
+    steps: int = hyperparameter(20_000, "training steps; 500,000 in the paper", minimum=1)
+    batch_size: int = hyperparameter(256, "codes of q(z), and of p(z), a step", minimum=2)
+    learning_rate: float = hyperparameter(5e-4, "of Adam", minimum=0.0, maximum=1.0)
+    adam_beta_1: float = hyperparameter(
+        0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999
+    )
+    adam_beta_2: float = hyperparameter(
+        0.9, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
+    )
+    keep_best: bool = hyperparameter(
+        False, "use the weights with the lowest held-out cross entropy, not the last"
+    )
+    patience: int = hyperparameter(
+        0, "stop after as many looks without a lower held-out cross entropy; 0 never", minimum=0
+    )
+    evaluate_every: int = hyperparameter(500, "steps between two looks", minimum=1)
+    num_samples: int = hyperparameter(100_000, "codes behind the value", minimum=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class DensityFitConfig(CheckedConfig):
+    """Fields of Algorithm 3, whatever the density is."""
+
+    steps: int = hyperparameter(5000, "the most training steps", minimum=1)
+    batch_size: int = hyperparameter(256, "codes a step", minimum=1)
+    learning_rate: float = hyperparameter(
+        1e-3, "of Adam; 5e-5 to 1e-3 in the paper", minimum=0.0, maximum=1.0
+    )
+    adam_beta_1: float = hyperparameter(
+        0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999
+    )
+    adam_beta_2: float = hyperparameter(
+        0.999, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
+    )
+    clip_norm: float = hyperparameter(
+        10.0, "largest norm of the gradient; 0 does not clip", minimum=0.0
+    )
+    patience: int = hyperparameter(
+        5, "stop after as many looks without a higher held-out likelihood; 0 never", minimum=0
+    )
+    evaluate_every: int = hyperparameter(250, "steps between two looks", minimum=1)
+    num_samples: int = hyperparameter(100_000, "codes behind the value", minimum=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianMixtureConfig(DensityFitConfig):
+    """A diagonal Gaussian mixture (A.4)."""
+
+    num_components: int = hyperparameter(100, "components; 10, 50 or 100 in the paper", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowConfig(DensityFitConfig):
+    """A masked autoregressive flow (A.4)."""
+
+    num_flows: int = hyperparameter(2, "flows; 1 to 3 in the paper", minimum=1, maximum=20)
+    num_layers: int = hyperparameter(2, "hidden layers a flow; 1 or 2 in the paper", minimum=1)
+    width: int = hyperparameter(512, "units a layer; 512 to 2048 in the paper", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class LSTMConfig(DensityFitConfig):
+    """A Gaussian auto-regressive LSTM (A.4)."""
+
+    num_layers: int = hyperparameter(2, "layers; 1 to 5 in the paper", minimum=1, maximum=20)
+    units: int = hyperparameter(128, "units a layer; 500 to 2000 in the paper", minimum=1)

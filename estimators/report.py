@@ -98,13 +98,14 @@ def _remarks(record: Mapping[str, Any]) -> str:
         remarks.append(f"mutual information {record['mutual_information']:.4g}{saturated}")
     for key, name in (
         ("kl_uncalibrated", "uncalibrated"),
-        ("temperature", "temperature"),
         ("donsker_varadhan", "Donsker–Varadhan bound"),
         ("nwj", "NWJ bound"),
         ("accuracy", "accuracy"),
         ("held_out_log_likelihood", "held-out log-likelihood"),
         ("kl_held_out_images", "on held-out images"),
     ):
+        if key == "kl_uncalibrated" and record.get(key) == record["kl"]:
+            continue
         if isinstance(record.get(key), int | float):
             remarks.append(f"{name} {record[key]:.4g}")
     if record.get("diverged"):

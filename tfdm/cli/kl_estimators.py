@@ -12,6 +12,7 @@ from tfdm.estimators import config as configs
 
 if TYPE_CHECKING:
     from tfdm.cli.kl_sources import Source
+    from tfdm.estimators.codes import CodeSampler
 
 Progress = Callable[[int, int], None]
 
@@ -85,6 +86,80 @@ def _held_out(task: Task) -> dict[str, Any]:
     return _monte_carlo(task, held_out=(held_out.loc, held_out.scale))
 
 
+def _codes(task: Task) -> tuple[CodeSampler, CodeSampler | None]:
+    """Returns codes of q(z), and of held-out images where the encoder has no density.
+
+    A density gives fresh codes at will, so that nothing need be held out.
+    """
+    from tfdm.estimators import FixedCodes, GaussianCodes
+
+    train, held_out = task.source.train, task.source.held_out
+    if train.scale is not None:
+        return GaussianCodes(train.loc, train.scale), None
+    return FixedCodes(train.loc), FixedCodes(held_out.loc) if held_out is not None else None
+
+
+def _held_out_codes(task: Task) -> CodeSampler | None:
+    from tfdm.estimators import FixedCodes, GaussianCodes
+
+    held_out = task.source.held_out
+    if held_out is None:
+        return None
+    if held_out.scale is None:
+        return FixedCodes(held_out.loc)
+    return GaussianCodes(held_out.loc, held_out.scale)
+
+
+def _density_ratio(task: Task) -> dict[str, Any]:
+    from tfdm.estimators import fit_density_ratio
+    from tfdm.estimators.density_ratio import evaluate_density_ratio
+
+    codes, held_out = _codes(task)
+    ratio = fit_density_ratio(
+        codes, task.config, task.seed, held_out=held_out, progress=task.progress
+    )
+    number = task.config.num_samples
+    result = evaluate_density_ratio(ratio, held_out or codes, number, task.seed)
+    record = dataclasses.asdict(result)
+    others = _held_out_codes(task)
+    if others is not None and held_out is None:
+        other = evaluate_density_ratio(ratio, others, number, task.seed)
+        record["kl_held_out_images"] = other.kl
+    return record
+
+
+def _fitted(task: Task, density: Any) -> dict[str, Any]:
+    from tfdm.estimators import density_model_kl
+
+    codes, held_out = _codes(task)
+    result = density_model_kl(
+        codes, density, task.config, task.seed, held_out=held_out, progress=task.progress
+    )
+    return dataclasses.asdict(result)
+
+
+def _gmm(task: Task) -> dict[str, Any]:
+    from tfdm.distributions.gaussian_mixture import DiagonalGaussianMixture
+
+    latents = task.source.train.loc.shape[1]
+    return _fitted(task, DiagonalGaussianMixture(latents, task.config.num_components, task.seed))
+
+
+def _maf(task: Task) -> dict[str, Any]:
+    from tfdm.distributions.masked_autoregressive_flow import MaskedAutoregressiveFlow
+
+    c, latents = task.config, task.source.train.loc.shape[1]
+    density = MaskedAutoregressiveFlow(latents, c.num_flows, c.num_layers, c.width, task.seed)
+    return _fitted(task, density)
+
+
+def _lstm(task: Task) -> dict[str, Any]:
+    from tfdm.distributions.autoregressive_lstm import AutoregressiveLSTM
+
+    c, latents = task.config, task.source.train.loc.shape[1]
+    return _fitted(task, AutoregressiveLSTM(latents, c.num_layers, c.units, task.seed))
+
+
 ESTIMATORS: dict[str, Estimator] = {
     estimator.name: estimator
     for estimator in (
@@ -108,6 +183,30 @@ ESTIMATORS: dict[str, Estimator] = {
             configs.MonteCarloConfig,
             _held_out,
             needs_density=True,
+        ),
+        Estimator(
+            "density_ratio",
+            "a classifier of codes (Algorithm 2), calibrated or telescoped",
+            configs.DensityRatioConfig,
+            _density_ratio,
+        ),
+        Estimator(
+            "gmm",
+            "a diagonal Gaussian mixture fitted to q(z) (Algorithm 3)",
+            configs.GaussianMixtureConfig,
+            _gmm,
+        ),
+        Estimator(
+            "maf",
+            "a masked autoregressive flow fitted to q(z) (Algorithm 3)",
+            configs.FlowConfig,
+            _maf,
+        ),
+        Estimator(
+            "lstm",
+            "a Gaussian auto-regressive LSTM fitted to q(z) (Algorithm 3)",
+            configs.LSTMConfig,
+            _lstm,
         ),
     )
 }

@@ -1,0 +1,153 @@
+"""The classifier of codes behind the density ratio (Algorithm 2, Appendix A.3).
+
+An MLP with leaky rectifiers of slope 0.2. By the convention of `tfdm.density_ratios` its label 1
+is p, the side of the prior, and its logit log p(z) − log q(z); Algorithm 2 has the labels the other
+way round. Shapes: B batch, L latent dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfdm.density_ratios import discriminator_loss
+from tfdm.estimators.codes import CodeSampler
+from tfdm.estimators.config import DensityRatioConfig
+from tfdm.estimators.fitting import Fit, Progress, Schedule, fit
+from tfdm.gradient_penalty import gradient_penalty
+
+FloatArray = npt.NDArray[np.float64]
+
+SLOPE = 0.2
+# Streams of a seed: the weights, the batches, the noise inside, and the codes of the held-out loss.
+_WEIGHTS, _BATCHES, _NOISE, _HELD_OUT = range(4)
+# Codes of either side behind the held-out cross entropy, and codes evaluated at once.
+_LOOK = 8192
+_BLOCK = 8192
+
+
+class CodeClassifier(tf.Module):
+    """Codes [B, L] -> logits [B], log p(z) − log q(z) at the optimum."""
+
+    def __init__(self, num_latents: int, config: DensityRatioConfig, seed: int) -> None:
+        """Draws the weights: normal with variance 2 / ((1 + slope²) fan-in), biases zero."""
+        super().__init__()
+        self._config, self._seed = config, seed
+        rng = np.random.default_rng([seed, _WEIGHTS])
+        sizes = [num_latents, *[config.width] * config.num_layers, 1]
+        self._layers = []
+        for fan_in, units in zip(sizes[:-1], sizes[1:], strict=True):
+            scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
+            kernel = scale * rng.standard_normal((fan_in, units))
+            self._layers.append(
+                (tf.Variable(kernel, dtype=tf.float32), tf.Variable(tf.zeros([units])))
+            )
+
+    def __call__(self, codes: tf.Tensor, noise_seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns logits [B]; with a seed [2], int64, noise and dropout as in training."""
+        hidden = tf.cast(codes, tf.float32)
+        for index, (kernel, bias) in enumerate(self._layers[:-1]):
+            hidden = tf.nn.leaky_relu(hidden @ kernel + bias, SLOPE)
+            if noise_seed is not None:
+                hidden = self._disturbed(hidden, noise_seed + 2 * index)
+        kernel, bias = self._layers[-1]
+        return tf.squeeze(hidden @ kernel + bias, axis=-1)
+
+    def logits(self, codes: FloatArray) -> FloatArray:
+        """Returns the logits of any number of codes, float64 [S]."""
+        blocks = range(0, len(codes), _BLOCK)
+        parts = [self(codes[i : i + _BLOCK].astype(np.float32)).numpy() for i in blocks]
+        return np.concatenate(parts).astype(np.float64)
+
+    def loss(self, batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
+        """The cross entropy of a step's codes, `posterior` and `prior`, with the penalty."""
+        posterior, prior = batch["posterior"], batch["prior"]
+        is_noisy = self._config.activation_noise > 0.0 or self._config.dropout > 0.0
+        noise_seed = tf.stack([tf.constant(self._seed, tf.int64), step * 1024])
+        both = self(tf.concat([prior, posterior], axis=0), noise_seed if is_noisy else None)
+        prior_logits, posterior_logits = tf.split(both, 2)
+        loss = discriminator_loss(prior_logits, posterior_logits)
+        if self._config.gradient_penalty > 0.0:
+            weights = tf.random.stateless_uniform(tf.shape(prior)[:1], noise_seed + 1000)
+            penalty = gradient_penalty(self, prior, posterior, weights)
+            loss += self._config.gradient_penalty * tf.reduce_mean(penalty)
+        return loss
+
+    def _disturbed(self, hidden: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        config, shape = self._config, tf.shape(hidden)
+        if config.activation_noise > 0.0:
+            hidden += config.activation_noise * tf.random.stateless_normal(shape, seed)
+        if config.dropout > 0.0:
+            kept = tf.random.stateless_uniform(shape, seed + 1) >= config.dropout
+            hidden *= tf.cast(kept, tf.float32) / (1.0 - config.dropout)
+        return hidden
+
+
+def fit_classifier(
+    posterior: CodeSampler,
+    prior: CodeSampler,
+    config: DensityRatioConfig,
+    seed: int,
+    held_out: CodeSampler | None = None,
+    progress: Progress | None = None,
+) -> tuple[CodeClassifier, Fit]:
+    """Trains a classifier between two samplers (Algorithm 2, lines 2 to 5).
+
+    Args:
+      posterior: the side of label 0, whose density is below in the logit.
+      prior: the side of label 1.
+      config: the classifier and its training.
+      seed: of the weights, the codes and the noise.
+      held_out: `posterior` of data that are not trained on, for the held-out cross entropy; by
+        default fresh codes of the same.
+      progress: called with (steps done, steps).
+
+    Raises:
+      ValueError: the samplers differ in their latent dimension, or the first steps diverge.
+    """
+    if posterior.num_latents != prior.num_latents:
+        raise ValueError(
+            f"the codes have {posterior.num_latents} and {prior.num_latents} latent dimensions, "
+            "expected the same"
+        )
+    classifier = CodeClassifier(posterior.num_latents, config, seed)
+    size = config.batch_size
+
+    def batch(step: int) -> dict[str, FloatArray]:
+        key = [seed, _BATCHES, step]
+        return {
+            "posterior": posterior.sample(size, [*key, 0]),
+            "prior": prior.sample(size, [*key, 1]),
+        }
+
+    looked_at = (
+        (held_out or posterior).sample(_LOOK, [seed, _HELD_OUT, 0]),
+        prior.sample(_LOOK, [seed, _HELD_OUT, 1]),
+    )
+
+    def held_out_loss() -> float:
+        return cross_entropy(classifier.logits(looked_at[1]), classifier.logits(looked_at[0]))
+
+    schedule = Schedule(
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        adam_beta_1=config.adam_beta_1,
+        adam_beta_2=config.adam_beta_2,
+        evaluate_every=config.evaluate_every,
+        patience=config.patience,
+        keep_best=config.keep_best or config.patience > 0,
+    )
+    outcome = fit(
+        classifier.trainable_variables, classifier.loss, batch, held_out_loss, schedule, progress
+    )
+    return classifier, outcome
+
+
+def cross_entropy(prior_logits: FloatArray, posterior_logits: FloatArray) -> float:
+    """mean(−log D(prior)) + mean(−log(1 − D(posterior))), as `discriminator_loss`, in float64."""
+    return float(
+        np.mean(np.logaddexp(0.0, -prior_logits)) + np.mean(np.logaddexp(0.0, posterior_logits))
+    )

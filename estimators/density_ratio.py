@@ -1,0 +1,288 @@
+"""KL[q(z) ‖ p(z)] by the density ratio trick (Algorithm 2), calibrated or telescoped on request.
+
+A classifier between codes of q(z) and of p(z) has the logit log p(z) − log q(z) at its optimum
+(label 1 is the prior), so the KL is the mean of −logit over codes of q(z). Nothing bounds it: a
+classifier that is too sure overestimates, one that learned too little underestimates. With the
+same T = −logit the bounds of Donsker and Varadhan and of Nguyen, Wainwright and Jordan,
+
+    DV = E_q[T] − log E_p[e^T],   NWJ = E_q[T] − E_p[e^T] + 1   (T is theirs less one),
+
+hold for any T, in expectation: an estimate far above them has exploded (Table 2's 25812). The
+logarithm of a sample mean is biased, which lifts the estimate of DV where e^T varies much under p.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdm.estimators.bridges import StandardNormalCodes, chain
+from tfdm.estimators.code_classifier import CodeClassifier, cross_entropy, fit_classifier
+from tfdm.estimators.codes import CodeSampler
+from tfdm.estimators.config import DensityRatioConfig
+from tfdm.estimators.fitting import Fit, Progress
+from tfdm.estimators.moments import Moments
+
+FloatArray = npt.NDArray[np.float64]
+
+# Streams of a seed, apart from those of the classifiers.
+_CALIBRATION, _VALUE = 100, 101
+# Codes of either side that a temperature is fitted on.
+_CALIBRATION_CODES = 20_000
+_BLOCK = 8192
+# Bounds of 1 / temperature, in natural logarithms.
+_LOG_SHARPNESS = (-14.0, 7.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class DensityRatio:
+    """log q(z) − log p(z) as a sum over classifiers, one for each gap of the chain from q to p.
+
+    Attributes:
+      classifiers: K + 1 of them, from q's side to p's.
+      temperatures: what each one's logits are divided by; all 1 without calibration.
+      fits: how each was trained.
+    """
+
+    classifiers: tuple[CodeClassifier, ...]
+    temperatures: tuple[float, ...]
+    fits: tuple[Fit, ...]
+
+    def parts(self, codes: FloatArray, *, calibrated: bool = True) -> FloatArray:
+        """Returns the log-ratio over each gap at codes [S, L], float64 [K + 1, S]."""
+        temperatures = self.temperatures if calibrated else (1.0,) * len(self.classifiers)
+        return np.stack(
+            [
+                -classifier.logits(codes) / temperature
+                for classifier, temperature in zip(self.classifiers, temperatures, strict=True)
+            ]
+        )
+
+    def log_ratio(self, codes: FloatArray) -> FloatArray:
+        """Returns log q(z) − log p(z) at codes [S, L], float64 [S]."""
+        return self.parts(np.asarray(codes, np.float64)).sum(axis=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class DensityRatioKL:
+    """An estimate of KL[q(z) ‖ p(z)] by classifiers of codes, in nats.
+
+    Attributes:
+      kl: the estimate, the mean of log q(z) − log p(z) over fresh codes of q(z).
+      kl_per_dimension: `kl` / L.
+      standard_error: of `kl`, for these classifiers.
+      interval: 95 % confidence interval of the mean; it knows nothing of the classifiers' error.
+      kl_uncalibrated: the same with all temperatures 1.
+      donsker_varadhan: the lower bound DV, −inf where e^T overflows.
+      donsker_varadhan_standard_error: of it, by the delta method.
+      nwj: the lower bound NWJ, −inf where e^T overflows.
+      nwj_standard_error: of it.
+      cross_entropy: of the sum of the logits on fresh codes of q and p; 2 log 2 for logits of zero.
+      accuracy: share of these codes on the right side.
+      temperatures: those of the classifiers.
+      kl_of_gaps: the share of each gap in `kl`, from q's side to p's.
+      steps: the steps that the classifiers took.
+      diverged: whether a loss was not finite; its classifier is then the best one before that.
+      num_samples: codes of q behind `kl`, and of p behind the bounds.
+      num_latents: L.
+      num_bridges: K.
+    """
+
+    kl: float
+    kl_per_dimension: float
+    standard_error: float
+    interval: tuple[float, float]
+    kl_uncalibrated: float
+    donsker_varadhan: float
+    donsker_varadhan_standard_error: float
+    nwj: float
+    nwj_standard_error: float
+    cross_entropy: float
+    accuracy: float
+    temperatures: tuple[float, ...]
+    kl_of_gaps: tuple[float, ...]
+    steps: tuple[int, ...]
+    diverged: bool
+    num_samples: int
+    num_latents: int
+    num_bridges: int
+
+
+def fit_density_ratio(
+    codes: CodeSampler,
+    config: DensityRatioConfig,
+    seed: int = 0,
+    *,
+    held_out: CodeSampler | None = None,
+    progress: Progress | None = None,
+) -> DensityRatio:
+    """Trains the classifiers, and with `config.calibrate` their temperatures.
+
+    Args:
+      codes: of q(z).
+      config: the classifiers and their training.
+      seed: of everything that is drawn.
+      held_out: codes of q(z) that training does not see, for early stopping and the temperatures;
+        by default fresh codes of the same.
+      progress: called with (steps done, steps) over all classifiers.
+
+    Raises:
+      ValueError: the latent dimensions differ, or the first steps diverge.
+    """
+    if held_out is not None and held_out.num_latents != codes.num_latents:
+        raise ValueError(
+            f"held_out has {held_out.num_latents} latent dimensions, expected {codes.num_latents}"
+        )
+    members = chain(codes, config.num_bridges, config.bridge_power)
+    looks = chain(held_out or codes, config.num_bridges, config.bridge_power)
+    classifiers, fits, temperatures = [], [], []
+    for gap in range(len(members) - 1):
+        key = gap_seed(seed, gap)
+
+        def show(done: int, total: int, before: int = gap) -> None:
+            if progress is not None:
+                progress(before * total + done, (len(members) - 1) * total)
+
+        classifier, outcome = fit_classifier(
+            members[gap], members[gap + 1], config, key, looks[gap], show
+        )
+        classifiers.append(classifier)
+        fits.append(outcome)
+        temperatures.append(
+            temperature(
+                classifier.logits(
+                    looks[gap + 1].sample(_CALIBRATION_CODES, [key, _CALIBRATION, 1])
+                ),
+                classifier.logits(looks[gap].sample(_CALIBRATION_CODES, [key, _CALIBRATION, 0])),
+            )
+            if config.calibrate
+            else 1.0
+        )
+    return DensityRatio(tuple(classifiers), tuple(temperatures), tuple(fits))
+
+
+def density_ratio_kl(
+    codes: CodeSampler,
+    config: DensityRatioConfig | None = None,
+    seed: int = 0,
+    *,
+    held_out: CodeSampler | None = None,
+    progress: Progress | None = None,
+) -> DensityRatioKL:
+    """Estimates KL[q(z) ‖ p(z)] by classifiers of codes; see `fit_density_ratio`."""
+    config = config or DensityRatioConfig()
+    ratio = fit_density_ratio(codes, config, seed, held_out=held_out, progress=progress)
+    return evaluate_density_ratio(ratio, held_out or codes, config.num_samples, seed)
+
+
+def evaluate_density_ratio(
+    ratio: DensityRatio, codes: CodeSampler, num_samples: int, seed: int = 0
+) -> DensityRatioKL:
+    """Returns the estimate of a fitted ratio on codes that nothing was fitted on."""
+    kl, raw, prior_weights = Moments(), Moments(), _LogMoments()
+    gaps = np.zeros(len(ratio.classifiers))
+    entropy, right = [], 0.0
+    prior = StandardNormalCodes(codes.num_latents)
+    for index, start in enumerate(range(0, num_samples, _BLOCK)):
+        size = min(_BLOCK, num_samples - start)
+        posterior = codes.sample(size, [seed, _VALUE, index, 0])
+        parts = ratio.parts(posterior)
+        log_ratio = parts.sum(axis=0)
+        of_prior = ratio.log_ratio(prior.sample(size, [seed, _VALUE, index, 1]))
+        kl.add(log_ratio)
+        raw.add(ratio.parts(posterior, calibrated=False).sum(axis=0))
+        prior_weights.add(of_prior)
+        gaps += parts.sum(axis=1)
+        entropy.append(size * cross_entropy(-of_prior, -log_ratio))
+        right += float(
+            np.sum(0.5 + 0.5 * np.sign(log_ratio)) + np.sum(0.5 - 0.5 * np.sign(of_prior))
+        )
+    bounds = _bounds(kl, prior_weights)
+    return DensityRatioKL(
+        kl=kl.mean,
+        kl_per_dimension=kl.mean / codes.num_latents,
+        standard_error=kl.standard_error,
+        interval=kl.interval,
+        kl_uncalibrated=raw.mean,
+        cross_entropy=sum(entropy) / num_samples,
+        accuracy=right / (2 * num_samples),
+        temperatures=ratio.temperatures,
+        kl_of_gaps=tuple(float(part) for part in gaps / num_samples),
+        steps=tuple(outcome.steps for outcome in ratio.fits),
+        diverged=any(outcome.diverged_at is not None for outcome in ratio.fits),
+        num_samples=num_samples,
+        num_latents=codes.num_latents,
+        num_bridges=len(ratio.classifiers) - 1,
+        **bounds,
+    )
+
+
+def temperature(prior_logits: FloatArray, posterior_logits: FloatArray) -> float:
+    """Returns the T > 0 at which logits / T have the lowest cross entropy (Guo et al. 2017).
+
+    The cross entropy is convex in 1 / T; its derivative is brought to zero by bisection, between
+    1 / T of e^-14 and e^7.
+    """
+
+    def slope(sharpness: float) -> float:
+        return float(
+            np.mean(-prior_logits * _sigmoid(-sharpness * prior_logits))
+            + np.mean(posterior_logits * _sigmoid(sharpness * posterior_logits))
+        )
+
+    low, high = _LOG_SHARPNESS
+    while high - low > 1e-10:
+        middle = 0.5 * (low + high)
+        if slope(math.exp(middle)) < 0.0:
+            low = middle
+        else:
+            high = middle
+    return math.exp(-0.5 * (low + high))
+
+
+def gap_seed(seed: int, gap: int) -> int:
+    """Returns the seed of a gap's classifier, different for each."""
+    return int(np.random.SeedSequence([seed, gap]).generate_state(1)[0])
+
+
+class _LogMoments:
+    """The logarithms of the means of e^T and e^2T over a stream of T, without overflow."""
+
+    def __init__(self) -> None:
+        self.count, self._first, self._second = 0, -math.inf, -math.inf
+
+    def add(self, values: FloatArray) -> None:
+        self.count += values.size
+        self._first = float(np.logaddexp(self._first, np.logaddexp.reduce(values)))
+        self._second = float(np.logaddexp(self._second, np.logaddexp.reduce(2.0 * values)))
+
+    @property
+    def log_mean(self) -> float:
+        return self._first - math.log(self.count)
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of the mean of e^T over that mean."""
+        log_second = self._second - math.log(self.count)
+        # Above 1 by Jensen; a rounding below it is no variance.
+        excess = math.expm1(min(max(log_second - 2.0 * self.log_mean, 0.0), 700.0))
+        return math.sqrt(excess / max(1, self.count - 1))
+
+
+def _bounds(kl: Moments, prior: _LogMoments) -> dict[str, float]:
+    log_mean = prior.log_mean
+    mean = math.exp(log_mean) if log_mean < 700.0 else math.inf
+    relative = prior.relative_error
+    return {
+        "donsker_varadhan": kl.mean - log_mean,
+        "donsker_varadhan_standard_error": math.hypot(kl.standard_error, relative),
+        "nwj": kl.mean - mean + 1.0,
+        "nwj_standard_error": math.hypot(kl.standard_error, relative * mean),
+    }
+
+
+def _sigmoid(values: FloatArray) -> FloatArray:
+    return np.exp(-np.logaddexp(0.0, -values))

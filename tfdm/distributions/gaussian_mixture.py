@@ -1,0 +1,80 @@
+"""A mixture of diagonal Gaussians with learned weights, q(z) = Σ_k π_k N(z; μ_k, σ_k²) (A.4).
+
+Shapes: B batch, K components, L latent dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfdm.distributions.densities import Density, moments
+
+# A component may not collapse onto a point.
+MINIMUM_SCALE = 1e-3
+# How far the means stand from the mean of the data at the start, in units of a code's own distance.
+_SPREAD = 0.5
+_START = math.sqrt(1.0 - _SPREAD**2)
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class DiagonalGaussianMixture(Density):
+    """K diagonal Gaussians; the paper has 10, 50 and 100."""
+
+    def __init__(
+        self, num_latents: int, num_components: int = 100, seed: int = 0, **kwargs: Any
+    ) -> None:
+        """Takes L, K and the seed of the initial means."""
+        super().__init__(num_latents, seed, **kwargs)
+        if num_components < 1:
+            raise ValueError(f"num_components is {num_components}, expected 1 or more")
+        self.num_components = num_components
+        shape = (num_components, num_latents)
+        self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
+        self.loc = self.add_weight(shape=shape, initializer=self.initializer(1.0, 0), name="loc")
+        self.raw_scale = self.add_weight(
+            shape=shape,
+            initializer=keras.initializers.Constant(math.log(math.expm1(_START))),
+            name="raw_scale",
+        )
+        self.built = True
+
+    @property
+    def distribution(self) -> tfd.Distribution:
+        """The mixture as it is now."""
+        scale = tf.nn.softplus(tf.convert_to_tensor(self.raw_scale)) + MINIMUM_SCALE
+        return tfd.MixtureSameFamily(
+            tfd.Categorical(logits=tf.convert_to_tensor(self.logits)),
+            tfd.MultivariateNormalDiag(tf.convert_to_tensor(self.loc), scale),
+        )
+
+    def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
+        """Codes [B, L] -> log-densities [B], nats."""
+        return self.distribution.log_prob(tf.cast(codes, tf.float32))
+
+    def sample(self, num: int, seed: int = 0) -> tf.Tensor:
+        """Returns `num` codes, float32 [num, L], a function of `seed`."""
+        return self.distribution.sample(num, seed=tf.constant([seed, 1]))
+
+    def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:
+        """Puts the means halfway between the mean of codes [S, L] and single ones of them.
+
+        With the scales that go with it, the mixture has the moments of the codes.
+        """
+        codes = np.asarray(codes, np.float32)
+        loc, scale = moments(codes)
+        rows = np.random.default_rng(seed).integers(len(codes), size=self.num_components)
+        self.loc.assign(loc + _SPREAD * (codes[rows] - loc))
+        raw = np.log(np.expm1(np.maximum(_START * scale - MINIMUM_SCALE, MINIMUM_SCALE)))
+        self.raw_scale.assign(np.broadcast_to(raw, self.raw_scale.shape))
+        self.logits.assign(np.zeros(self.num_components, np.float32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what makes the layer again, without its weights."""
+        return {**super().get_config(), "num_components": self.num_components}
