@@ -106,3 +106,33 @@ class LSTMConfig(DensityFitConfig):
 
     num_layers: int = hyperparameter(2, "layers; 1 to 5 in the paper", minimum=1, maximum=20)
     units: int = hyperparameter(128, "units a layer; 500 to 2000 in the paper", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticConfig(CheckedConfig):
+    """The synthetic experiments of section 5 and Appendix E."""
+
+    steps: int = hyperparameter(10_000, "training steps; 10⁶ in the paper", minimum=1)
+    num_seeds: int = hyperparameter(10, "repetitions, each with Gaussians of its own", minimum=1)
+    seed: int = hyperparameter(0, "seed of the first", minimum=0, maximum=2**31 - 1)
+    num_layers: int = hyperparameter(
+        4, "hidden layers of the classifier; 3 or 4 in the paper", minimum=1, maximum=20
+    )
+    width: int = hyperparameter(
+        256, "units of a layer; the paper has 10⁸ weights, about 5600 at d = 1000", minimum=1
+    )
+    batch_size: int = hyperparameter(128, "samples of each Gaussian a step", minimum=1)
+    discriminator_learning_rate: float = hyperparameter(
+        1e-4, "of the classifier's Adam", minimum=0.0, maximum=1.0
+    )
+    generator_learning_rate: float = hyperparameter(
+        1e-3, "of the learned Gaussian's Adam", minimum=0.0, maximum=1.0
+    )
+    discriminator_steps: int = hyperparameter(
+        1, "steps of the classifier to one of the learned Gaussian; 1 or 5", minimum=1
+    )
+    parameter_scale: float = hyperparameter(
+        1.0, "standard deviation of the entries of W and b", minimum=1e-3, maximum=1e3
+    )
+    log_every: int = hyperparameter(100, "steps between two looks", minimum=1)
+    num_samples: int = hyperparameter(4096, "samples behind an estimate", minimum=2)
