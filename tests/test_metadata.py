@@ -85,7 +85,7 @@ def test_every_console_command_has_its_shim_in_scripts() -> None:
     commands = dict(line.split(" = ") for line in lines)
     assert commands
     for command, target in commands.items():
-        name = command.removeprefix("tfdm-")
+        name = command.removeprefix("tfdm-").replace("-", "_")
         assert target == f"tfdm.cli.{name}:main"
         shim = (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
         assert f"from tfdm.cli.{name} import main\n" in shim

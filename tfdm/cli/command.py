@@ -95,12 +95,12 @@ def how_to_call(command: str) -> str:
     """Returns how the user calls a command of this package, as he called this one.
 
     Args:
-      command: the name, `train` or `export`.
+      command: the name of its module, such as `train` or `estimate_kl`.
     """
     called = Path(sys.argv[0])
     if called.suffix == ".py" and called.with_name(f"{command}.py").is_file():
         return f"python {called.with_name(f'{command}.py')}"
-    return f"tfdm-{command}"
+    return f"tfdm-{command.replace('_', '-')}"
 
 
 def _fail(problem: object, status: int) -> int:
