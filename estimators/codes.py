@@ -5,7 +5,7 @@ Shapes: N data points, L latent dimensions, S samples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -82,3 +82,25 @@ class FixedCodes:
     def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
         """Returns float64 [num, L] of the codes, drawn with replacement, a function of `seed`."""
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
+
+
+def evaluation_blocks(
+    codes: CodeSampler, num: int, seed: Sequence[int], size: int
+) -> Iterator[FloatArray]:
+    """Yields codes for a mean with a standard error: independent ones, at most `num` in all.
+
+    Fresh draws where there are any number of them; codes that are all there is come once each,
+    since a repetition would count as news.
+
+    Args:
+      codes: where they come from.
+      num: the most codes in all.
+      seed: of the draws; a block is a function of it and its place.
+      size: the most codes in a block.
+    """
+    fixed = codes.codes[:num] if isinstance(codes, FixedCodes) else None
+    for index, start in enumerate(range(0, num if fixed is None else len(fixed), size)):
+        if fixed is None:
+            yield codes.sample(min(size, num - start), [*seed, index])
+        else:
+            yield fixed[start : start + size]

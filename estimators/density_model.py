@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfdm.estimators.codes import CodeSampler
+from tfdm.estimators.codes import CodeSampler, evaluation_blocks
 from tfdm.estimators.config import DensityFitConfig
 from tfdm.estimators.fitting import Fit, Progress, Schedule, fit
 from tfdm.estimators.moments import Moments
@@ -117,14 +117,14 @@ def density_model_kl(
     outcome = fit_density(codes, density, config, seed, held_out=held_out, progress=progress)
     evaluate = _evaluator(density)
     kl, likelihood, training = Moments(), Moments(), Moments()
-    for index, start in enumerate(range(0, config.num_samples, _BLOCK)):
-        size = min(_BLOCK, config.num_samples - start)
-        fresh = (held_out or codes).sample(size, [seed, _VALUE, index])
+    number = config.num_samples
+    for fresh in evaluation_blocks(held_out or codes, number, [seed, _VALUE], _BLOCK):
         log_density = evaluate(fresh)
         log_prior = -0.5 * np.sum(fresh**2 + math.log(2 * math.pi), axis=1)
         kl.add(log_density - log_prior)
         likelihood.add(log_density)
-        training.add(evaluate(codes.sample(size, [seed, _TRAINING, index])))
+    for trained_on in evaluation_blocks(codes, number, [seed, _TRAINING], _BLOCK):
+        training.add(evaluate(trained_on))
     return DensityModelKL(
         kl=kl.mean,
         kl_per_dimension=kl.mean / codes.num_latents,
@@ -137,7 +137,7 @@ def density_model_kl(
         best_step=outcome.best_step,
         stopped_early=outcome.stopped_early,
         diverged=outcome.diverged_at is not None,
-        num_samples=config.num_samples,
+        num_samples=kl.count,
         num_latents=codes.num_latents,
     )
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tfdm.estimators.bridges import StandardNormalCodes, chain
 from tfdm.estimators.code_classifier import CodeClassifier, cross_entropy, fit_classifier
-from tfdm.estimators.codes import CodeSampler
+from tfdm.estimators.codes import CodeSampler, evaluation_blocks
 from tfdm.estimators.config import DensityRatioConfig
 from tfdm.estimators.fitting import Fit, Progress
 from tfdm.estimators.moments import Moments
@@ -186,12 +186,12 @@ def evaluate_density_ratio(
     gaps = np.zeros(len(ratio.classifiers))
     entropy, right = [], 0.0
     prior = StandardNormalCodes(codes.num_latents)
-    for index, start in enumerate(range(0, num_samples, _BLOCK)):
-        size = min(_BLOCK, num_samples - start)
-        posterior = codes.sample(size, [seed, _VALUE, index, 0])
+    blocks = evaluation_blocks(codes, num_samples, [seed, _VALUE, 0], _BLOCK)
+    for index, posterior in enumerate(blocks):
+        size = len(posterior)
         parts = ratio.parts(posterior)
         log_ratio = parts.sum(axis=0)
-        of_prior = ratio.log_ratio(prior.sample(size, [seed, _VALUE, index, 1]))
+        of_prior = ratio.log_ratio(prior.sample(size, [seed, _VALUE, 1, index]))
         kl.add(log_ratio)
         raw.add(ratio.parts(posterior, calibrated=False).sum(axis=0))
         prior_weights.add(of_prior)
@@ -207,13 +207,13 @@ def evaluate_density_ratio(
         standard_error=kl.standard_error,
         interval=kl.interval,
         kl_uncalibrated=raw.mean,
-        cross_entropy=sum(entropy) / num_samples,
-        accuracy=right / (2 * num_samples),
+        cross_entropy=sum(entropy) / kl.count,
+        accuracy=right / (2 * kl.count),
         temperatures=ratio.temperatures,
-        kl_of_gaps=tuple(float(part) for part in gaps / num_samples),
+        kl_of_gaps=tuple(float(part) for part in gaps / kl.count),
         steps=tuple(outcome.steps for outcome in ratio.fits),
         diverged=any(outcome.diverged_at is not None for outcome in ratio.fits),
-        num_samples=num_samples,
+        num_samples=kl.count,
         num_latents=codes.num_latents,
         num_bridges=len(ratio.classifiers) - 1,
         **bounds,

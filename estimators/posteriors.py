@@ -79,8 +79,9 @@ def posterior_monte_carlo_kl(
     kl, information, conditional = Moments(), Moments(), Moments()
     for index, start in enumerate(range(0, num_samples, batch_size)):
         size = min(batch_size, num_samples - start)
-        rows = np.random.default_rng([seed, index]).integers(num_data, size=batch_size)[:size]
-        codes = np.asarray(posteriors.sample(rows, [seed, index]), np.float64)
+        # Two streams: a posterior that seeds its noise as we do must not repeat the rows' bits.
+        rows = np.random.default_rng([seed, 1, index]).integers(num_data, size=batch_size)[:size]
+        codes = np.asarray(posteriors.sample(rows, [seed, 2, index]), np.float64)
         if codes.shape != (size, num_latents):
             raise ValueError(f"codes have shape {codes.shape}, expected {(size, num_latents)}")
         log_q = np.full(size, -np.inf)

@@ -131,6 +131,19 @@ def test_a_model_without_density_has_null_and_one_without_encoder_one_line(
     assert estimate_kl.main([f"--run={run}"]) == 2
     assert "has no density" in _error(capsys)
     assert not (run / "kl.json").exists()
+    few = [f"--{name}.steps=4" for name in ("density_ratio", "gmm", "maf", "lstm")]
+    small = ["--density_ratio.width=8", "--maf.width=8", "--lstm.units=4"]
+    names = "--estimators=monte_carlo,density_ratio,gmm,maf,lstm"
+    assert estimate_kl.main([f"--run={run}", names, *few, *small]) == 0
+    content = _read(run)
+    assert content["average_kl"] is None
+    assert content["estimates"]["monte_carlo"]["kl"] is None
+    for name in ("density_ratio", "gmm", "maf", "lstm"):
+        record = content["estimates"][name]
+        # Each of the 12 held-out codes counts once.
+        assert record["num_samples"] == 12
+        assert math.isfinite(record["kl"])
+        assert record["config"]["steps"] == 4
     (tmp_path / "gan").mkdir()
     gan = _run(tmp_path / "gan", monkeypatch, "dcgan", DCGANConfig(latent_dim=3, width=1 / 16))
     assert estimate_kl.main([f"--run={gan}"]) == 2

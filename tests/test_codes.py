@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfdm.estimators import FixedCodes, GaussianCodes
+from tfdm.estimators.codes import evaluation_blocks
 
 _LOC = np.array([[-2.0, 1.0], [3.0, 0.0], [0.5, -4.0]])
 _SCALE = np.array([[0.1, 2.0], [1.0, 0.5], [0.3, 0.3]])
@@ -56,3 +57,12 @@ def test_fixed_codes_refuse(codes: object, message: str) -> None:
 def test_gaussian_codes_refuse_scales_that_are_none() -> None:
     with pytest.raises(ValueError, match=r"scale\[0, 0\] is 0.0"):
         GaussianCodes([[0.0]], [[0.0]])
+
+
+def test_evaluation_blocks_are_fresh_draws_or_each_code_once(seed: int) -> None:
+    blocks = list(evaluation_blocks(GaussianCodes(_LOC, _SCALE), 25, [seed], 10))
+    assert [len(block) for block in blocks] == [10, 10, 5]
+    assert len(np.unique(np.concatenate(blocks), axis=0)) == 25
+    fixed = list(evaluation_blocks(FixedCodes(_LOC), 25, [seed], 2))
+    np.testing.assert_array_equal(np.concatenate(fixed), _LOC)
+    assert len(next(evaluation_blocks(FixedCodes(_LOC), 1, [seed], 2))) == 1

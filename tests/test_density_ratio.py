@@ -77,13 +77,22 @@ def test_bounds_are_their_formulas(rng: np.random.Generator, seed: int) -> None:
     ratio = _known(1.7)
     result = evaluate_density_ratio(ratio, codes, 5000, seed)
     t_q = ratio.log_ratio(codes.sample(5000, [seed, 101, 0, 0]))
-    t_p = ratio.log_ratio(StandardNormalCodes(2).sample(5000, [seed, 101, 0, 1]))
+    t_p = ratio.log_ratio(StandardNormalCodes(2).sample(5000, [seed, 101, 1, 0]))
     assert result.kl == pytest.approx(t_q.mean(), rel=1e-12)
     assert result.donsker_varadhan == pytest.approx(t_q.mean() - np.log(np.exp(t_p).mean()))
     assert result.nwj == pytest.approx(t_q.mean() - np.exp(t_p).mean() + 1.0)
     relative = np.exp(t_p).std() / np.exp(t_p).mean() / math.sqrt(5000)
     expected = math.hypot(t_q.std() / math.sqrt(5000), relative)
     assert result.donsker_varadhan_standard_error == pytest.approx(expected, rel=1e-3)
+
+
+def test_codes_that_are_all_there_is_count_once(seed: int) -> None:
+    codes = FixedCodes(GaussianCodes(LOC, SCALE).sample(700, 3))
+    result = evaluate_density_ratio(_known(), codes, 100_000, seed)
+    log_ratio = _known().log_ratio(codes.codes)
+    assert result.num_samples == 700
+    assert result.kl == pytest.approx(log_ratio.mean(), rel=1e-12)
+    assert result.standard_error == pytest.approx(log_ratio.std(ddof=1) / math.sqrt(700))
 
 
 def test_an_exploded_estimate_is_exposed_by_its_bounds(seed: int) -> None:
