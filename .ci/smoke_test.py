@@ -48,6 +48,11 @@ def main() -> None:
     summary = json.loads((RUN / "summary.json").read_text())
     check(summary["steps"] == 20, f"summary.json has {summary}")
 
+    few = "--monte_carlo.num_samples=100"
+    print(command("tfdm-estimate-kl", f"--run={RUN}", few))
+    average = json.loads((RUN / "kl.json").read_text())["average_kl"]
+    check(average > 0.0, f"kl.json has an average KL of {average}")
+
     print(command("tfdm-export", f"--run={RUN}", "--format=saved_model"))
     import tensorflow as tf
 
