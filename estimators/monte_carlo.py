@@ -57,7 +57,8 @@ class MonteCarloKL:
         average KL − `mutual_information` is the sharper estimate of the same KL (eq. 5).
       log_num_data: log N.
       saturated: whether the mutual information is above 95 % of log N. The posteriors then hardly
-        overlap, and the estimate can only repeat average KL − log N.
+        overlap, and the estimate can only repeat average KL − log N. False in the two variants,
+        which log N does not bound.
       average_kl: mean over x of KL[q(z|x) ‖ p(z)] in closed form, of the x that z is drawn from.
       num_samples: S.
       num_data: N, the posteriors in the mixture.
@@ -162,7 +163,7 @@ def monte_carlo_kl(
         mutual_information=information.mean,
         mutual_information_standard_error=information.standard_error,
         log_num_data=bounds.log_num_data,
-        saturated=is_saturated(information.mean, num_data),
+        saturated=variant == "whole" and is_saturated(information.mean, num_data),
         average_kl=average_kl,
         num_samples=num_samples,
         num_data=num_data,

@@ -120,6 +120,9 @@ def test_leave_one_out_removes_the_own_component(rng: np.random.Generator, seed:
     estimate = monte_carlo_kl(loc, scale, 100_000, seed, leave_one_out=True)
     assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error + 1e-3
     assert estimate.variant == "leave_one_out"
+    far = monte_carlo_kl(100.0 * np.arange(6.0)[:, None], np.ones((6, 1)), 500, leave_one_out=True)
+    assert far.mutual_information > math.log(6)
+    assert not far.saturated
 
 
 def test_samples_depend_on_the_seed_and_their_index(rng: np.random.Generator) -> None:
