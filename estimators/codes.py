@@ -84,6 +84,26 @@ class FixedCodes:
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
 
 
+def selection_and_value(
+    codes: CodeSampler, held_out: CodeSampler | None
+) -> tuple[CodeSampler, CodeSampler]:
+    """Returns where codes come from that choose (when to stop, a temperature), and that count.
+
+    Both are fresh draws where there are any number of them. Codes that are all there is need
+    held-out ones, of which every other one chooses.
+
+    Raises:
+      ValueError: `codes` are fixed and `held_out` is missing or has fewer than four codes.
+    """
+    source = held_out or codes
+    if not isinstance(source, FixedCodes):
+        return source, source
+    number = 0 if held_out is None else len(source.codes)
+    if number < 4:
+        raise ValueError(f"{number} held-out codes, expected 4 or more where the codes are fixed")
+    return FixedCodes(source.codes[::2]), FixedCodes(source.codes[1::2])
+
+
 def evaluation_blocks(
     codes: CodeSampler, num: int, seed: Sequence[int], size: int
 ) -> Iterator[FloatArray]:

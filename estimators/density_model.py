@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfdm.estimators.codes import CodeSampler, evaluation_blocks
+from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityFitConfig
 from tfdm.estimators.fitting import Fit, Progress, Schedule, fit
 from tfdm.estimators.moments import Moments
@@ -114,11 +114,12 @@ def density_model_kl(
             raise ValueError(
                 f"{name} has {sampler.num_latents} latent dimensions, expected {codes.num_latents}"
             )
-    outcome = fit_density(codes, density, config, seed, held_out=held_out, progress=progress)
+    selection, value = selection_and_value(codes, held_out)
+    outcome = fit_density(codes, density, config, seed, selection=selection, progress=progress)
     evaluate = _evaluator(density)
     kl, likelihood, training = Moments(), Moments(), Moments()
     number = config.num_samples
-    for fresh in evaluation_blocks(held_out or codes, number, [seed, _VALUE], _BLOCK):
+    for fresh in evaluation_blocks(value, number, [seed, _VALUE], _BLOCK):
         log_density = evaluate(fresh)
         log_prior = -0.5 * np.sum(fresh**2 + math.log(2 * math.pi), axis=1)
         kl.add(log_density - log_prior)
@@ -148,13 +149,13 @@ def fit_density(
     config: DensityFitConfig,
     seed: int = 0,
     *,
-    held_out: CodeSampler | None = None,
+    selection: CodeSampler | None = None,
     progress: Progress | None = None,
 ) -> Fit:
     """Maximises E_q log t(z) from the moments of codes on (Algorithm 3, lines 2 to 5)."""
     density.initialize(codes.sample(_START_CODES, [seed, _START]), seed)
     evaluate = _evaluator(density)
-    looked_at = (held_out or codes).sample(_LOOK_CODES, [seed, _LOOKS])
+    looked_at = (selection or codes).sample(_LOOK_CODES, [seed, _LOOKS])
 
     def batch(step: int) -> dict[str, FloatArray]:
         return {"codes": codes.sample(config.batch_size, [seed, _BATCHES, step])}

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tfdm.estimators.bridges import StandardNormalCodes, chain
 from tfdm.estimators.code_classifier import CodeClassifier, cross_entropy, fit_classifier
-from tfdm.estimators.codes import CodeSampler, evaluation_blocks
+from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityRatioConfig
 from tfdm.estimators.fitting import Fit, Progress
 from tfdm.estimators.moments import Moments
@@ -116,7 +116,7 @@ def fit_density_ratio(
     config: DensityRatioConfig,
     seed: int = 0,
     *,
-    held_out: CodeSampler | None = None,
+    selection: CodeSampler | None = None,
     progress: Progress | None = None,
 ) -> DensityRatio:
     """Trains the classifiers, and with `config.calibrate` their temperatures.
@@ -125,19 +125,19 @@ def fit_density_ratio(
       codes: of q(z).
       config: the classifiers and their training.
       seed: of everything that is drawn.
-      held_out: codes of q(z) that training does not see, for early stopping and the temperatures;
-        by default fresh codes of the same.
+      selection: codes of q(z) for early stopping and the temperatures; by default fresh codes of
+        the same.
       progress: called with (steps done, steps) over all classifiers.
 
     Raises:
       ValueError: the latent dimensions differ, or the first steps diverge.
     """
-    if held_out is not None and held_out.num_latents != codes.num_latents:
+    if selection is not None and selection.num_latents != codes.num_latents:
         raise ValueError(
-            f"held_out has {held_out.num_latents} latent dimensions, expected {codes.num_latents}"
+            f"selection has {selection.num_latents} latent dimensions, expected {codes.num_latents}"
         )
     members = chain(codes, config.num_bridges, config.bridge_power)
-    looks = chain(held_out or codes, config.num_bridges, config.bridge_power)
+    looks = chain(selection or codes, config.num_bridges, config.bridge_power)
     classifiers, fits, temperatures = [], [], []
     for gap in range(len(members) - 1):
         key = gap_seed(seed, gap)
@@ -172,10 +172,23 @@ def density_ratio_kl(
     held_out: CodeSampler | None = None,
     progress: Progress | None = None,
 ) -> DensityRatioKL:
-    """Estimates KL[q(z) ‖ p(z)] by classifiers of codes; see `fit_density_ratio`."""
+    """Estimates KL[q(z) ‖ p(z)] by classifiers of codes; see `fit_density_ratio`.
+
+    Args:
+      codes: of q(z).
+      config: the classifiers and their training.
+      seed: of everything that is drawn.
+      held_out: codes that training does not see; by default fresh codes of `codes`.
+      progress: called with (steps done, steps) over all classifiers.
+
+    Raises:
+      ValueError: the latent dimensions differ, fixed codes lack held-out ones, or the first steps
+        diverge.
+    """
     config = config or DensityRatioConfig()
-    ratio = fit_density_ratio(codes, config, seed, held_out=held_out, progress=progress)
-    return evaluate_density_ratio(ratio, held_out or codes, config.num_samples, seed)
+    selection, value = selection_and_value(codes, held_out)
+    ratio = fit_density_ratio(codes, config, seed, selection=selection, progress=progress)
+    return evaluate_density_ratio(ratio, value, config.num_samples, seed)
 
 
 def evaluate_density_ratio(

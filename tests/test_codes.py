@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfdm.estimators import FixedCodes, GaussianCodes
-from tfdm.estimators.codes import evaluation_blocks
+from tfdm.estimators.codes import evaluation_blocks, selection_and_value
 
 _LOC = np.array([[-2.0, 1.0], [3.0, 0.0], [0.5, -4.0]])
 _SCALE = np.array([[0.1, 2.0], [1.0, 0.5], [0.3, 0.3]])
@@ -66,3 +66,18 @@ def test_evaluation_blocks_are_fresh_draws_or_each_code_once(seed: int) -> None:
     fixed = list(evaluation_blocks(FixedCodes(_LOC), 25, [seed], 2))
     np.testing.assert_array_equal(np.concatenate(fixed), _LOC)
     assert len(next(evaluation_blocks(FixedCodes(_LOC), 1, [seed], 2))) == 1
+
+
+def test_fixed_codes_that_choose_do_not_count() -> None:
+    gaussian, fixed = GaussianCodes(_LOC, _SCALE), FixedCodes(np.arange(10.0)[:, None])
+    assert selection_and_value(gaussian, None) == (gaussian, gaussian)
+    assert selection_and_value(fixed, gaussian) == (gaussian, gaussian)
+    selection, value = selection_and_value(fixed, fixed)
+    assert isinstance(selection, FixedCodes)
+    assert isinstance(value, FixedCodes)
+    both = np.concatenate([selection.codes, value.codes])
+    np.testing.assert_array_equal(np.sort(both, axis=0), fixed.codes)
+    with pytest.raises(ValueError, match="0 held-out codes, expected 4 or more"):
+        selection_and_value(fixed, None)
+    with pytest.raises(ValueError, match="3 held-out codes"):
+        selection_and_value(fixed, FixedCodes(_LOC))

@@ -102,8 +102,8 @@ def test_a_wild_learning_rate_leaves_a_lower_bound(seed: int) -> None:
 def test_the_same_seed_gives_the_same_estimate(seed: int) -> None:
     codes = FixedCodes(np.random.default_rng(1).normal(size=(50, 2)))
     config = dataclasses.replace(CONFIG, steps=30, num_samples=500)
-    first = density_model_kl(codes, _family("lstm", 3), config, seed)
-    assert density_model_kl(codes, _family("lstm", 3), config, seed) == first
+    first = density_model_kl(codes, _family("lstm", 3), config, seed, held_out=codes)
+    assert density_model_kl(codes, _family("lstm", 3), config, seed, held_out=codes) == first
 
 
 def test_dimensions_must_agree() -> None:

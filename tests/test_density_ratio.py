@@ -214,11 +214,11 @@ def test_the_penalty_is_that_of_the_interpolates(rng: np.random.Generator) -> No
 def test_the_same_seed_gives_the_same_estimate(seed: int) -> None:
     config = dataclasses.replace(SMALL, steps=20, dropout=0.2, num_samples=500)
     codes = FixedCodes(np.random.default_rng(1).normal(size=(50, 2)))
-    first = density_ratio_kl(codes, config, seed)
-    assert density_ratio_kl(codes, config, seed) == first
-    assert density_ratio_kl(codes, config, seed + 1) != first
+    first = density_ratio_kl(codes, config, seed, held_out=codes)
+    assert density_ratio_kl(codes, config, seed, held_out=codes) == first
+    assert density_ratio_kl(codes, config, seed + 1, held_out=codes) != first
 
 
 def test_held_out_codes_must_have_the_same_dimension() -> None:
-    with pytest.raises(ValueError, match="held_out has 3 latent dimensions, expected 2"):
-        density_ratio_kl(FixedCodes(np.zeros((2, 2))), SMALL, held_out=FixedCodes(np.zeros((2, 3))))
+    with pytest.raises(ValueError, match="selection has 3 latent dimensions, expected 2"):
+        density_ratio_kl(FixedCodes(np.zeros((4, 2))), SMALL, held_out=FixedCodes(np.zeros((4, 3))))

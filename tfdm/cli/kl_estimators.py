@@ -112,14 +112,16 @@ def _held_out_codes(task: Task) -> CodeSampler | None:
 
 def _density_ratio(task: Task) -> dict[str, Any]:
     from tfdm.estimators import fit_density_ratio
+    from tfdm.estimators.codes import selection_and_value
     from tfdm.estimators.density_ratio import evaluate_density_ratio
 
     codes, held_out = _codes(task)
+    selection, value = selection_and_value(codes, held_out)
     ratio = fit_density_ratio(
-        codes, task.config, task.seed, held_out=held_out, progress=task.progress
+        codes, task.config, task.seed, selection=selection, progress=task.progress
     )
     number = task.config.num_samples
-    result = evaluate_density_ratio(ratio, held_out or codes, number, task.seed)
+    result = evaluate_density_ratio(ratio, value, number, task.seed)
     record = dataclasses.asdict(result)
     others = _held_out_codes(task)
     if others is not None and held_out is None:
