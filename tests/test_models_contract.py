@@ -82,11 +82,13 @@ def assert_step_close(
     """After one step from one state: terms and moments to rounding, weights as Adam makes of it.
 
     Adam divides the gradient by its size, so that rounding of a gradient near zero moves a weight
-    by a part of the learning rate; the moments have no such amplification.
+    by a part of the learning rate; the moments have no such amplification. Terms have it where a
+    step holds several updates, which is where the moments' gap is wide too.
     """
     assert set(terms) == set(expected_terms)
     for name, value in expected_terms.items():
-        assert terms[name] == pytest.approx(value, rel=1e-4, abs=2e-5), name
+        near = pytest.approx(value, rel=1e-4, abs=max(2e-5, 0.01 * allowed_gap))
+        assert terms[name] == near, name
     for player in expected.optimizers:
         for kind in ("momentum", "velocity"):
             moments = [
