@@ -1,0 +1,294 @@
+"""A classifier from a SavedModel folder that the user names: the ImageNet Inception network.
+
+The protocol is TF-GAN's: images in [-1, 1], scaled to 299x299 by TensorFlow's bilinear resize
+without antialiasing, outputs `logits` and `pool_3`. A SavedModel is a program: it is loaded
+only when its digest is the one that was asked for, or when the user waives the check.
+
+Shapes: n images, K classes, d features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfdm.errors import UserError
+from tfdm.eval.checks import checked_images, unit_range
+
+INCEPTION_URL = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
+INCEPTION_SIZE = 299
+LOGITS = "logits"
+FEATURES = "pool_3"
+
+_SIGNATURES = ("serving_default", "default")
+_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
+_BATCH = 50
+_READ_BYTES = 2**20
+_LONGEST_REASON = 200
+
+
+class SavedModelClassifier:
+    """A loaded classifier of images; made by `load_saved_model_classifier`.
+
+    Attributes:
+      name: "inception".
+      digest: SHA-256 (hex) of the folder, see `saved_model_digest`.
+      verified: whether the digest was compared with one that the user gave.
+      resizer: how images are scaled, in words.
+      num_classes: K.
+      num_features: d, or None where the network gives no features.
+    """
+
+    name = "inception"
+
+    def __init__(
+        self,
+        outputs: Callable[[tf.Tensor], Any],
+        *,
+        path: str,
+        digest: str,
+        verified: bool,
+        input_size: int,
+    ) -> None:
+        """Runs the network once, on a black image, to see what it gives.
+
+        Args:
+          outputs: images [n, S, S, 3] in [-1, 1] -> {"logits": [n, K], "pool_3": [n, .., d]}.
+          path: the folder, for messages.
+          digest: the digest of the folder.
+          verified: whether the digest was compared.
+          input_size: S.
+
+        Raises:
+          UserError: the network takes no such images, or its outputs are others.
+        """
+        self.digest = digest
+        self.verified = verified
+        self.resizer = f"bilinear to {input_size}x{input_size}, not antialiased"
+        self._path = path
+
+        def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            size = (input_size, input_size)
+            scaled = tf.image.resize(2.0 * images - 1.0, size, "bilinear", antialias=False)
+            return _named_outputs(outputs(scaled), path)
+
+        # AutoGraph would only wrap the messages of errors.
+        specification = tf.TensorSpec([None, None, None, 3], tf.float32)
+        self._run = tf.function(run, input_signature=[specification], autograph=False)
+        try:
+            trial = self._run(tf.zeros([1, input_size, input_size, 3]))
+        except UserError:
+            raise
+        except Exception as error:  # Whatever a foreign graph raises.
+            raise UserError(
+                f"the network in {path} cannot be run on images {input_size}x{input_size}x3: "
+                f"name a classifier that takes them ({_reason(error)})"
+            ) from error
+        self.num_classes = int(trial[LOGITS].shape[1])
+        self.num_features = int(trial[FEATURES].shape[1]) if FEATURES in trial else None
+
+    def __call__(self, images: npt.ArrayLike) -> np.ndarray:
+        """Returns the logits of images, float32 [n, K].
+
+        Args:
+          images: uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
+
+        Raises:
+          ValueError: images of another type, shape or range.
+        """
+        return self._in_batches(images, (LOGITS,))[0]
+
+    def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Returns logits and features of images, float32 [n, K] and [n, d].
+
+        Args:
+          images: uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
+
+        Raises:
+          ValueError: images of another type, shape or range.
+          UserError: the network gives no features.
+        """
+        if self.num_features is None:
+            raise UserError(
+                f"the network in {self._path} has no output {FEATURES}, which features need: "
+                f"get one that has it from {INCEPTION_URL}"
+            )
+        logits, features = self._in_batches(images, (LOGITS, FEATURES))
+        return logits, features
+
+    def _in_batches(self, images: npt.ArrayLike, names: tuple[str, ...]) -> list[np.ndarray]:
+        """The outputs `names` of images, each float32 [n, ..]."""
+        images = checked_images(images)
+        parts: list[list[np.ndarray]] = [[] for _ in names]
+        for start in range(0, len(images), _BATCH):
+            batch = unit_range(images[start : start + _BATCH])
+            if batch.shape[-1] == 1:
+                batch = np.repeat(batch, 3, axis=-1)
+            outputs = self._run(tf.constant(batch))
+            for part, name in zip(parts, names, strict=True):
+                part.append(outputs[name].numpy())
+        return [np.concatenate(part) for part in parts]
+
+
+def load_saved_model_classifier(
+    path: str | os.PathLike[str],
+    *,
+    digest: str | None = None,
+    allow_unverified: bool = False,
+    input_size: int = INCEPTION_SIZE,
+) -> SavedModelClassifier:
+    """Loads a classifier from a SavedModel folder, after looking at the folder's digest.
+
+    The network is the loaded object where that can be called, else its signature
+    `serving_default` or `default`. It takes images [n, S, S, 3] in [-1, 1] and gives a mapping
+    with `logits` and, for features, `pool_3`; axes behind the first are flattened.
+
+    Args:
+      path: the folder.
+      digest: what `saved_model_digest` must give.
+      allow_unverified: whether a folder may be loaded without `digest`; one that is given is
+        compared all the same.
+      input_size: the side S of the network's images.
+
+    Raises:
+      UserError: the folder is missing or no SavedModel, its digest is another or was not given,
+        or what it holds is no such classifier. Nothing is loaded before the digest was looked at.
+    """
+    found = saved_model_digest(path)
+    if digest is not None and digest.strip().lower() != found:
+        raise UserError(
+            f"the digest of {path} is {found}, not {digest.strip()}: get the folder again from "
+            "where the digest is from"
+        )
+    if digest is None and not allow_unverified:
+        raise UserError(
+            f"a SavedModel can run any code; if you trust {path}, whose digest is {found}, add "
+            f"--inception_digest={found} or --allow_unverified"
+        )
+    try:
+        loaded = tf.saved_model.load(os.fspath(path))
+    except Exception as error:  # Protobuf, files, operations that are not there, ..
+        raise UserError(
+            f"cannot load the SavedModel {path}: get {INCEPTION_URL} anew ({_reason(error)})"
+        ) from error
+    return SavedModelClassifier(
+        _find_callable(loaded, os.fspath(path)),
+        path=os.fspath(path),
+        digest=found,
+        verified=digest is not None,
+        input_size=input_size,
+    )
+
+
+def saved_model_digest(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 (hex) of all files of a SavedModel folder; loads nothing.
+
+    It is the SHA-256 over the files, sorted by their name relative to the folder, of the length
+    of the name, the name, and the SHA-256 of the content. The folder's own name does not count.
+    Symbolic links inside the folder count as what they lead to.
+
+    Raises:
+      UserError: the folder is missing, is no SavedModel, cannot be read, or holds a symbolic
+        link that leads out of it.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        state = "is no folder" if root.exists() else "does not exist"
+        raise UserError(f"{root} {state}: {_where_to_get_it()}")
+    if not any((root / name).is_file() for name in _GRAPHS):
+        raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_where_to_get_it()}")
+    sha256 = hashlib.sha256()
+    try:
+        files = {os.fsencode(file.relative_to(root).as_posix()): file for file in _files(root)}
+        for name, file in sorted(files.items()):
+            sha256.update(len(name).to_bytes(8, "big") + name + _file_digest(file))
+    except OSError as error:
+        raise UserError(
+            f"cannot read {error.filename or root} ({error.strerror}): make the folder readable"
+        ) from error
+    return sha256.hexdigest()
+
+
+def _where_to_get_it() -> str:
+    return f"get {INCEPTION_URL}, unpack it and name the folder with --inception_path"
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """All files below a folder, through the links that stay inside it."""
+    real_root = root.resolve()
+
+    def walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+        for entry in sorted(folder.iterdir()):
+            real = Path(os.path.realpath(entry))
+            if not real.is_relative_to(real_root):
+                raise UserError(f"{entry} is a link that leads out of {root}: put a copy there")
+            if real.is_dir():
+                if real in above:
+                    raise UserError(f"{entry} is a link to a folder that it is in: remove it")
+                yield from walk(entry, (*above, real))
+            elif real.is_file():
+                yield entry
+            else:
+                raise UserError(f"{entry} is neither a file nor a folder: remove it")
+
+    yield from walk(root, (real_root,))
+
+
+def _file_digest(path: Path) -> bytes:
+    sha256 = hashlib.sha256()
+    with open(path, "rb") as file:
+        while data := file.read(_READ_BYTES):
+            sha256.update(data)
+    return sha256.digest()
+
+
+def _find_callable(loaded: Any, path: str) -> Callable[[tf.Tensor], Any]:
+    """The function images -> outputs of a loaded SavedModel, kept alive with its variables."""
+    if callable(loaded):
+        return loaded
+    signatures = dict(getattr(loaded, "signatures", {}))
+    name = next((name for name in _SIGNATURES if name in signatures), None)
+    if name is None:
+        raise UserError(
+            f"{path} cannot be called and has no signature {' or '.join(_SIGNATURES)}, only "
+            f"{', '.join(sorted(signatures)) or 'none'}: get {INCEPTION_URL}"
+        )
+    inputs = sorted(signatures[name].structured_input_signature[1])
+    if len(inputs) != 1:
+        raise UserError(
+            f"signature {name} of {path} has the inputs {', '.join(inputs) or '(none)'}: "
+            "name a classifier with one, the images"
+        )
+    # A signature does not keep the variables alive, its owner does.
+    return lambda images: loaded.signatures[name](**{inputs[0]: images})
+
+
+def _named_outputs(outputs: Any, path: str) -> dict[str, tf.Tensor]:
+    """Logits and, where they are there, features, each float32 [n, -1]."""
+    if not isinstance(outputs, Mapping):
+        raise UserError(
+            f"the network in {path} gives no named outputs: name one with an output {LOGITS}"
+        )
+    if LOGITS not in outputs:
+        raise UserError(
+            f"the network in {path} has no output {LOGITS}, only "
+            f"{', '.join(sorted(map(str, outputs))) or 'none'}: name one that has it"
+        )
+    return {
+        name: tf.reshape(tf.cast(outputs[name], tf.float32), [tf.shape(outputs[name])[0], -1])
+        for name in (LOGITS, FEATURES)
+        if name in outputs
+    }
+
+
+def _reason(error: Exception) -> str:
+    """What an exception says, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}.."
