@@ -140,10 +140,51 @@ def _key(tfds_set: TfdsSet) -> dict[str, Any]:
     return {"source": f"tfds:{tfds_set.name}:{tfds_set.version}", "source_splits": splits}
 
 
+def read_labels(tfds_set: TfdsSet, data_dir: str | None) -> dict[str, np.ndarray]:
+    """Returns the classes of each of our splits, int64 [N], in the order of the images."""
+    return _read(tfds_set, _open(tfds_set, data_dir, lambda labels: labels, "label"))
+
+
+def read_digits(data_dir: str | None, tfds_set: TfdsSet = MNIST) -> dict[str, np.ndarray]:
+    """Returns the digits of each of our splits, uint8 [N, 28, 28], not coloured."""
+    return _read(tfds_set, _open(tfds_set, data_dir, lambda images: images[..., 0]))
+
+
+def _read(tfds_set: TfdsSet, streams: dict[str, SplitStream]) -> dict[str, np.ndarray]:
+    """Reads whole splits into memory.
+
+    Raises:
+      UserError: a split cannot be read, or holds another number of examples than it should.
+    """
+    arrays = {}
+    for split, stream in streams.items():
+        chunks = list(stream.chunks())
+        number = sum(map(len, chunks))
+        if number != stream.size:
+            raise UserError(
+                f"TFDS {tfds_set.name} {split}: the source holds {number} examples, "
+                f"expected {stream.size}"
+            )
+        arrays[split] = np.concatenate(chunks)
+    return arrays
+
+
 def _open(
-    tfds_set: TfdsSet, data_dir: str | None, transform: Callable[[np.ndarray], np.ndarray]
+    tfds_set: TfdsSet,
+    data_dir: str | None,
+    transform: Callable[[np.ndarray], np.ndarray],
+    feature: str = "image",
 ) -> dict[str, SplitStream]:
     """Opens TFDS's prepared copy, after fetching it when there is none."""
+    builder = _prepared(tfds_set, data_dir)
+    return {
+        split: SplitStream(size, _chunks(builder, instruction, tfds_set, transform, feature))
+        for split, (instruction, size) in tfds_set.splits.items()
+    }
+
+
+def _prepared(tfds_set: TfdsSet, data_dir: str | None) -> Any:
+    """Returns TFDS's builder of a set that is prepared, after fetching it when it is not."""
     import tensorflow_datasets as tfds
 
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or None
@@ -152,10 +193,7 @@ def _open(
     if not builder.is_prepared():
         _fetch(builder, tfds_set)
         builder = tfds.builder(name, data_dir=folder)
-    return {
-        split: SplitStream(size, _chunks(builder, instruction, tfds_set, transform))
-        for split, (instruction, size) in tfds_set.splits.items()
-    }
+    return builder
 
 
 def _chunks(
@@ -163,6 +201,7 @@ def _chunks(
     instruction: str,
     tfds_set: TfdsSet,
     transform: Callable[[np.ndarray], np.ndarray],
+    feature: str,
 ) -> Callable[[], Generator[np.ndarray, None, None]]:
     import tensorflow_datasets as tfds
 
@@ -174,9 +213,9 @@ def _chunks(
                 # One shard after the other: the order of the files, not of the readers.
                 read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
             )
-            batches = examples.map(lambda example: example["image"]).batch(_CHUNK).prefetch(1)
-            for images in batches.as_numpy_iterator():
-                yield transform(images)
+            batches = examples.map(lambda example: example[feature]).batch(_CHUNK).prefetch(1)
+            for values in batches.as_numpy_iterator():
+                yield transform(values)
         except Exception as error:  # TFDS raises whatever its reader raises.
             raise UserError(
                 f"cannot read split {instruction!r} of TFDS {tfds_set.name} {tfds_set.version} in "
