@@ -1,7 +1,55 @@
 """How good generated images are: features of images apart from statistics of features.
 
-The wing of image quality. A statistic is a pure function of arrays (logits, features, images)
-and knows no model; what turns images into features is passed in. It holds no measure yet.
+A statistic is a pure function of arrays (logits, features, images) and knows no model; what turns
+images into features is passed in. A name's module is imported when the name is first used.
 """
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from tfdm.lazy import lazy_attributes
+
+_MODULES = {
+    "ClassifierConfig": "tfdm.eval.classifier_config",
+    "CriticConfig": "tfdm.eval.critic_config",
+    "CriticDistance": "tfdm.eval.wasserstein_critic",
+    "Diversity": "tfdm.eval.structural_similarity",
+    "FeatureMoments": "tfdm.eval.feature_distances",
+    "ImageClassifier": "tfdm.eval.classifiers",
+    "InceptionScore": "tfdm.eval.inception_score",
+    "KernelDistance": "tfdm.eval.feature_distances",
+    "PrecisionRecall": "tfdm.eval.improved_precision_recall",
+    "SavedModelClassifier": "tfdm.eval.saved_model_classifier",
+    "frechet_distance": "tfdm.eval.feature_distances",
+    "inception_score_from_logits": "tfdm.eval.inception_score",
+    "independent_wasserstein_critic": "tfdm.eval.wasserstein_critic",
+    "kernel_distance": "tfdm.eval.feature_distances",
+    "load_classifier": "tfdm.eval.classifiers",
+    "load_saved_model_classifier": "tfdm.eval.saved_model_classifier",
+    "ms_ssim": "tfdm.eval.structural_similarity",
+    "ms_ssim_diversity": "tfdm.eval.structural_similarity",
+    "precision_recall": "tfdm.eval.improved_precision_recall",
+}
+
+__all__ = [
+    "ClassifierConfig",
+    "CriticConfig",
+    "CriticDistance",
+    "Diversity",
+    "FeatureMoments",
+    "ImageClassifier",
+    "InceptionScore",
+    "KernelDistance",
+    "PrecisionRecall",
+    "SavedModelClassifier",
+    "frechet_distance",
+    "inception_score_from_logits",
+    "independent_wasserstein_critic",
+    "kernel_distance",
+    "load_classifier",
+    "load_saved_model_classifier",
+    "ms_ssim",
+    "ms_ssim_diversity",
+    "precision_recall",
+]
+
+__getattr__, __dir__ = lazy_attributes(__name__, _MODULES)

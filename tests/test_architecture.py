@@ -187,6 +187,9 @@ def test_every_public_name_of_a_lazy_package_is_there(package: str) -> None:
     missing = [name for name in module.__all__ if not hasattr(module, name)]
     assert missing == []
     assert set(module.__all__) <= set(dir(module))
+    # Once a module is imported, it stands in its package under its own name.
+    modules = {name.rpartition(".")[2] for name in MODULES if name.startswith(f"{package}.")}
+    assert not modules & set(module.__all__) or package == "tfdm"
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = module.no_such_name
 

@@ -1,0 +1,67 @@
+"""The inception score (Salimans et al., 2016; Appendix I) from the logits of any classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfdm.eval.checks import checked_rows
+from tfdm.eval.tfgan import classifier_metrics
+
+# A class less probable than its exponential in every row is one that float64 cannot hold: TF-GAN
+# takes the logarithm of a marginal probability of 0 there.
+_LEAST_LOG_PROBABILITY = -600.0
+
+
+@dataclasses.dataclass(frozen=True)
+class InceptionScore:
+    """exp of the mean KL[p(y|x) ‖ p(y)], between 1 and the number of classes.
+
+    Attributes:
+      mean: the mean over splits.
+      std: the standard deviation over splits (divisor: the number of splits).
+      num_samples: the number n of samples.
+      num_splits: into how many equal parts the shuffled samples were cut; up to
+        `num_splits` - 1 samples at the end are left out.
+    """
+
+    mean: float
+    std: float
+    num_samples: int
+    num_splits: int
+
+
+def inception_score_from_logits(
+    logits: npt.ArrayLike, num_splits: int = 10, seed: int = 0
+) -> InceptionScore:
+    """Returns the inception score, by TF-GAN in float64.
+
+    Args:
+      logits: [n, K], the classifier's logits, never clipped probabilities.
+      num_splits: the number of splits.
+      seed: seed of the shuffle before the split.
+
+    Raises:
+      ValueError: fewer samples than splits, another shape, or values that are not finite.
+    """
+    if num_splits < 1:
+        raise ValueError(f"num_splits is {num_splits}, expected at least 1")
+    values = checked_rows("logits", logits)
+    if len(values) < num_splits:
+        raise ValueError(f"{len(values)} samples cannot be cut into {num_splits} splits")
+    order = np.random.default_rng([seed, 5, 1]).permutation(len(values))
+    size = len(values) // num_splits
+    scores = [
+        _score(values[order[split * size : (split + 1) * size]]) for split in range(num_splits)
+    ]
+    return InceptionScore(float(np.mean(scores)), float(np.std(scores)), len(values), num_splits)
+
+
+def _score(logits: np.ndarray) -> float:
+    """Returns TF-GAN's score of logits [n, K] without the classes that no row can reach."""
+    gaps = logits - logits.max(axis=1, keepdims=True)
+    logits = logits[:, gaps.max(axis=0) > _LEAST_LOG_PROBABILITY]
+    return float(classifier_metrics().classifier_score_from_logits(tf.constant(logits)))

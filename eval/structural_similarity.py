@@ -1,0 +1,150 @@
+"""Multi-scale structural similarity (Wang et al., 2003) and the diversity of samples.
+
+Shapes: n images of H x W pixels and C channels; P pairs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdm.eval.checks import checked_images
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+WINDOW = 11
+SIGMA = 1.5
+MINIMUM_SIDE = 16
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_PAIRS_AT_ONCE = 16  # a few hundred kilobytes a block: they stay in the cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Diversity:
+    """1 − the mean MS-SSIM of pairs of distinct samples: 0 for equal images, at most 1.
+
+    Attributes:
+      diversity: the mean over batches.
+      standard_error: over batches; `None` with one batch.
+      num_batches: the number of batches.
+      batch_size: the images a batch, all pairs of which are compared.
+    """
+
+    diversity: float
+    standard_error: float | None
+    num_batches: int
+    batch_size: int
+
+
+def ms_ssim_diversity(
+    images: npt.ArrayLike, *, num_batches: int = 32, batch_size: int = 64, seed: int = 0
+) -> Diversity:
+    """Returns the diversity of Appendix I: 1 − mean MS-SSIM over all pairs within batches.
+
+    Args:
+      images: uint8 [n, H, W, C], or floating in [0, 1]; sides of at least 16.
+      num_batches: how many disjoint batches to draw, fewer where the images do not suffice.
+      batch_size: images a batch, at least 2.
+      seed: which images stand in which batch.
+
+    Raises:
+      ValueError: wrong shape or range, too small images, or fewer than `batch_size` of them.
+    """
+    for name, value, least in (("num_batches", num_batches, 1), ("batch_size", batch_size, 2)):
+        if value < least:
+            raise ValueError(f"{name} is {value}, expected at least {least}")
+    images = checked_images(images, least=batch_size)
+    order = np.random.default_rng([seed, 6, 1]).permutation(len(images))
+    number = min(num_batches, len(images) // batch_size)
+    firsts, seconds = np.triu_indices(batch_size, 1)
+    means = []
+    for batch in order[: number * batch_size].reshape(number, batch_size):
+        means.append(1.0 - float(_similarities(_pixels(images[batch]), firsts, seconds).mean()))
+    error = float(np.std(means, ddof=1) / math.sqrt(number)) if number > 1 else None
+    return Diversity(float(np.mean(means)), error, number, batch_size)
+
+
+def ms_ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> np.ndarray:
+    """Returns the multi-scale structural similarity of each pair, float64 [P] in [0, 1].
+
+    Five scales with the weights of Wang et al.; a Gaussian window of 11 pixels and σ = 1.5 that
+    shrinks to the shorter side of the image (σ in proportion), taken where it fits; 2x2 means
+    between scales, an odd edge repeated as in the authors' script (28 pixels: 28, 14, 7, 4, 2).
+    Contrast and structure count at every scale, luminance at the last alone, and a negative mean
+    of a scale as 0. Channels are compared apart and averaged.
+
+    Args:
+      first: uint8 [P, H, W, C], or floating in [0, 1]; sides of at least 16.
+      second: likewise.
+
+    Raises:
+      ValueError: wrong or unequal shapes, wrong range, or too small images.
+    """
+    a, b = checked_images(first), checked_images(second)
+    if a.shape != b.shape:
+        raise ValueError(f"images have shapes {a.shape} and {b.shape}, expected equal")
+    pixels = np.concatenate([_pixels(a), _pixels(b)])
+    return _similarities(pixels, np.arange(len(a)), len(a) + np.arange(len(a)))
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """Returns images as float64 [n, C, H, W] in 0..255."""
+    if min(images.shape[1:3]) < MINIMUM_SIDE:
+        raise ValueError(
+            f"images are {images.shape[1]}x{images.shape[2]}, expected sides of at least "
+            f"{MINIMUM_SIDE} for five scales"
+        )
+    scale = 1.0 if images.dtype == np.uint8 else 255.0
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1), np.float64) * scale
+
+
+def _similarities(images: np.ndarray, firsts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Images [n, C, H, W], indices [P] and [P] -> similarities [P]."""
+    result = np.ones([len(firsts), images.shape[1]])
+    for level, weight in enumerate(WEIGHTS):
+        is_last = level == len(WEIGHTS) - 1
+        for pairs, values in _scale(images, firsts, seconds, is_last):
+            result[pairs] *= np.maximum(values, 0) ** weight
+        if not is_last:
+            images = _halved(images)
+    return result.mean(axis=1)
+
+
+def _scale(
+    images: np.ndarray, firsts: np.ndarray, seconds: np.ndarray, with_luminance: bool
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields mean contrast and structure of blocks of pairs [p, C], times luminance if asked."""
+    width = min(WINDOW, *images.shape[2:])
+    rows, columns = (_window_matrix(side, width) for side in images.shape[2:])
+    means = rows @ images @ columns.T
+    variances = rows @ images**2 @ columns.T - means**2
+    for start in range(0, len(firsts), _PAIRS_AT_ONCE):
+        pairs = slice(start, start + _PAIRS_AT_ONCE)
+        i, j = firsts[pairs], seconds[pairs]
+        products = means[i] * means[j]
+        covariances = rows @ (images[i] * images[j]) @ columns.T - products
+        values = (2 * covariances + _C2) / (variances[i] + variances[j] + _C2)
+        if with_luminance:
+            values *= (2 * products + _C1) / (means[i] ** 2 + means[j] ** 2 + _C1)
+        yield pairs, values.mean(axis=(2, 3))
+
+
+def _window_matrix(side: int, width: int) -> np.ndarray:
+    """Returns the matrix [side - w + 1, side] of the Gaussian window of w pixels where it fits."""
+    offsets = np.arange(width) - (width - 1) / 2
+    window = np.exp(-0.5 * (offsets / (SIGMA * width / WINDOW)) ** 2)
+    matrix = np.zeros([side - width + 1, side])
+    for row in range(len(matrix)):
+        matrix[row, row : row + width] = window / window.sum()
+    return matrix
+
+
+def _halved(images: np.ndarray) -> np.ndarray:
+    """Returns the 2x2 means; an odd last row or column is repeated first."""
+    height, width = images.shape[2:]
+    images = np.pad(images, ((0, 0), (0, 0), (0, height % 2), (0, width % 2)), mode="edge")
+    number, channels, height, width = images.shape
+    return images.reshape(number, channels, height // 2, 2, width // 2, 2).mean(axis=(3, 5))

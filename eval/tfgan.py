@@ -1,0 +1,71 @@
+"""TF-GAN's statistics of classifier outputs, loaded without the rest of TF-GAN.
+
+`import tensorflow_gan` fails since TensorFlow dropped its estimators, and TF-GAN's Inception
+module asks for more that is gone. The statistics need neither: they are imported below bare
+parent modules, which are then taken out again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import logging
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfdm.errors import UserError
+
+_PARENTS = ("tensorflow_gan", "tensorflow_gan.python", "tensorflow_gan.python.eval")
+_lock = threading.Lock()
+
+
+@functools.cache
+def classifier_metrics() -> types.ModuleType:
+    """Returns TF-GAN's module `tensorflow_gan.python.eval.classifier_metrics`.
+
+    Modules of TF-GAN that were imported before stay as they are.
+
+    Raises:
+      UserError: TF-GAN is not installed.
+    """
+    with _lock:
+        before = {name: module for name, module in sys.modules.items() if _is_tfgan(name)}
+        for name in before:
+            del sys.modules[name]
+        try:
+            found = importlib.util.find_spec(_PARENTS[0])
+            if found is None or not found.submodule_search_locations:
+                raise UserError("TF-GAN is not installed: run pip install tensorflow-gan")
+            root = Path(next(iter(found.submodule_search_locations))).parent
+            for name in _PARENTS:
+                bare = types.ModuleType(name)
+                bare.__path__ = [str(root.joinpath(*name.split(".")))]
+                sys.modules[name] = bare
+            return importlib.import_module(f"{_PARENTS[-1]}.classifier_metrics")
+        finally:
+            for name in [name for name in sys.modules if _is_tfgan(name)]:
+                del sys.modules[name]
+            sys.modules.update(before)
+
+
+@contextlib.contextmanager
+def without_deprecations() -> Iterator[None]:
+    """Keeps quiet about options that TF-GAN uses and TensorFlow will drop."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _is_tfgan(name: str) -> bool:
+    return name == _PARENTS[0] or name.startswith(f"{_PARENTS[0]}.")

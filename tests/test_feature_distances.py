@@ -1,0 +1,261 @@
+"""Fréchet and kernel distances against SciPy, float64 NumPy and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from tfdm.eval.feature_distances import (
+    FeatureMoments,
+    KernelDistance,
+    frechet_distance,
+    kernel_distance,
+)
+
+# Chance of a false alarm in a test of this many standard errors: 6e-5.
+ERRORS = 4.0
+
+
+def _frechet(first: np.ndarray, second: np.ndarray) -> float:
+    """The definition, with SciPy's root of the product itself."""
+    a, b = (np.cov(rows, rowvar=False) for rows in (first, second))
+    root = linalg.sqrtm(a @ b)
+    shift = first.mean(axis=0) - second.mean(axis=0)
+    return float(shift @ shift + np.trace(a) + np.trace(b) - 2 * np.trace(root).real)
+
+
+def _frechet_of_rows(first: np.ndarray, second: np.ndarray) -> float:
+    """As `_frechet`, with tr (Σ₁Σ₂)^½ as the nuclear norm of a product of centred rows."""
+    a, b = ((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1) for rows in (first, second))
+    root = linalg.svdvals(a @ b.T).sum()
+    shift = first.mean(axis=0) - second.mean(axis=0)
+    return float(shift @ shift + (a**2).sum() + (b**2).sum() - 2 * root)
+
+
+def _features(rng: np.random.Generator, number: int, dim: int) -> np.ndarray:
+    """Correlated features of unequal scales."""
+    return rng.normal(size=(number, dim)) @ rng.normal(size=(dim, dim)) + rng.normal(size=dim)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e-2, 1.0, 1e4])
+def test_frechet_agrees_with_the_matrix_square_root(rng: np.random.Generator, scale: float) -> None:
+    first, second = _features(rng, 200, 12), _features(rng, 150, 12)
+    expected = scale**2 * _frechet(first, second)
+    assert _frechet(first, second) == pytest.approx(_frechet_of_rows(first, second), rel=1e-9)
+    assert frechet_distance(scale * first, scale * second) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
+def test_frechet_of_fewer_samples_than_dimensions(rng: np.random.Generator, scale: float) -> None:
+    first, second = _features(rng, 9, 30), _features(rng, 14, 30)
+    expected = _frechet_of_rows(first, second)
+    # SciPy's root of a singular matrix is less exact.
+    assert _frechet(first, second) == pytest.approx(expected, rel=1e-4)
+    value = frechet_distance(scale * first, scale * second)
+    assert value == pytest.approx(scale**2 * expected, rel=1e-6)
+
+
+def test_frechet_of_unequal_scales(rng: np.random.Generator) -> None:
+    # Eigenvalues between 1e-8 and 1e2, none of which may be lost.
+    first = rng.normal(size=(300, 30)) * np.geomspace(1e-4, 10, 30)
+    second = 3 * first
+    root = 3 * np.trace(np.cov(first, rowvar=False))
+    expected = 10 / 3 * root - 2 * root + 4 * (first.mean(axis=0) ** 2).sum()
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-7)
+    small, offset = 1e-6 * rng.normal(size=(300, 8)), np.arange(8.0)
+    expected = _frechet_of_rows(small + offset, first[:, :8])
+    assert frechet_distance(small + offset, first[:, :8]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_of_commuting_covariances() -> None:
+    def moments(mean: np.ndarray, deviations: np.ndarray) -> FeatureMoments:
+        # One row each way along each axis: a diagonal covariance without sampling error.
+        dim = len(mean)
+        rows = np.concatenate([np.diag(deviations), -np.diag(deviations)])
+        return FeatureMoments.of(mean + rows * np.sqrt((2 * dim - 1) / 2))
+
+    means = np.array([1.0, -2.0, 0.5]), np.array([0.0, 1.0, 0.5])
+    deviations = np.array([1.0, 2.0, 0.3]), np.array([0.5, 3.0, 4.0])
+    a, b = (moments(mean, s) for mean, s in zip(means, deviations, strict=True))
+    np.testing.assert_allclose(a.covariance, np.diag(deviations[0] ** 2), rtol=1e-12, atol=1e-12)
+    # (1 + 9) + (0.25 + 1 + 13.69)
+    assert frechet_distance(a, b) == pytest.approx(24.94, rel=1e-7)
+
+
+def test_frechet_of_equal_and_of_swapped_sets(rng: np.random.Generator) -> None:
+    first, second = _features(rng, 100, 20), _features(rng, 90, 20)
+    for rows in (first, 1e-6 * first, 1e5 * first, first[:8]):
+        scale = np.trace(np.cov(rows, rowvar=False))
+        assert frechet_distance(rows, rows) == pytest.approx(0, abs=1e-6 * scale)
+    forward, backward = frechet_distance(first, second), frechet_distance(second, first)
+    assert forward == pytest.approx(backward, rel=1e-9)
+    assert forward > 1
+
+
+def test_frechet_of_constant_features() -> None:
+    zero = np.zeros([5, 3])
+    assert frechet_distance(zero, zero + [3, 4, 0]) == pytest.approx(25, rel=1e-12)
+    spread = np.array([[1.0, 0, 0], [-1.0, 0, 0]])
+    assert frechet_distance(zero, spread) == pytest.approx(2, rel=1e-12)
+    assert frechet_distance(spread, zero) == pytest.approx(2, rel=1e-12)
+
+
+def test_frechet_takes_moments(rng: np.random.Generator) -> None:
+    first, second = _features(rng, 50, 6), _features(rng, 60, 6)
+    expected = _frechet(first, second)
+    moments = FeatureMoments.of(first), FeatureMoments.of(second)
+    for a in (first, moments[0]):
+        for b in (second, moments[1]):
+            assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[200], [1] * 200, [1, 199], [64, 64, 64, 8], [150, 50]])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_streamed_moments(rng: np.random.Generator, sizes: list[int], offset: float) -> None:
+    rows = _features(rng, 200, 7)
+    expected = np.cov(rows, rowvar=False)
+    rows = rows + offset
+    moments = FeatureMoments(7)
+    for block in np.split(rows, np.cumsum(sizes)[:-1]):
+        moments.add(block)
+    assert moments.count == 200
+    np.testing.assert_allclose(moments.mean, np.mean(rows, axis=0), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(
+        moments.covariance, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max()
+    )
+    if offset:
+        # What the difference of raw second moments in float64 would give.
+        raw = (rows.T @ rows - 200 * np.outer(rows.mean(axis=0), rows.mean(axis=0))) / 199
+        assert np.abs(raw - expected).max() > 1e-6 * np.abs(expected).max()
+
+
+def test_moments_take_any_float(rng: np.random.Generator) -> None:
+    rows = _features(rng, 40, 3).astype(np.float16)
+    copy = rows.copy()
+    expected = np.cov(rows.astype(np.float64), rowvar=False)
+    np.testing.assert_allclose(FeatureMoments.of(rows).covariance, expected, rtol=1e-12)
+    np.testing.assert_array_equal(rows, copy)
+
+
+def test_errors_of_moments_and_frechet(rng: np.random.Generator) -> None:
+    rows = rng.normal(size=(5, 3))
+    moments = FeatureMoments(3)
+    with pytest.raises(ValueError, match="a covariance of 0 features, expected at least 2"):
+        moments.covariance  # noqa: B018
+    with pytest.raises(ValueError, match="features have 2 columns, expected 3"):
+        moments.add(rows[:, :2])
+    with pytest.raises(ValueError, match="not finite"):
+        moments.add(rows * np.inf)
+    assert moments.count == 0
+    with pytest.raises(ValueError, match="a covariance of 1 features"):
+        frechet_distance(rows, rows[:1])
+    with pytest.raises(ValueError, match="features have 3 and 2 columns, expected equal"):
+        frechet_distance(rows, rows[:, :2])
+    with pytest.raises(ValueError, match="features have shape"):
+        frechet_distance(rows[0], rows)
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> float:
+    return (float(x @ y) / len(x) + 1) ** 3
+
+
+def _mmd(first: np.ndarray, second: np.ndarray, is_biased: bool = False) -> float:
+    """The estimate of one block, by loops."""
+    within = 0.0
+    for rows in (first, second):
+        n = len(rows)
+        total = sum(
+            _kernel(rows[i], rows[j]) for i in range(n) for j in range(n) if is_biased or i != j
+        )
+        within += total / (n * n if is_biased else n * (n - 1))
+    return within - 2 * float(np.mean([_kernel(x, y) for x in first for y in second]))
+
+
+# Sizes of the sets, the largest block, and the sizes of the blocks: the larger ones last.
+BLOCKS = [
+    (20, 20, 10, [10, 10], [10, 10]),
+    (23, 23, 10, [7, 8, 8], [7, 8, 8]),
+    (23, 10, 8, [7, 8, 8], [3, 3, 4]),
+    (9, 25, 9, [3, 3, 3], [8, 8, 9]),
+    (12, 15, 15, [12], [15]),
+]
+
+
+@pytest.mark.parametrize(("n", "m", "largest", "first_sizes", "second_sizes"), BLOCKS)
+def test_kernel_distance_agrees_with_loops(
+    rng: np.random.Generator,
+    n: int,
+    m: int,
+    largest: int,
+    first_sizes: list[int],
+    second_sizes: list[int],
+) -> None:
+    first, second = rng.normal(size=(n, 5)), rng.normal(size=(m, 5)) * 1.5 + 0.5
+    result = kernel_distance(first, second, largest)
+    firsts = np.split(first, np.cumsum(first_sizes)[:-1])
+    seconds = np.split(second, np.cumsum(second_sizes)[:-1])
+    values = [_mmd(a, b) for a, b in zip(firsts, seconds, strict=True)]
+    number = len(values)
+    assert result.num_blocks == number
+    assert result.value == pytest.approx(sum(values) / number, rel=1e-9)
+    if number == 1:
+        assert result.standard_error is None
+    else:
+        # Of the mean: the sample variance of the blocks over their number.
+        variance = sum((value - result.value) ** 2 for value in values) / (number - 1)
+        assert result.standard_error == pytest.approx(np.sqrt(variance / number), rel=1e-6)
+
+
+def test_blocks_of_a_thousand_by_default(rng: np.random.Generator) -> None:
+    rows = rng.normal(size=(1001, 2))
+    assert kernel_distance(rows[:1000], rows[1:]).num_blocks == 1
+    assert kernel_distance(rows[:1000], rows).num_blocks == 2
+
+
+def test_kernel_distance_vanishes_between_halves_of_one_set(rng: np.random.Generator) -> None:
+    # The mean over 150 blocks of 20 is one over as many independent draws.
+    rows = rng.gamma(2.0, size=(6000, 4)) - 2
+    result = kernel_distance(rows[:3000], rows[3000:], 20)
+    assert result.num_blocks == 150
+    assert result.standard_error is not None
+    assert abs(result.value) < ERRORS * result.standard_error
+    # The biased estimate would have failed.
+    draws = np.split(rows, 300)
+    biased = [_mmd(draws[i], draws[150 + i], is_biased=True) for i in range(10)]
+    assert np.mean(biased) > 2 * ERRORS * result.standard_error
+
+
+def test_kernel_distance_of_shifted_sets(rng: np.random.Generator) -> None:
+    first = rng.normal(size=(600, 4))
+    values = [
+        kernel_distance(first, rng.normal(size=(600, 4)) + shift, 100) for shift in (0.5, 1.0)
+    ]
+    for result in values:
+        assert result.standard_error is not None
+        assert result.value > ERRORS * result.standard_error
+    assert values[1].value > 2 * values[0].value
+
+
+def test_kernel_distance_of_two_gaussians(rng: np.random.Generator) -> None:
+    # (xy + 1)³ compares the first three moments, weighted 3, 3 and 1: (0, 1, 0) of N(0, 1) and
+    # (1, 2, 4) of N(1, 1) are 3 + 3 + 16 apart.
+    result = kernel_distance(rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 1)) + 1, 200)
+    assert result.standard_error is not None
+    assert abs(result.value - 22) < ERRORS * result.standard_error
+    assert result.standard_error < 1
+
+
+def test_errors_of_the_kernel_distance(rng: np.random.Generator) -> None:
+    rows = rng.normal(size=(40, 3))
+    with pytest.raises(ValueError, match="there are 1 features, expected at least 2"):
+        kernel_distance(rows, rows[:1])
+    with pytest.raises(ValueError, match="features have 3 and 2 columns, expected equal"):
+        kernel_distance(rows, rows[:, :2])
+    with pytest.raises(ValueError, match="max_block_size is 1, expected at least 2"):
+        kernel_distance(rows, rows, 1)
+    with pytest.raises(ValueError, match="7 and 40 features cannot be cut into 4 blocks"):
+        kernel_distance(rows[:7], rows, 10)
+    assert isinstance(kernel_distance(rows[:8], rows, 10), KernelDistance)
+    with pytest.raises(ValueError, match="not finite"):
+        kernel_distance(rows, rows * np.nan)

@@ -1,0 +1,154 @@
+"""Improved precision and recall against explicit loops and cases known beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfdm.eval import improved_precision_recall as module
+from tfdm.eval.improved_precision_recall import PrecisionRecall, precision_recall, squared_distances
+
+
+def _share_inside(queries: np.ndarray, support: np.ndarray, neighbours: int) -> float:
+    """The definition, with distances of differences."""
+    radii = []
+    for i, point in enumerate(support):
+        others = [np.linalg.norm(point - other) for j, other in enumerate(support) if j != i]
+        radii.append(sorted(others)[neighbours - 1])
+    inside = 0
+    for query in queries:
+        distances = [np.linalg.norm(query - point) for point in support]
+        inside += any(d <= radius for d, radius in zip(distances, radii, strict=True))
+    return inside / len(queries)
+
+
+def _shares(real: np.ndarray, generated: np.ndarray, neighbours: int = 3) -> tuple[float, float]:
+    result = precision_recall(real, generated, neighbours)
+    return result.precision, result.recall
+
+
+@pytest.mark.parametrize("neighbours", [1, 3, 7])
+@pytest.mark.parametrize("block", [1, 7, 40, 1000])
+def test_agrees_with_loops(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, neighbours: int, block: int
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK", block)
+    real, generated = rng.normal(size=(40, 3)), rng.normal(size=(33, 3)) + [0, 0, 1.5]
+    real[::3] += 20
+    generated[::2] -= 20
+    result = precision_recall(real, generated, neighbours)
+    precision = _share_inside(generated, real, neighbours)
+    recall = _share_inside(real, generated, neighbours)
+    assert result == PrecisionRecall(precision, recall, 40, 33, neighbours)
+    assert 0 < precision < 0.6
+    assert 0 < recall < 0.7
+
+
+def test_three_neighbours_by_default(rng: np.random.Generator) -> None:
+    real, generated = rng.normal(size=(30, 2)), rng.normal(size=(31, 2)) + 1
+    assert precision_recall(real, generated) == precision_recall(real, generated, 3)
+    assert precision_recall(real, generated) != precision_recall(real, generated, 1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_equal_sets_have_one_and_one(rng: np.random.Generator, offset: float) -> None:
+    rows = rng.normal(size=(50, 16)) + offset
+    assert _shares(rows, rows.copy()) == (1, 1)
+
+
+def test_sets_far_apart_have_zero_and_zero(rng: np.random.Generator) -> None:
+    rows = rng.normal(size=(50, 16))
+    assert _shares(rows, rows + 100) == (0, 0)
+
+
+def test_a_large_common_offset_changes_nothing(rng: np.random.Generator) -> None:
+    # Powers of two keep the sums exact.
+    real, generated = np.round(rng.normal(size=(2, 60, 4)) * 1024) / 1024
+    expected = _shares(real, generated)
+    assert 0 < min(expected) and max(expected) < 1
+    assert _shares(real + 2.0**24, generated + 2.0**24) == expected
+
+
+def test_the_roles_exchange(rng: np.random.Generator) -> None:
+    real, generated = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)) * 0.7
+    forward, backward = _shares(real, generated), _shares(generated, real)
+    assert forward == backward[::-1]
+    assert forward[0] > forward[1]
+
+
+def test_copies_among_the_generated_lower_recall(rng: np.random.Generator) -> None:
+    real = rng.normal(size=(80, 4))
+    generated = rng.normal(size=(80, 4))
+    copies = np.repeat(generated[:10], 8, axis=0)
+    assert _shares(real, copies)[1] < 0.2 < 0.5 < _shares(real, generated)[1]
+    # Eight copies have balls of radius 0, that contain their own centres alone.
+    assert _shares(real, copies)[1] == 0
+    assert _shares(generated[:10].repeat(4, axis=0), copies) == (1, 1)
+
+
+@pytest.mark.parametrize("dim", [3, 64, 500])
+def test_more_copies_than_neighbours_lie_inside_themselves(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, dim: int
+) -> None:
+    # The radius is 0, and so must be the distance, whatever the products are rounded to.
+    monkeypatch.setattr(module, "_BLOCK", 13)
+    points = rng.normal(size=(40, dim)) * 10 + 3
+    real = np.repeat(points, 4, axis=0)
+    generated = np.concatenate([points, points + 100])
+    assert _shares(real, generated)[0] == 0.5
+    # With a nearest neighbour beyond the copies the radius is that neighbour's distance.
+    assert _shares(real, generated, 4)[0] == _share_inside(generated, real, 4)
+
+
+def test_dropped_modes_keep_precision_and_lower_recall(rng: np.random.Generator) -> None:
+    centres = 50.0 * np.eye(4)
+    real = (centres[:, None] + rng.normal(size=(4, 100, 4))).reshape(-1, 4)
+    generated = centres[0] + 0.8 * rng.normal(size=(300, 4))
+    precision, recall = _shares(real, generated)
+    assert precision > 0.9
+    assert 0.15 < recall <= 0.25
+
+
+def test_the_order_of_rows_changes_nothing(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 9)
+    real, generated = rng.normal(size=(50, 5)), rng.normal(size=(45, 5)) + 0.5
+    expected = _shares(real, generated)
+    assert _shares(rng.permutation(real), rng.permutation(generated)) == expected
+    assert 0 < min(expected) and max(expected) < 1
+
+
+def test_squared_distances(rng: np.random.Generator) -> None:
+    first, second = rng.normal(size=(6, 9)), rng.normal(size=(5, 9))
+    first[2] = second[4]
+    expected = ((first[:, None] - second) ** 2).sum(axis=2)
+    copies = first.copy(), second.copy()
+    distances = squared_distances(first, second)
+    np.testing.assert_allclose(distances, expected, rtol=1e-10)
+    assert distances[2, 4] == 0
+    assert (distances > 0).sum() == 29
+    np.testing.assert_array_equal(first, copies[0])
+    np.testing.assert_array_equal(second, copies[1])
+    # A ten-thousandth of the length is no rounding error.
+    np.testing.assert_allclose(
+        squared_distances(first, first * 1.0001).diagonal(),
+        1e-8 * (first**2).sum(axis=1),
+        rtol=1e-4,
+    )
+
+
+def test_errors(rng: np.random.Generator) -> None:
+    rows = rng.normal(size=(4, 3))
+    assert _shares(rows, rows) == (1, 1)
+    for real, generated in ((rows, rows[:3]), (rows[:3], rows)):
+        with pytest.raises(ValueError, match="there are 3 features, expected at least 4"):
+            precision_recall(real, generated)
+    with pytest.raises(ValueError, match="features have 3 and 2 columns, expected equal"):
+        precision_recall(rows, rows[:, :2])
+    with pytest.raises(ValueError, match="neighbours is 0, expected at least 1"):
+        precision_recall(rows, rows, 0)
+    with pytest.raises(ValueError, match="not finite"):
+        precision_recall(rows, rows * np.nan)
+    with pytest.raises(ValueError, match="features have shape"):
+        precision_recall(rows[0], rows)

@@ -1,0 +1,98 @@
+"""The loader of TF-GAN's statistics leaves `sys.modules` as it found it."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import special
+
+from tfdm.errors import UserError
+from tfdm.eval import tfgan
+
+_NAME = "tensorflow_gan.python.eval.classifier_metrics"
+
+
+@pytest.fixture
+def no_tfgan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sys.modules` as if TF-GAN had never been imported."""
+    for name in _loaded():
+        monkeypatch.delitem(sys.modules, name)
+
+
+def _loaded() -> dict[str, types.ModuleType]:
+    return {name: module for name, module in sys.modules.items() if "tensorflow_gan" in name}
+
+
+def _load() -> types.ModuleType:
+    """Loads anew, past the cache."""
+    return tfgan.classifier_metrics.__wrapped__()
+
+
+@pytest.mark.usefixtures("no_tfgan")
+def test_nothing_half_made_stays_behind() -> None:
+    module = _load()
+    assert module.__name__ == _NAME
+    assert module.__file__ is not None
+    assert callable(module.kernel_classifier_distance_and_std_from_activations)
+    assert _loaded() == {}
+
+
+def test_the_module_is_loaded_once() -> None:
+    assert tfgan.classifier_metrics() is tfgan.classifier_metrics()
+
+
+@pytest.mark.usefixtures("no_tfgan")
+def test_modules_imported_before_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The second has a name that the loader needs itself.
+    fakes = {name: types.ModuleType(name) for name in ("tensorflow_gan", _NAME)}
+    similar = types.ModuleType("tensorflow_gang")
+    for name, module in {**fakes, "tensorflow_gang": similar}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    module = _load()
+    assert module not in fakes.values()
+    assert callable(module.classifier_score_from_logits)
+    after = _loaded()
+    assert after.pop("tensorflow_gang") is similar
+    assert set(after) == set(fakes)
+    assert all(after[name] is fakes[name] for name in fakes)
+
+
+@pytest.mark.parametrize("has_fake", [False, True])
+@pytest.mark.usefixtures("no_tfgan")
+def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, has_fake: bool) -> None:
+    fake = types.ModuleType("tensorflow_gan")
+    if has_fake:
+        monkeypatch.setitem(sys.modules, "tensorflow_gan", fake)
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(UserError, match="pip install tensorflow-gan") as raised:
+        _load()
+    assert "\n" not in str(raised.value)
+    assert _loaded() == ({"tensorflow_gan": fake} if has_fake else {})
+
+
+@pytest.mark.usefixtures("no_tfgan")
+def test_a_broken_package_leaves_nothing_either(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "tensorflow_gan"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    with pytest.raises(ModuleNotFoundError, match="classifier_metrics"):
+        _load()
+    assert _loaded() == {}
+
+
+def test_the_score_agrees_with_numpy(rng: np.random.Generator) -> None:
+    logits = rng.normal(scale=3.0, size=(500, 10))
+    log_p = special.log_softmax(logits, axis=1)
+    log_q = special.logsumexp(log_p, axis=0) - np.log(len(logits))
+    expected = np.exp((np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean())
+    score = tfgan.classifier_metrics().classifier_score_from_logits(tf.constant(logits))
+    assert 2 < expected < 9
+    assert float(score) == pytest.approx(expected, rel=1e-6)
