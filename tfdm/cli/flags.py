@@ -33,6 +33,7 @@ class Flag:
       choices: all admissible values, `()` where they are not listed.
       required: whether the command cannot do without it.
       in_help: whether the help shows it; short forms of other flags stay out.
+      switch: whether it is written `--name` alone; its text is then `true`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     required: bool = False
     in_help: bool = True
+    switch: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,8 @@ def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> dict[s
     for flag in known.values():
         # Lists, so that a flag that is given twice can be told from one given once.
         absl_flags.DEFINE_multi_string(flag.name, None, flag.help, flag_values=parser)
+    switches = {f"--{flag.name}" for flag in known.values() if flag.switch}
+    arguments = [f"{text}=true" if text in switches else text for text in arguments]
     try:
         rest = parser(["", *arguments])[1:]
     except absl_flags.UnrecognizedFlagError as error:
@@ -144,7 +148,8 @@ def _flag_lines(flag: Flag, width: int) -> str:
         text = f"{text} {default.replace(' ', _UNBROKEN)}"
     margin = " " * 6
     wrapped = textwrap.fill(text, width, initial_indent=margin, subsequent_indent=margin)
-    return f"  --{flag.name}={flag.value}\n{wrapped.replace(_UNBROKEN, ' ')}"
+    value = "" if flag.switch else f"={flag.value}"
+    return f"  --{flag.name}{value}\n{wrapped.replace(_UNBROKEN, ' ')}"
 
 
 def _single(flag: Flag, texts: list[str] | None) -> str | None:
@@ -158,6 +163,8 @@ def _single(flag: Flag, texts: list[str] | None) -> str | None:
         return None
     if not values[0]:
         raise UserError(f"--{flag.name} is empty: write --{flag.name}={flag.value}")
+    if flag.switch and values[0] != "true":
+        raise UserError(f"--{flag.name}={values[0]} takes no value: write --{flag.name} or drop it")
     if flag.choices and values[0] not in flag.choices:
         hint = did_you_mean(values[0], flag.choices)
         raise UserError(f"unknown {flag.name} {values[0]!r}: {hint}")

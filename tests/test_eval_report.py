@@ -1,0 +1,111 @@
+"""Tables and plots of evaluations: the numbers of the records, in their places."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import PIL.Image
+import pytest
+
+from tfdm.eval.report import comparison_table, evaluation_table, plot_comparison
+
+
+def _content(source: dict[str, Any], score: float, **metrics: Any) -> dict[str, Any]:
+    return {
+        "title": "a title",
+        "source": source,
+        "num_samples": 1000,
+        "seed": 3,
+        "dataset": "cifar10",
+        "metrics": {
+            "inception_score": {"mean": score, "std": 0.12, "num_splits": 10, "classifier": "c"},
+            **metrics,
+        },
+    }
+
+
+CRITIC = {
+    "value": 1.25,
+    "standard_error": 0.5,
+    "critic_gap": 0.75,
+    "model_gap": None,
+    "per_seed": [1.0, 1.5],
+    "num_real": 50,
+    "config": {"steps": 7},
+}
+
+
+def test_one_evaluation_has_a_row_for_each_number() -> None:
+    pair = {"precision": 0.5, "recall": 0.25, "neighbours": 3}
+    content = _content({"model": "vae"}, 4.5, precision_recall=pair, wasserstein_critic=CRITIC)
+    table = evaluation_table(content)
+    assert "1,000 samples, seed 3" in table
+    assert "| inception score ↑ | 4.5 ± 0.12 | classifier c, 10 splits |" in table
+    assert "| precision ↑ | 0.5 | neighbour 3 |" in table
+    assert "| recall ↑ | 0.25 |" in table
+    assert "| Wasserstein critic ↓ | 1.25 ± 0.5 |" in table
+    assert "critic's gap 0.75" in table
+    assert "2 seeds, 7 steps" in table
+    assert "model's gap" not in table
+
+
+def test_a_second_classifier_has_rows_of_its_own() -> None:
+    other = {"mean": 2.0, "std": None, "classifier": "inception"}
+    content = _content({"model": "vae"}, 4.5, **{"inception_score:inception": other})
+    assert "| inception score ↑, inception | 2 | classifier inception |" in evaluation_table(
+        content
+    )
+    table = comparison_table({"vae": content, "gan": _content({"model": "gan"}, 5.0)})
+    head, _, vae, gan = table.splitlines()
+    assert head == "| | samples | inception score ↑ | inception score, inception ↑ |"
+    assert vae == "| vae | 1,000 | 4.5 ± 0.12 | 2 |"
+    assert gan == "| gan | 1,000 | 5 ± 0.12 | – |"
+
+
+def test_real_images_stand_last() -> None:
+    rows = {
+        "cifar10, test": _content({"split": "test"}, 9.0),
+        "vae": _content({"model": "vae"}, 4.5),
+    }
+    assert [line.split(" |")[0] for line in comparison_table(rows).splitlines()[2:]] == [
+        "| vae",
+        "| cifar10, test",
+    ]
+
+
+def test_the_plot_shows_every_quantity(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    dots, boxes, lines = [], [], []
+    plot, boxplot, axhline = Axes.plot, Axes.boxplot, Axes.axhline
+    monkeypatch.setattr(Axes, "plot", lambda s, *a, **k: (dots.append(a[:2]), plot(s, *a, **k))[1])
+    monkeypatch.setattr(
+        Axes,
+        "boxplot",
+        lambda s, x, **k: (boxes.append((x, k["positions"])), boxplot(s, x, **k))[1],
+    )
+    monkeypatch.setattr(Axes, "axhline", lambda s, y, **k: (lines.append(y), axhline(s, y, **k))[1])
+    better = {**CRITIC, "value": 0.5}
+    rows = {
+        "vae": _content({"model": "vae"}, 4.5, wasserstein_critic=CRITIC),
+        "vae (2)": _content({"model": "vae"}, 4.0, wasserstein_critic=better),
+        "gan": _content({"model": "gan"}, 5.0),
+        "test": _content({"split": "test"}, 9.0),
+    }
+    picture = plot_comparison(rows, "a title")
+    with PIL.Image.open(io.BytesIO(picture)) as image:
+        assert image.format == "PNG"
+    # The best of two runs is a dot over their box; the critic is drawn negated, as in Figure 4.
+    assert [d for d in dots if len(d) == 2 and not hasattr(d[1], "__len__")] == [
+        (0, 4.5),
+        (1, 5.0),
+        (0, -0.5),
+    ]
+    assert boxes == [([[4.5, 4.0]], [0]), ([[-1.25, -0.5]], [0])]
+    assert 9.0 in lines
+
+
+def test_nothing_to_plot_is_a_picture_all_the_same() -> None:
+    empty = {**_content({"model": "vae"}, 1.0), "metrics": {}}
+    assert plot_comparison({"vae": empty}, "none").startswith(b"\x89PNG")
