@@ -1,0 +1,64 @@
+"""The recipe of the classifiers that measure samples; without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfdm.hyperparameters import CheckedConfig, hyperparameter
+
+MINIMUM_SIDE = 23
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierConfig(CheckedConfig):
+    """The recipe of a classifier; no label smoothing, which would cap the inception score."""
+
+    epochs: int = hyperparameter(52, "passes over the training images", minimum=1)
+    small_share: float = hyperparameter(
+        0.6, "share of the steps, the first ones, on smaller images", minimum=0.0, maximum=1.0
+    )
+    small_side: int = hyperparameter(24, "side of the smaller images", minimum=MINIMUM_SIDE)
+    batch_size: int = hyperparameter(500, "images a step", minimum=1)
+    learning_rate: float = hyperparameter(0.42, "SGD learning rate at the peak", minimum=0.0)
+    momentum: float = hyperparameter(0.9, "Nesterov momentum", minimum=0.0, maximum=1.0)
+    weight_decay: float = hyperparameter(
+        0.01, "share of a kernel taken off by a step, times the rate", minimum=0.0
+    )
+    bias_rate: float = hyperparameter(
+        64.0, "learning rate of batch norm's biases over that of the kernels", minimum=0.0
+    )
+    warm_up: float = hyperparameter(
+        0.23, "share of the steps in which the rate rises", minimum=0.0, maximum=1.0
+    )
+    translate: int = hyperparameter(4, "largest shift of a crop in pixels", minimum=0)
+    flip: bool = hyperparameter(True, "mirror every image in every other epoch")
+    cutout: int = hyperparameter(8, "side of the square that is cut out of an image", minimum=0)
+    paint: bool = hyperparameter(False, "colour digits anew whenever they are drawn")
+    width1: int = hyperparameter(64, "feature maps of the first block", minimum=1)
+    width2: int = hyperparameter(256, "feature maps of the second block", minimum=1)
+    width3: int = hyperparameter(256, "feature maps of the third block", minimum=1)
+    precision: str = hyperparameter(
+        "mixed_bfloat16", "arithmetic of training", choices=("float32", "mixed_bfloat16")
+    )
+    seed: int = hyperparameter(0, "seed of weights, order and augmentation", minimum=0)
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """The feature maps of the three blocks."""
+        return self.width1, self.width2, self.width3
+
+
+RECIPES = {
+    "cifar10": ClassifierConfig(),
+    "color_mnist": ClassifierConfig(
+        epochs=10,
+        small_share=0.0,
+        translate=2,
+        flip=False,
+        cutout=0,
+        paint=True,
+        width1=32,
+        width2=64,
+        width3=64,
+    ),
+}

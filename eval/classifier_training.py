@@ -1,0 +1,174 @@
+"""Training of the classifiers that measure samples: one cycle of SGD, resumable bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdm.datasets.order import batch_indices
+from tfdm.errors import DivergedError
+from tfdm.eval.augmentation import augment
+from tfdm.eval.classifier_config import ClassifierConfig
+from tfdm.eval.classifier_network import image_classifier, whiten
+from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
+from tfdm.training.state import capture_state, restore_state
+
+_WHITENING_IMAGES = 5000
+
+
+@keras.saving.register_keras_serializable(package="tfdm")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises in a line from a fifth of the peak and falls in a line to nought.
+
+    Args:
+      peak: the largest rate.
+      steps: the number T of steps.
+      warm_up: the share of them in which it rises.
+    """
+
+    def __init__(self, peak: float, steps: int, warm_up: float) -> None:
+        self.peak = peak
+        self.steps = steps
+        self.warm_up = warm_up
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """Returns the rate of a step counted from 0."""
+        done = (tf.cast(step, tf.float32) + 0.5) / self.steps
+        rise = 0.2 + 0.8 * done / max(self.warm_up, 1e-9)
+        fall = (1.0 - done) / max(1.0 - self.warm_up, 1e-9)
+        return self.peak * tf.clip_by_value(tf.minimum(rise, fall), 0.0, 1.0)
+
+    def get_config(self) -> dict[str, float]:
+        """Returns the arguments."""
+        return {"peak": self.peak, "steps": self.steps, "warm_up": self.warm_up}
+
+
+class ClassifierTraining:
+    """A classifier on its way: network, optimisers, and the steps between.
+
+    The first steps see the images made smaller, which costs half as much a step; the maximum
+    over space that ends the network takes either size.
+
+    Args:
+      images: the training images, uint8 [N, S, S, 3].
+      labels: their classes, [N].
+      config: the recipe.
+
+    Attributes:
+      network: images in [0, 1] -> (logits, features), see `image_classifier`.
+      optimizers: SGD of the kernels and of the biases.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, config: ClassifierConfig) -> None:
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images have {len(labels)} labels")
+        self.labels, self.config = labels.astype(np.int32), config
+        self._images = {False: images}
+        if config.small_share:
+            self._images[True] = smaller(images, config.small_side)
+        self.network = image_classifier(config.widths, seed=config.seed, dtype=config.precision)
+        whiten(self.network, self._batch(np.arange(min(_WHITENING_IMAGES, len(images))), 0))
+        self._kernels = [v for v in self.network.trainable_variables if v.name == "kernel"]
+        self._biases = [v for v in self.network.trainable_variables if v.name != "kernel"]
+        self.optimizers = {
+            "kernels": self._sgd(config.learning_rate, config.weight_decay, self._kernels),
+            "biases": self._sgd(config.learning_rate * config.bias_rate, None, self._biases),
+        }
+        self._train_step = tf.function(self._step, reduce_retracing=False)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All variables of the network."""
+        return self.network.variables
+
+    @property
+    def num_steps(self) -> int:
+        """The steps of the whole training; the last batch of an epoch may reach into the next."""
+        return self.config.epochs * len(self.labels) // self.config.batch_size
+
+    def run(
+        self,
+        store: CheckpointStore,
+        steps_a_save: int,
+        progress: Callable[[int, float, float], None] = lambda step, loss, accuracy: None,
+    ) -> None:
+        """Trains to the end from the newest checkpoint, or from the start.
+
+        Args:
+          store: where checkpoints go and come from.
+          steps_a_save: a checkpoint is written each time so many steps are done, and at the end.
+          progress: called after every step with the number of steps done, and the cross entropy
+            in nats and the accuracy of the batch.
+
+        Raises:
+          DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
+        """
+        checkpoint = store.latest()
+        start = 0
+        if checkpoint is not None:
+            restore_state(self, checkpoint.arrays)
+            start = checkpoint.step
+        config = self.config
+        for step in range(start, self.num_steps):
+            indices = batch_indices(len(self.labels), config.batch_size, config.seed, step)
+            loss, accuracy = self._train_step(self._batch(indices, step), self.labels[indices])
+            if not np.isfinite(loss):
+                raise DivergedError(step + 1, "loss")
+            progress(step + 1, float(loss), float(accuracy))
+            if (step + 1) % steps_a_save == 0 or step + 1 == self.num_steps:
+                try:
+                    store.save(step + 1, capture_state(self))
+                except NonFiniteError as error:
+                    raise DivergedError(step + 1, error.name) from None
+
+    def _batch(self, indices: np.ndarray, step: int) -> np.ndarray:
+        config = self.config
+        small = step < round(config.small_share * self.num_steps)
+        images = self._images[small]
+        scale = images.shape[1] / self._images[False].shape[1]
+        return augment(
+            images,
+            indices,
+            seed=config.seed,
+            step=step,
+            epoch=(step * config.batch_size + np.arange(len(indices))) // len(self.labels),
+            translate=round(config.translate * scale),
+            flip=config.flip,
+            cutout=round(config.cutout * scale),
+            paint=config.paint,
+        )
+
+    def _sgd(self, rate: float, decay: float | None, variables: list[Any]) -> Any:
+        schedule = OneCycle(rate, self.num_steps, self.config.warm_up)
+        optimizer = keras.optimizers.SGD(
+            schedule, momentum=self.config.momentum, nesterov=True, weight_decay=decay
+        )
+        optimizer.build(variables)
+        return optimizer
+
+    def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        variables = self._kernels + self._biases
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            logits, _ = self.network(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        split = len(self._kernels)
+        self.optimizers["kernels"].apply(gradients[:split], self._kernels)
+        self.optimizers["biases"].apply(gradients[split:], self._biases)
+        hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+        return loss, tf.reduce_mean(tf.cast(hits, tf.float32))
+
+
+def smaller(images: np.ndarray, side: int, block: int = 1000) -> np.ndarray:
+    """Returns uint8 images [N, S, S, C] at `side` x `side`: bilinear with antialiasing."""
+    pieces = [
+        tf.image.resize(images[first : first + block], [side, side], antialias=True)
+        for first in range(0, len(images), block)
+    ]
+    return np.concatenate([np.rint(piece).astype(np.uint8) for piece in pieces])

@@ -1,0 +1,222 @@
+"""The classifiers that come with the package: networks, weights and model cards.
+
+`eval/weights/NAME.npz` holds plain arrays (nothing in it can run code), `NAME.json` its card with
+the SHA-256 of that file: data, recipe, error and temperature.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfdm.errors import UserError, did_you_mean
+from tfdm.eval.checks import checked_images, unit_range
+from tfdm.eval.classifier_network import image_classifier
+
+FOLDER = Path(__file__).resolve().parent / "weights"
+NAMES = ("cifar10", "color_mnist")
+_BATCH = 500
+
+
+class ImageClassifier:
+    """A trained classifier: images -> logits and features.
+
+    Attributes:
+      name: its name.
+      digest: SHA-256 (hex) of its weights.
+      card: its model card.
+      num_classes: the number K of classes.
+      num_features: the number d of features.
+    """
+
+    def __init__(
+        self, name: str, network: keras.Model, digest: str, card: Mapping[str, Any]
+    ) -> None:
+        self.name = name
+        self.digest = digest
+        self.card = dict(card)
+        self._network = network
+        self._side = int(card["image_shape"][0])
+        self.num_classes, self.num_features = (int(output.shape[-1]) for output in network.outputs)
+        self._call = tf.function(
+            lambda images: network(images, training=False),
+            input_signature=[tf.TensorSpec([None, self._side, self._side, 3], tf.float32)],
+            autograph=False,
+        )
+
+    @property
+    def temperature(self) -> float:
+        """The T for which softmax(logits / T) is calibrated on the validation images."""
+        return float(self.card["temperature"])
+
+    def __call__(self, images: npt.ArrayLike) -> np.ndarray:
+        """Returns logits, float32 [n, K]; see `logits_and_features`."""
+        return self.logits_and_features(images)[0]
+
+    def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Returns logits, float32 [n, K], and features, float32 [n, d].
+
+        Features are what the last layer weighs, in units of their root mean square over the
+        official test images: distances under two classifiers then have one scale.
+
+        Args:
+          images: uint8 [n, H, W, C], or floating in [0, 1], of the size of the training images;
+            one channel stands for three equal ones.
+
+        Raises:
+          ValueError: wrong size or range, or values that are not finite.
+        """
+        images = checked_images(images)
+        if images.shape[1:3] != (self._side, self._side):
+            raise ValueError(
+                f"images are {images.shape[1]}x{images.shape[2]}, the classifier {self.name!r} "
+                f"expects {self._side}x{self._side}"
+            )
+        blocks = (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))
+        outputs = [self._call(_three_channels(unit_range(block))) for block in blocks]
+        logits, features = (np.concatenate(part) for part in zip(*outputs, strict=True))
+        return logits, features / np.float32(self.card["feature_scale"])
+
+
+def load_classifier(name: str, folder: Path | None = None) -> ImageClassifier:
+    """Returns a classifier that comes with the package.
+
+    Args:
+      name: "cifar10" (32x32 objects) or "color_mnist" (28x28 digits, grey or coloured).
+      folder: where its files stand, by default those of the package.
+
+    Raises:
+      UserError: no classifier has this name, or its files are missing, damaged or others than
+        their card says.
+    """
+    if folder is None:
+        if name not in NAMES:
+            raise UserError(f"unknown classifier {name!r}: {did_you_mean(name, NAMES)}")
+        return _packaged(name)
+    return _load(name, folder)
+
+
+@functools.cache
+def _packaged(name: str) -> ImageClassifier:
+    return _load(name, FOLDER)
+
+
+def _load(name: str, folder: Path) -> ImageClassifier:
+    weights, card_path = folder / f"{name}.npz", folder / f"{name}.json"
+    try:
+        content = weights.read_bytes()
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        expected = card["sha256"]
+        widths = [int(card["recipe"][f"width{index}"]) for index in (1, 2, 3)]
+        scales = [float(card[field]) for field in ("temperature", "feature_scale")]
+        if min(int(card["image_shape"][0]), *widths, *scales) <= 0:
+            raise ValueError(f"{card_path} holds a size or a scale that is not positive")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _unreadable(name, error) from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise UserError(
+            f"the weights {weights} are not those of their card (SHA-256 {digest[:16]}.., expected "
+            f"{str(expected)[:16]}..): install tfdm again"
+        )
+    network = image_classifier(widths)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _unreadable(name, error) from None
+    set_weights(network, arrays)
+    return ImageClassifier(name, network, digest, card)
+
+
+def _unreadable(name: str, error: Exception) -> UserError:
+    return UserError(f"classifier {name!r} cannot be read ({error}): install tfdm again")
+
+
+def weights_bytes(network: keras.Model) -> bytes:
+    """Returns the weights of a classifier as an `.npz` file; kernels in half precision."""
+    buffer = io.BytesIO()
+    arrays = {
+        name: variable.numpy().astype(_stored_type(name))
+        for name, variable in _variables(network).items()
+    }
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Puts the arrays of `weights_bytes` into a network of the same widths.
+
+    Raises:
+      UserError: names or shapes differ from the network's.
+    """
+    variables = _variables(network)
+    if set(arrays) != set(variables):
+        raise UserError(f"weights have arrays {sorted(arrays)}, expected {sorted(variables)}")
+    for name, variable in variables.items():
+        if arrays[name].shape != tuple(variable.shape):
+            shape = tuple(variable.shape)
+            raise UserError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name].astype(np.float32))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the T > 0 that minimises the cross entropy of softmax(logits / T) (Guo et al., 2017).
+
+    Args:
+      logits: [n, K].
+      labels: classes [n].
+
+    Returns:
+      T in [0.01, 100]: above 1 where the classifier is surer than it is right.
+    """
+    logits = logits.astype(np.float64)
+    hit = logits[np.arange(len(labels)), labels]
+
+    def slope(inverse: float) -> float:
+        scaled = inverse * logits
+        weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        mean = (weights * logits).sum(axis=1) / weights.sum(axis=1)
+        return float(np.mean(mean - hit))
+
+    # The cross entropy is convex in 1 / T, so that its slope changes its sign once.
+    return 1.0 / _root(slope, 0.01, 100.0)
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Bisects a rising function on a logarithmic scale."""
+    for _ in range(80):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if function(middle) <= 0 else (low, middle)
+    return (low * high) ** 0.5
+
+
+def _variables(network: keras.Model) -> dict[str, Any]:
+    """The variables by `layer/variable`, in the order of the network."""
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in network.layers
+        for variable in layer.weights
+    }
+
+
+def _stored_type(name: str) -> type[np.floating]:
+    # Whitening and moments have a wide range and are small.
+    is_kernel = name.endswith("/kernel") and not name.startswith("whitening/")
+    return np.float16 if is_kernel else np.float32
+
+
+def _three_channels(images: np.ndarray) -> np.ndarray:
+    return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)

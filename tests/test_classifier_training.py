@@ -1,0 +1,390 @@
+"""The training of the classifiers: schedule, network, whitening, the step, resuming, learning."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfdm.errors import DivergedError
+from tfdm.eval import classifier_training
+from tfdm.eval.classifier_config import MINIMUM_SIDE, RECIPES, ClassifierConfig
+from tfdm.eval.classifier_network import PartialIdentity, image_classifier, whiten
+from tfdm.eval.classifier_training import ClassifierTraining, OneCycle, smaller
+from tfdm.runs import CheckpointStore
+from tfdm.training.state import capture_state
+
+WIDTHS = (4, 8, 8)
+TINY = {
+    "width1": 4, "width2": 8, "width3": 8, "batch_size": 8, "epochs": 2, "small_share": 0.0,
+    "small_side": 24, "cutout": 0, "translate": 0, "flip": False, "precision": "float32",
+    "learning_rate": 0.1,
+}  # fmt: skip
+
+
+def _config(**changes: Any) -> ClassifierConfig:
+    return ClassifierConfig(**{**TINY, **changes})
+
+
+def _data(rng: np.random.Generator, number: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    images = rng.integers(0, 256, (number, side, side, 3), dtype=np.uint8)
+    return images, rng.integers(0, 10, number)
+
+
+def _skip_steps(training: ClassifierTraining) -> list[np.ndarray]:
+    """Lets the training do nothing but hand over its batches, which the result lists."""
+    batches: list[np.ndarray] = []
+
+    def step(images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+        batches.append(images)
+        return 0.0, 0.0
+
+    training._train_step = step
+    return batches
+
+
+def _rate(step: int, peak: float, steps: int, warm_up: float) -> float:
+    """The middle of the step on the lines (0, peak / 5), (warm_up, peak), (1, 0)."""
+    return float(np.interp((step + 0.5) / steps, [0, warm_up, 1], [0.2 * peak, peak, 0]))
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(100, 0.23), (7, 0.5), (1, 0.23)])
+def test_the_rate_rises_and_falls_in_lines(steps: int, warm_up: float) -> None:
+    schedule = OneCycle(0.42, steps, warm_up)
+    rates = [float(schedule(step)) for step in range(steps)]
+    expected = [_rate(step, 0.42, steps, warm_up) for step in range(steps)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+    # Half a step before the first, at the turn, and half a step after the last.
+    ends = [float(schedule(at)) for at in (-0.5, warm_up * steps - 0.5, steps - 0.5)]
+    np.testing.assert_allclose(ends, [0.084, 0.42, 0], rtol=1e-5, atol=1e-7)
+    assert OneCycle.from_config(schedule.get_config()).get_config() == schedule.get_config()
+
+
+def test_a_cycle_may_only_fall_or_only_rise() -> None:
+    falling, rising = OneCycle(1.0, 10, 0.0), OneCycle(1.0, 10, 1.0)
+    steps = np.arange(10)
+    np.testing.assert_allclose(falling(steps), 1 - (steps + 0.5) / 10, rtol=1e-5)
+    np.testing.assert_allclose(rising(steps), 0.2 + 0.8 * (steps + 0.5) / 10, rtol=1e-5)
+
+
+def test_whitening_by_an_independent_computation(rng: np.random.Generator) -> None:
+    # Directions of variances around the epsilon of 5e-4, some of them nearly empty.
+    scales = np.array([0.05, 0.02, 0.002])
+    images = np.clip(0.5 + scales * rng.standard_normal((40, 12, 12, 3)), 0, 1)
+    images[:, 1:] = (images[:, 1:] + images[:, :-1]) / 2
+    images = images.astype(np.float32)
+    network = image_classifier(WIDTHS)
+    whiten(network, images)
+    responses = network.get_layer("whitening")(images).numpy().astype(np.float64)
+    np.testing.assert_allclose(responses[..., 12:], -responses[..., :12], atol=1e-4)
+    rows = responses[..., :12].reshape(-1, 12)
+
+    patches = np.array(
+        [
+            image[row : row + 2, column : column + 2].ravel()
+            for image in images.astype(np.float64)
+            for row, column in itertools.product(range(11), range(11))
+        ]
+    )
+    centred = patches - patches.mean(axis=0)
+    singular = np.linalg.svd(centred, compute_uv=False)[::-1]
+    variances = singular**2 / (len(patches) - 1)
+    assert variances.min() < 5e-4 < variances.max()
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-4)
+    expected = np.diag(variances / (variances + 5e-4))
+    np.testing.assert_allclose(np.cov(rows, rowvar=False), expected, atol=2e-4)
+    # The responses are turned patches: their Gram matrix in the whitened metric is the patches'.
+    covariance = np.cov(patches, rowvar=False)
+    metric = np.linalg.inv(covariance + 5e-4 * np.eye(12))
+    some = slice(0, None, 97)
+    np.testing.assert_allclose(
+        rows[some] @ rows[some].T, centred[some] @ metric @ centred[some].T, atol=2e-3
+    )
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(4, 6), (6, 4), (5, 5)])
+def test_the_first_maps_pass_their_inputs(
+    inputs: int, outputs: int, rng: np.random.Generator, seed: int
+) -> None:
+    initializer = PartialIdentity(seed)
+    kernel = np.array(initializer((3, 3, inputs, outputs)))
+    assert kernel.dtype == np.float32
+    images = rng.standard_normal((2, 7, 7, inputs)).astype(np.float32)
+    passed = min(inputs, outputs)
+    maps = tf.nn.conv2d(images, kernel, 1, "SAME").numpy()
+    np.testing.assert_array_equal(maps[..., :passed], images[..., :passed])
+    again = PartialIdentity.from_config(initializer.get_config())((3, 3, inputs, outputs))
+    np.testing.assert_array_equal(again, kernel)
+
+
+def test_the_other_maps_are_drawn_uniformly(seed: int) -> None:
+    drawn = np.array(PartialIdentity(seed)((3, 3, 8, 108)))[..., 8:].astype(np.float64)
+    bound = 72**-0.5
+    assert 0.99 * bound < np.abs(drawn).max() <= bound * (1 + 1e-6)
+    assert abs(drawn.mean()) < 4 * bound / np.sqrt(3 * drawn.size)
+    # The variance of u^2 for u uniform in [-1, 1] is 1/5 - 1/9.
+    error = bound**2 * np.sqrt((1 / 5 - 1 / 9) / drawn.size)
+    assert abs(np.mean(drawn**2) - bound**2 / 3) < 4 * error
+    other = np.array(PartialIdentity(seed + 1)((3, 3, 8, 108)))
+    assert not np.isclose(other[..., 8:], drawn).all(axis=(0, 1, 2)).any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_network_takes_images_of_any_side(
+    dtype: str, rng: np.random.Generator, seed: int
+) -> None:
+    network = image_classifier(WIDTHS, num_classes=10, seed=seed, dtype=dtype)
+    whiten(network, rng.random((20, 24, 24, 3), np.float32))
+    for side in (MINIMUM_SIDE, 24, 28, 32):
+        images = rng.random((3, side, side, 3), np.float32)
+        logits, features = network(images, training=False)
+        assert logits.shape == (3, 10) and features.shape == (3, WIDTHS[-1])
+        assert logits.dtype == features.dtype == tf.float32
+        assert np.isfinite(logits).all() and np.isfinite(features).all()
+        assert (np.std(logits, axis=0) > 0).all()
+        head = network.get_layer("head").kernel.numpy()
+        np.testing.assert_allclose(logits, features.numpy() @ head / 9, rtol=1e-4, atol=1e-5)
+    compute = "float32" if dtype == "float32" else "bfloat16"
+    assert network.get_layer("block1_conv0").compute_dtype == compute
+    assert {variable.dtype for variable in network.variables} == {"float32"}
+
+
+def test_weights_are_a_function_of_the_seed(seed: int) -> None:
+    first, same, other = (image_classifier(WIDTHS, seed=s) for s in (seed, seed, seed + 1))
+    drawn = [layer for layer in first.layers if layer.name.endswith(("conv0", "conv1", "head"))]
+    assert len(drawn) == 7
+    for layer in drawn:
+        kernel, others = layer.kernel.numpy(), other.get_layer(layer.name).kernel.numpy()
+        np.testing.assert_array_equal(same.get_layer(layer.name).kernel, kernel)
+        # A convolution with no more outputs than inputs passes its inputs and draws nothing.
+        is_drawn = layer.name == "head" or kernel.shape[-1] > kernel.shape[-2]
+        assert (others != kernel).any() == is_drawn, layer.name
+
+
+def test_kernels_and_biases_are_trained_gains_and_whitening_are_not(
+    rng: np.random.Generator, seed: int, tmp_path: Path
+) -> None:
+    training = ClassifierTraining(*_data(rng, 16, 24), _config(epochs=1, seed=seed))
+    before = {variable.path: variable.numpy() for variable in training.variables}
+    training.run(CheckpointStore(tmp_path), 100)
+    changed = {
+        variable.path: bool((variable.numpy() != before[variable.path]).any())
+        for variable in training.variables
+    }
+    assert len(changed) == 2 + 6 + 6 * 4 + 1
+    for path, is_changed in changed.items():
+        layer, name = path.split("/")[-2:]
+        trained = name == "beta" or (name == "kernel" and layer != "whitening")
+        assert is_changed == (trained or name.startswith("moving_")), path
+    for index in range(6):
+        gain = training.network.get_layer(f"block{index // 2}_norm{index % 2}").gamma
+        np.testing.assert_array_equal(gain, 1)
+
+
+def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
+    rng: np.random.Generator, seed: int, tmp_path: Path
+) -> None:
+    config = _config(epochs=2, seed=seed, weight_decay=0.3, momentum=0.8, bias_rate=5.0)
+    training = ClassifierTraining(*_data(rng, 12, 24), config)
+    assert training.num_steps == 3
+    trained = {v.path.split("/", 1)[-1]: v for v in training.network.trainable_variables}
+    weights = {name: v.numpy().astype(np.float64) for name, v in trained.items()}
+    velocity = {name: np.zeros_like(array) for name, array in weights.items()}
+    step, take = 0, training._train_step
+    reported: list[tuple[float, float]] = []
+    computed: list[tuple[float, float]] = []
+
+    def follow(images: np.ndarray, labels: np.ndarray) -> Any:
+        nonlocal step
+        with tf.GradientTape() as tape:
+            logits = training.network(images, training=True)[0]
+            hits = tf.reduce_sum(tf.one_hot(labels, 10) * tf.nn.log_softmax(logits), axis=1)
+            loss = -tf.reduce_mean(hits)
+        gradients = tape.gradient(loss, [v.value for v in trained.values()])
+        computed.append((float(loss), float(np.mean(np.argmax(logits, axis=1) == labels))))
+        for name, gradient in zip(trained, gradients, strict=True):
+            is_bias = name.endswith("beta")
+            rate = _rate(step, 0.1 * (5 if is_bias else 1), 3, config.warm_up)
+            gradient, old = gradient.numpy().astype(np.float64), weights[name]
+            velocity[name] = 0.8 * velocity[name] - rate * gradient
+            decayed = old if is_bias else old * (1 - 0.3 * rate)
+            weights[name] = decayed + 0.8 * velocity[name] - rate * gradient
+        step += 1
+        return take(images, labels)
+
+    training._train_step = follow
+    training.run(CheckpointStore(tmp_path), 100, lambda *report: reported.append(report[1:]))
+    assert step == 3
+    np.testing.assert_allclose(reported, computed, rtol=1e-4)
+    for name, variable in trained.items():
+        np.testing.assert_allclose(
+            variable.numpy(), weights[name], rtol=1e-3, atol=1e-4, err_msg=name
+        )
+
+
+def test_the_first_steps_see_smaller_images(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = _data(rng, 20, 32)
+    config = _config(epochs=4, small_share=0.6, translate=4, cutout=8, flip=True)
+    training = ClassifierTraining(images, labels, config)
+    assert training.num_steps == 10
+    batches = _skip_steps(training)
+    asked: list[dict[str, Any]] = []
+    augment = classifier_training.augment
+
+    def spy(*arguments: Any, **options: Any) -> np.ndarray:
+        asked.append(options)
+        return augment(*arguments, **options)
+
+    monkeypatch.setattr(classifier_training, "augment", spy)
+    training.run(CheckpointStore(tmp_path), 100)
+    assert [batch.shape for batch in batches] == 6 * [(8, 24, 24, 3)] + 4 * [(8, 32, 32, 3)]
+    assert [options["translate"] for options in asked] == 6 * [3] + 4 * [4]
+    assert [options["cutout"] for options in asked] == 6 * [6] + 4 * [8]
+    assert [options["step"] for options in asked] == list(range(10))
+    for batch, side in zip(batches, 6 * [6] + 4 * [8], strict=True):
+        # Sums over a square: mid-grey elsewhere has probability nil.
+        assert ((batch == 0.5).all(axis=-1).sum(axis=(1, 2)) == side**2).all()
+
+
+def test_batches_hold_the_images_in_the_order_of_the_seed(
+    rng: np.random.Generator, tmp_path: Path, seed: int
+) -> None:
+    images, labels = _data(rng, 16, 28)
+    training = ClassifierTraining(images, labels, _config(small_share=0.5, seed=seed))
+    seen: list[np.ndarray] = []
+    batches = _skip_steps(training)
+    step = training._train_step
+    training._train_step = lambda x, y: (seen.append(y), step(x, y))[1]
+    training.run(CheckpointStore(tmp_path), 100)
+    assert len(batches) == 4
+    for epoch, source in enumerate([smaller(images, 24), images]):
+        both = np.concatenate(batches[2 * epoch : 2 * epoch + 2])
+        classes = np.concatenate(seen[2 * epoch : 2 * epoch + 2])
+        plain = (source / np.float32(255)).astype(np.float32)
+        matches = (both[:, None] == plain[None]).all(axis=(2, 3, 4))
+        order = matches.argmax(axis=1)
+        assert sorted(order) == list(range(16))
+        np.testing.assert_array_equal(classes, labels[order])
+
+
+def test_batches_across_epochs_mirror_every_image_in_every_other_epoch(
+    rng: np.random.Generator, tmp_path: Path, seed: int
+) -> None:
+    images, labels = _data(rng, 12, 24)
+    training = ClassifierTraining(images, labels, _config(epochs=4, flip=True, seed=seed))
+    batches = _skip_steps(training)
+    training.run(CheckpointStore(tmp_path), 100)
+    stream = np.concatenate(batches)
+    assert len(stream) == 48
+    plain = (images / np.float32(255)).astype(np.float32)
+    mirrored = np.zeros((4, 12), bool)
+    for place, image in enumerate(stream):
+        straight, turned = (
+            (image == side).all(axis=(1, 2, 3)) for side in (plain, plain[:, :, ::-1])
+        )
+        mirrored[place // 12, (straight | turned).argmax()] = turned.any()
+    np.testing.assert_array_equal(mirrored[1], ~mirrored[0])
+    np.testing.assert_array_equal(mirrored[2:], mirrored[:2])
+
+
+def test_smaller_images_are_those_of_an_antialiased_bilinear_filter(
+    rng: np.random.Generator,
+) -> None:
+    images = rng.integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    images[0] = 255
+    result = smaller(images, 24, block=3)
+    assert result.dtype == np.uint8 and result.shape == (7, 24, 24, 3)
+    assert (result[0] == 255).all()
+    expected = [
+        np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR))
+        for image in images
+    ]
+    # Pillow rounds after each axis.
+    assert np.abs(result.astype(int) - np.array(expected)).max() <= 1
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
+def test_a_stopped_training_goes_on_bit_for_bit(
+    precision: str, rng: np.random.Generator, seed: int, tmp_path: Path
+) -> None:
+    data = _data(rng, 20, 28)
+    config = _config(
+        precision=precision, small_share=0.5, translate=2, cutout=4, flip=True, seed=seed
+    )
+    whole = ClassifierTraining(*data, config)
+    whole.run(CheckpointStore(tmp_path / "whole"), 2)
+    assert whole.num_steps == 5  # Smaller images in two steps, then full ones.
+
+    def stop(step: int, loss: float, accuracy: float) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ClassifierTraining(*data, config).run(CheckpointStore(tmp_path / "cut"), 2, stop)
+    store = CheckpointStore(tmp_path / "cut")
+    assert store.steps() == [2]
+    resumed = ClassifierTraining(*data, config)
+    steps: list[int] = []
+    resumed.run(store, 2, lambda step, *_: steps.append(step))
+    assert steps == [3, 4, 5] and store.steps()[0] == 5
+    state = capture_state(resumed)
+    expected = capture_state(whole)
+    assert state.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(state[name], array, err_msg=name)
+    # Nothing is left to do.
+    again = ClassifierTraining(*data, config)
+    again.run(store, 2, lambda *_: pytest.fail("a step after the last"))
+    np.testing.assert_array_equal(again.variables[-1], whole.variables[-1])
+
+
+def test_a_diverging_training_ends_and_leaves_no_bad_checkpoint(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    training = ClassifierTraining(*_data(rng, 16, 24), _config(learning_rate=1e30))
+    store = CheckpointStore(tmp_path)
+    with pytest.raises(DivergedError) as raised:
+        training.run(store, 100)
+    assert 1 < raised.value.step <= training.num_steps
+    assert store.steps() == []
+
+
+def test_images_without_labels_are_refused(rng: np.random.Generator) -> None:
+    images, labels = _data(rng, 16, 24)
+    with pytest.raises(ValueError, match="16 images have 15 labels"):
+        ClassifierTraining(images, labels[1:], _config())
+
+
+def _stripes(rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy stripes of any phase: horizontal ones are class 0, vertical ones class 1."""
+    labels = rng.integers(0, 2, number)
+    waves = 0.5 + 0.3 * np.sin(np.arange(24) * 1.3 + rng.uniform(0, 2 * np.pi, [number, 1]))
+    images = np.where(labels[:, None, None] == 1, waves[:, None, :], waves[:, :, None])
+    noisy = images[..., None] + rng.normal(0, 0.1, (number, 24, 24, 3))
+    return np.rint(255 * np.clip(noisy, 0, 1)).astype(np.uint8), labels
+
+
+def test_it_learns_to_tell_stripes_apart(
+    rng: np.random.Generator, seed: int, tmp_path: Path
+) -> None:
+    images, labels = _stripes(rng, 400)
+    config = _config(epochs=3, batch_size=40, translate=2, flip=True, cutout=4, seed=seed)
+    training = ClassifierTraining(images, labels, config)
+    losses: list[float] = []
+    training.run(CheckpointStore(tmp_path), 100, lambda step, loss, _: losses.append(loss))
+    assert len(losses) == 30
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+    fresh, classes = _stripes(rng, 200)
+    logits = training.network(fresh / np.float32(255), training=False)[0].numpy()
+    assert np.mean(logits.argmax(axis=1) == classes) > 0.95
+
+
+def test_recipes_smooth_no_labels() -> None:
+    assert all("smooth" not in field for recipe in RECIPES.values() for field in vars(recipe))

@@ -1,0 +1,293 @@
+"""`tfdm-train-classifier`: its files, going on after a stop, its help, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfdm.cli import classifier_run, train_classifier
+from tfdm.cli.classifier_run import LabelledImages
+from tfdm.eval.classifier_config import RECIPES
+from tfdm.eval.classifier_training import ClassifierTraining
+from tfdm.eval.classifiers import load_classifier
+from tfdm.runs import CheckpointStore
+
+ROOT = Path(__file__).parents[1]
+SMALL = (
+    "--dataset=color_mnist", "--epochs=2", "--batch_size=8", "--width1=4", "--width2=8",
+    "--width3=8", "--precision=float32", "--learning_rate=0.05",
+)  # fmt: skip
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> LabelledImages:
+    """A tiny data set in the place of all others."""
+    images = {name: rng.integers(0, 256, (20, 28, 28, 3), np.uint8) for name in ("a", "b")}
+    tiny = LabelledImages(
+        train=rng.integers(0, 256, (24, 28, 28, 3), np.uint8),
+        tests={"color_mnist": images["a"], "grey digits": images["b"]},
+        labels={"train": np.arange(24) % 10, "test": np.arange(20) % 10},
+        num_validation=10,
+        digest="5" * 64,
+    )
+    monkeypatch.setattr(classifier_run, "read_data", lambda *_: tiny)
+    monkeypatch.setattr(classifier_run, "_STEPS_A_SAVE", 2)
+    return tiny
+
+
+def _run(folder: Path, *arguments: str) -> int:
+    given = dict(argument.split("=") for argument in (*SMALL, *arguments))
+    flags = [f"{name}={value}" for name, value in given.items()]
+    return train_classifier.main([*flags, f"--output_dir={folder}"])
+
+
+def _error(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that follows whatever shows the progress."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_weights_and_card_are_a_classifier(
+    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    assert _run(folder) == 0
+    classifier = load_classifier("color_mnist", folder)
+    card = json.loads((folder / "color_mnist.json").read_text())
+    assert classifier.card == card
+    content = (folder / "color_mnist.npz").read_bytes()
+    assert card["sha256"] == hashlib.sha256(content).hexdigest()
+    assert card["dataset_digest"] == "5" * 64
+    assert card["image_shape"] == [28, 28, 3]
+    expected = {"epochs": 2, "batch_size": 8, "width3": 8, "learning_rate": 0.05, "paint": True}
+    assert expected.items() <= card["recipe"].items()
+    assert card["recipe"].keys() == vars(RECIPES["color_mnist"]).keys()
+    assert card["num_test"] == 20
+    labels = data.labels["test"]
+    logits = {name: classifier(images).astype(np.float64) for name, images in data.tests.items()}
+    errors = {name: float(np.mean(x.argmax(axis=1) != labels)) for name, x in logits.items()}
+    assert card["test_error"] == pytest.approx(errors)
+    first = logits["color_mnist"]
+    features = classifier.logits_and_features(data.tests["color_mnist"])[1]
+    assert np.mean(features**2) == pytest.approx(1, rel=1e-4)
+
+    def cross_entropy(temperature: float, part: slice) -> float:
+        odds = np.exp(first[part] / temperature)
+        hits = odds[np.arange(len(odds)), labels[part]] / odds.sum(axis=1)
+        return float(-np.mean(np.log(hits)))
+
+    entropy, calibrated = card["test_cross_entropy"], card["test_cross_entropy_calibrated"]
+    assert entropy == pytest.approx(cross_entropy(1.0, slice(None)), rel=1e-5)
+    temperature = card["temperature"]
+    assert calibrated == pytest.approx(cross_entropy(temperature, slice(10, None)), rel=1e-5)
+    # It minimises the cross entropy of the validation images, which come first.
+    least = cross_entropy(temperature, slice(10))
+    for other in np.clip([0.9 * temperature, temperature / 0.9], 0.01, 100):
+        assert cross_entropy(other, slice(10)) >= least - 1e-9
+    output = capsys.readouterr().out
+    shown = ", ".join(f"{name} {100 * error:.2f} %" for name, error in errors.items())
+    assert output == f"test error: {shown}\n{folder / 'color_mnist.npz'}\n"
+    # Nothing is left to do, and nothing changes.
+    assert _run(folder) == 0
+    assert (folder / "color_mnist.npz").read_bytes() == content
+
+
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert _run(whole) == 0
+    save = CheckpointStore.save
+
+    def stop(store: CheckpointStore, step: int, arrays: dict[str, np.ndarray]) -> None:
+        save(store, step, arrays)
+        if step == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(CheckpointStore, "save", stop)
+    assert _run(stopped) == 130
+    assert not (stopped / "color_mnist.npz").exists()
+    monkeypatch.setattr(CheckpointStore, "save", save)
+    run = ClassifierTraining.run
+    starts: list[int] = []
+
+    def spy(training: object, store: CheckpointStore, every: int, progress: object) -> None:
+        starts.extend(store.steps()[:1])
+        run(training, store, every, progress)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ClassifierTraining, "run", spy)
+    assert _run(stopped) == 0
+    assert starts == [4]
+    name = "color_mnist.npz"
+    assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    cards = [json.loads((f / "color_mnist.json").read_text()) for f in (stopped, whole)]
+    for card in cards:
+        card.pop("command")
+    assert cards[0] == cards[1]
+
+
+def test_another_recipe_in_the_folder_is_refused(
+    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    assert _run(folder) == 0
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    assert _run(folder, "--width3=9", "--seed=4") == 2
+    line = _error(capsys)
+    assert "another configuration" in line
+    assert "width3: 8 -> 9" in line and "seed: 0 -> 4" in line
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_of_something_else_is_left_alone(
+    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    assert _run(tmp_path) == 2
+    assert "holds 'letter.txt' but no run" in _error(capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_diverging_training_is_one_line(
+    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(tmp_path / "out", "--learning_rate=1e30") == 3
+    assert "training diverged: " in _error(capsys)
+    assert not (tmp_path / "out" / "color_mnist.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--batch_size=49", "--batch_size=49 is more than 2 x 24 images"),
+        ("--cutout=29", "--cutout=29 is larger than the images of 28x28"),
+        ("--translate=28", "--translate=28 shifts images of 28x28 out of sight"),
+        ("--small_side=29", "--small_side=29 is larger than the images of 28x28"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_images_is_one_line(
+    argument: str,
+    message: str,
+    data: LabelledImages,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _run(tmp_path / "out", "--small_share=0.5", argument) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"error: {message}: choose a smaller value"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs=0"], "--epochs: epochs is 0, expected at least 1"),
+        (["--epochs=many"], "expected a whole number"),
+        (["--small_share=1.1"], "expected at most 1"),
+        (["--small_side=22"], "expected at least 23"),
+        (["--learning_rate=-1"], "expected at least 0"),
+        (["--learning_rate=nan"], "expected a finite number"),
+        (["--momentum=2"], "expected at most 1"),
+        (["--flip=perhaps"], "expected true or false"),
+        (["--precision=float16"], "expected one of float32, mixed_bfloat16"),
+        (["--seed=-1"], "expected at least 0"),
+        (["--dataset=cifar"], "did you mean cifar10"),
+        (["--label_smoothing=0.1"], "unknown flag --label_smoothing"),
+        (["--widht1=3"], "did you mean --width1"),
+        # The first one in the order of the help, whichever came first.
+        (["--seed=-1", "--width1=0", "--epochs=0"], "epochs is 0"),
+    ],
+)
+def test_bad_flags_end_in_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_classifier.main(arguments) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_flags_change_the_recipe_of_their_data_set() -> None:
+    request = train_classifier.read_request({"dataset": "color_mnist", "epochs": "3"})
+    assert request.config.epochs == 3
+    assert vars(request.config) == {**vars(RECIPES["color_mnist"]), "epochs": 3}
+    assert request.output_dir == Path("runs/classifier-color_mnist")
+    assert train_classifier.read_request({}).config == RECIPES["cifar10"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "cifar10"),
+        (["--dataset=cifar10"], "cifar10"),
+        (["--dataset=color_mnist"], "color_mnist"),
+        (["--dataset", "color_mnist"], "color_mnist"),
+        (["-dataset=color_mnist", "--epochs=3"], "color_mnist"),
+        (["--output_dir=color_mnist"], "cifar10"),
+        (["--dataset=nope"], "cifar10"),
+    ],
+)
+def test_help_shows_the_recipe_of_the_data_set(
+    arguments: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_classifier.main([*arguments, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("\u00a0", " ").split())
+    assert f"Recipe of {name} " in text
+    assert "write" in text and "--dataset=cifar10|color_mnist" in text
+    for field, value in vars(RECIPES[name]).items():
+        described = text.split(f"--{field}=")[1].split(" --")[0]
+        assert f"[default {value}]" in described, field
+
+
+def _in_a_process(lines: Sequence[Sequence[str]]) -> list[tuple[int, str, list[str], float]]:
+    """Runs command lines in one process; status, output, heavy imports, processor time so far."""
+    probe = """
+import contextlib, io, json, sys, time
+from tfdm.cli import train_classifier
+records = []
+for arguments in json.loads(sys.argv[1]):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = train_classifier.main(arguments)
+    heavy = {"tensorflow", "keras", "tensorflow_datasets", "scipy", "matplotlib", "PIL"}
+    imported = sorted(heavy & set(sys.modules))
+    records.append([status, output.getvalue(), imported, time.process_time()])
+print(json.dumps(records))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", probe, json.dumps(lines)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_help_and_refusals_come_without_tensorflow() -> None:
+    shown, refused = _in_a_process([["--help"], ["--epochs=0"]])
+    assert (shown[0], shown[2], refused[0], refused[2]) == (0, [], 2, [])
+    assert shown[1].startswith("usage: tfdm-train-classifier ")
+    assert shown[3] < 1
+
+
+def test_the_script_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "train_classifier.py", "--nope=1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown flag --nope")

@@ -1,0 +1,195 @@
+"""Classes of the prepared sets and digits that are not coloured: in the order of the images."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfdm.datasets import cache, color_mnist, labels, load_dataset, tfds_sources
+from tfdm.datasets.labels import load_digits, load_labels
+from tfdm.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+TINY = {"train": ("train", 300), "validation": ("test[:6]", 6), "test": ("test[6:]", 6)}
+FEW = {
+    "train": ("train[:50]", 50),
+    "validation": ("test[:50]", 50),
+    "test": ("test[5000:5050]", 50),
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """TFDS's folder of a tiny `mnist`: the level of digit i says i, and so does its class."""
+    state = random.getstate()  # TFDS draws the names of temporary files from it.
+    sizes = {"train": 300, "test": 12}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="mnist",
+        version="3.0.1",
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(28, 28, 1)),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
+        ),
+        split_datasets={
+            split: tf.data.Dataset.from_tensor_slices(
+                {"image": _levels(number)[..., None], "label": _classes(number)}
+            )
+            for split, number in sizes.items()
+        },
+        data_dir=tmp_path,
+        disable_shuffling=True,
+    )
+    random.setstate(state)
+    mnist = dataclasses.replace(tfds_sources.MNIST, splits=TINY)
+    monkeypatch.setitem(labels._SETS, "color_mnist", mnist)
+    monkeypatch.setattr(
+        tfds_sources,
+        "read_digits",
+        lambda folder, read=tfds_sources.read_digits: read(folder, mnist),
+    )
+    return tmp_path
+
+
+def _levels(number: int) -> np.ndarray:
+    level = np.arange(number, dtype=np.uint8)[:, None, None]
+    return level + np.zeros((1, 28, 28), np.uint8)
+
+
+def _classes(number: int) -> np.ndarray:
+    return np.arange(number) * 7 % 10
+
+
+def test_classes_and_digits_stand_in_the_order_of_the_files(tiny: Path) -> None:
+    # Of 300 images more than one chunk is read.
+    expected = {"train": slice(0, 300), "validation": slice(0, 6), "test": slice(6, 12)}
+    classes, digits = load_labels("color_mnist", tiny), load_digits(str(tiny))
+    assert list(classes) == list(digits) == list(SPLITS)
+    for split, part in expected.items():
+        number = 300 if split == "train" else 12
+        assert classes[split].dtype == np.int64 and digits[split].dtype == np.uint8
+        np.testing.assert_array_equal(classes[split], _classes(number)[part])
+        np.testing.assert_array_equal(digits[split], _levels(number)[part])
+
+
+def test_the_folder_of_the_environment_is_the_default(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny))
+    assert len(load_labels("color_mnist")["train"]) == len(load_digits()["train"]) == 300
+
+
+@pytest.mark.parametrize("read", [load_digits, lambda folder: load_labels("color_mnist", folder)])
+def test_an_incomplete_split_is_one_line(
+    read: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TINY, "test", ("test[6:]", 7))
+    with pytest.raises(UserError, match="mnist test: the source holds 6 examples, expected 7"):
+        read(tiny)
+
+
+@pytest.mark.parametrize("bad", [-1, 10])
+def test_classes_beyond_the_ten_are_one_line(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        tfds_sources, "read_labels", lambda *_: {"train": np.array([0, 9]), "test": np.array([bad])}
+    )
+    with pytest.raises(UserError, match=r"split test of cifar10 has classes outside 0\.\.9"):
+        load_labels("cifar10")
+
+
+@pytest.mark.parametrize("name", ["celeb_a", "color_mnist_5k", ""])
+def test_sets_without_classes_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' has no labels, only color_mnist, cifar10"):
+        load_labels(name)
+
+
+def _real(name: str) -> Any:
+    present = (Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent")) / name).is_dir()
+    return pytest.mark.skipif(not present, reason=f"TFDS_DATA_DIR holds no prepared {name}")
+
+
+@_real("mnist")
+def test_real_digits_are_those_that_were_coloured(tmp_path: Path) -> None:
+    few = dataclasses.replace(tfds_sources.MNIST, splits=FEW)
+    prepared = cache.prepared(tfds_sources.color_mnist_source(None, few), tmp_path)
+    digits = tfds_sources.read_digits(None, few)
+    for split in SPLITS:
+        colored = color_mnist.color_digits(digits[split], split)
+        np.testing.assert_array_equal(prepared.splits[split], colored)
+
+
+@_real("mnist")
+def test_real_classes_of_digits_belong_to_the_images() -> None:
+    from tfdm.eval.classifiers import load_classifier
+
+    splits = {"validation": ("test[:100]", 100), "test": ("test[5000:5100]", 100)}
+    few = dataclasses.replace(tfds_sources.MNIST, splits=splits)
+    digits, classes = tfds_sources.read_digits(None, few), tfds_sources.read_labels(few, None)
+    classifier = load_classifier("color_mnist")
+    for split in splits:
+        guess = classifier(digits[split][..., None]).argmax(axis=1)
+        assert np.mean(guess == classes[split]) > 0.95
+        assert np.mean(guess == np.roll(classes[split], 1)) < 0.5
+
+
+@_real("cifar10")
+def test_real_classes_of_objects_belong_to_the_images(tmp_path: Path) -> None:
+    from tfdm.eval.classifiers import load_classifier
+
+    splits = {
+        "train": ("train[:1]", 1),
+        "validation": ("test[:100]", 100),
+        "test": ("test[5000:5100]", 100),
+    }
+    few = dataclasses.replace(tfds_sources.CIFAR10, splits=splits)
+    images = cache.prepared(tfds_sources.cifar10_source(None, few), tmp_path).splits
+    classes = tfds_sources.read_labels(few, None)
+    classifier = load_classifier("cifar10")
+    for split in ("validation", "test"):
+        guess = classifier(np.array(images[split])).argmax(axis=1)
+        assert np.mean(guess == classes[split]) > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("color_mnist", marks=_real("mnist")),
+        pytest.param("cifar10", marks=_real("cifar10")),
+    ],
+)
+def test_real_sets_have_ten_classes(name: str) -> None:
+    classes = load_labels(name)
+    sizes = {split: len(images) for split, images in load_dataset(name).splits.items()}
+    assert {split: len(values) for split, values in classes.items()} == sizes
+    for values in classes.values():
+        np.testing.assert_array_equal(np.unique(values), np.arange(10))
+    official = np.bincount(np.concatenate([classes["validation"], classes["test"]]))
+    if name == "cifar10":
+        np.testing.assert_array_equal(np.bincount(classes["train"]), 5000)
+        np.testing.assert_array_equal(official, 1000)
+    else:
+        # The counts of the official test digits.
+        expected = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+        np.testing.assert_array_equal(official, expected)
+
+
+@pytest.mark.slow
+@_real("mnist")
+def test_all_real_digits_stand_in_the_order_of_the_set() -> None:
+    digits, dataset = load_digits(), load_dataset("color_mnist")
+    for split in SPLITS:
+        assert digits[split].shape == dataset.splits[split].shape[:3]
+        last = len(digits[split]) - 50
+        for first in (0, last):
+            colored = color_mnist.color_digits(digits[split][first:][:50], split, first)
+            np.testing.assert_array_equal(dataset.splits[split][first:][:50], colored)
