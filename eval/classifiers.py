@@ -60,6 +60,11 @@ class ImageClassifier:
         """The T for which softmax(logits / T) is calibrated on the validation images."""
         return float(self.card["temperature"])
 
+    @property
+    def feature_scale(self) -> float:
+        """The root mean square of the last layer's inputs over the official test images."""
+        return float(self.card["feature_scale"])
+
     def __call__(self, images: npt.ArrayLike) -> np.ndarray:
         """Returns logits, float32 [n, K]; see `logits_and_features`."""
         return self.logits_and_features(images)[0]
@@ -86,7 +91,7 @@ class ImageClassifier:
         blocks = (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))
         outputs = [self._call(_three_channels(unit_range(block))) for block in blocks]
         logits, features = (np.concatenate(part) for part in zip(*outputs, strict=True))
-        return logits, features / np.float32(self.card["feature_scale"])
+        return logits, features / np.float32(self.feature_scale)
 
 
 def load_classifier(name: str, folder: Path | None = None) -> ImageClassifier:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 NAME = "evaluation.json"
+_NONE = "–"
 _DOTS, _REAL = "black", ("#228833", "#ee6677", "#4477aa", "#aa3377")
 
 
@@ -68,12 +70,16 @@ def evaluation_table(content: Mapping[str, Any]) -> str:
             if quantity.metric == metric:
                 name = quantity.label + _ARROWS[quantity.higher_is_better]
                 name += f", {owner}" if owner else ""
-                lines.append(f"| {name} | {_shown(record, quantity)} | {_protocol(record)} |")
+                protocol = record.get("reason") or protocol_of(record)
+                lines.append(f"| {name} | {_shown(record, quantity)} | {protocol} |")
     return "\n".join(lines) + "\n"
 
 
 def comparison_table(contents: Mapping[str, Mapping[str, Any]]) -> str:
     """Returns a Markdown table with a row for each evaluation, real images last.
+
+    Below it stands the protocol of each measure; a number of another protocol than most in its
+    column bears a dagger.
 
     Args:
       contents: what the `evaluation.json` files hold, by the name of the row.
@@ -83,14 +89,28 @@ def comparison_table(contents: Mapping[str, Mapping[str, Any]]) -> str:
         f"{quantity.label}{f', {owner}' if owner else ''}{_ARROWS[quantity.higher_is_better]}"
         for quantity, owner in columns
     ]
+    usual = {_key(*column): _usual_protocol(contents, _key(*column)) for column in columns}
     lines = [f"| | samples | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    differs = False
     for name in sorted(contents, key=lambda name: _is_real(contents[name])):
         content = contents[name]
         cells = [name, f"{content['num_samples']:,}"]
         for quantity, owner in columns:
-            record = content["metrics"].get(_key(quantity, owner))
-            cells.append("–" if record is None else _shown(record, quantity))
+            key = _key(quantity, owner)
+            record = content["metrics"].get(key, {})
+            cell = _shown(record, quantity)
+            if cell != _NONE and _comparable(record) != usual[key]:
+                cell, differs = f"{cell} †", True
+            cells.append(cell)
         lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
+    for key in usual:
+        records = [content["metrics"].get(key, {}) for content in contents.values()]
+        record = next((r for r in records if r and _comparable(r) == usual[key]), None)
+        if record is not None:
+            lines.append(f"- {key.replace(':', ', ')}: {protocol_of(record, of_one=False)}")
+    if differs:
+        lines.append("- † another protocol than most of the column: not to be compared with it")
     return "\n".join(lines) + "\n"
 
 
@@ -173,38 +193,61 @@ def _is_real(content: Mapping[str, Any]) -> bool:
     return "split" in content["source"]
 
 
+def _comparable(record: Mapping[str, Any]) -> str:
+    """What two records must share for their numbers to be compared, as text."""
+    fields = ("config", "classifier_digest", "reference", "num_real", "held_out_split")
+    return json.dumps([record.get(field) for field in fields], sort_keys=True)
+
+
+def _usual_protocol(contents: Mapping[str, Mapping[str, Any]], key: str) -> str:
+    """The protocol of most records of a measure, the first of equally frequent ones."""
+    records = [content["metrics"].get(key, {}) for content in contents.values()]
+    found = [_comparable(record) for record in records if record and "reason" not in record]
+    return max(dict.fromkeys(found), key=found.count, default="")
+
+
 def _shown(record: Mapping[str, Any], quantity: Quantity) -> str:
     value = record.get(quantity.field)
     if value is None:
-        return "–"
+        return _NONE
     error = record.get(quantity.error) if quantity.error else None
     if error is None or not math.isfinite(error):
         return f"{value:.4g}"
     return f"{value:.4g} ± {error:.2g}"
 
 
-def _protocol(record: Mapping[str, Any]) -> str:
-    """What has to be known of a number to compare it with another."""
+def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
+    """Returns what has to be known of a number to compare it with another.
+
+    Args:
+      record: the record of a measure.
+      of_one: whether to add what is true of this record alone.
+    """
     parts = []
     if record.get("classifier"):
         parts.append(f"classifier {record['classifier']}")
     if record.get("temperature"):
-        calibrated = record.get("mean_calibrated")
-        parts.append(f"temperature {record['temperature']:.3g}: {calibrated:.4g} when calibrated")
+        calibrated = f": {record['mean_calibrated']:.4g} when calibrated" if of_one else ""
+        parts.append(f"temperature {record['temperature']:.3g}{calibrated}")
     for field, words in (
-        ("num_splits", "{} splits"),
-        ("num_batches", "{} batches"),
+        ("num_splits", "± over {} splits"),
+        ("num_batches", "± standard error over {} batches"),
         ("batch_size", "of {}"),
-        ("num_blocks", "{} blocks"),
+        ("num_blocks", "± standard error over {} blocks"),
         ("neighbours", "neighbour {}"),
-        ("reference", "real images: {}"),
-        ("num_real", "{} of them"),
+        ("num_generated", "{} samples"),
+        ("num_real", "{} real images"),
+        ("reference", "of {}"),
+        ("real_split", "to learn from, of {}"),
+        ("held_out_split", "held out: {}"),
     ):
         if isinstance(record.get(field), int | str):
             parts.append(words.format(record[field]))
-    for field, name in (("critic_gap", "critic's gap"), ("model_gap", "model's gap")):
-        if record.get(field) is not None:
-            parts.append(f"{name} {record[field]:.3g}")
     if record.get("per_seed"):
-        parts.append(f"{len(record['per_seed'])} seeds, {record['config']['steps']} steps")
+        steps = record["config"]["steps"]
+        parts.append(f"± standard error over {len(record['per_seed'])} critics of {steps} steps")
+        for field, name in (("critic_gap", "critic's gap"), ("model_gap", "model's gap")):
+            if of_one and record.get(field) is not None:
+                error = record.get(f"{field}_standard_error")
+                parts.append(f"{name} {record[field]:.3g}" + (f" ± {error:.1g}" if error else ""))
     return ", ".join(parts)

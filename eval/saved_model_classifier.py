@@ -57,7 +57,7 @@ class SavedModelClassifier:
         verified: bool,
         input_size: int,
     ) -> None:
-        """Runs the network once, on a black image, to see what it gives.
+        """Runs the network once, on two black images, to see what it gives.
 
         Args:
           outputs: images [n, S, S, 3] in [-1, 1] -> {"logits": [n, K], "pool_3": [n, .., d]}.
@@ -83,7 +83,8 @@ class SavedModelClassifier:
         specification = tf.TensorSpec([None, None, None, 3], tf.float32)
         self._run = tf.function(run, input_signature=[specification], autograph=False)
         try:
-            trial = self._run(tf.zeros([1, input_size, input_size, 3]))
+            # Two, so that a network for single images is refused here.
+            trial = self._run(tf.zeros([2, input_size, input_size, 3]))
         except UserError:
             raise
         except Exception as error:  # Whatever a foreign graph raises.

@@ -31,12 +31,13 @@ import tensorflow as tf
 
 from tfdm.datasets.order import batch_indices
 from tfdm.density_ratios import wasserstein_critic_loss
+from tfdm.errors import DivergedError
 from tfdm.eval.checks import checked_images, unit_range
 from tfdm.eval.critic_config import CriticConfig
 from tfdm.gradient_penalty import gradient_penalty
 from tfdm.networks import images as image_networks
 from tfdm.networks.layers import LayerFactory
-from tfdm.runs.checkpoints import CheckpointStore
+from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
 from tfdm.training.adam import FusedAdam
 from tfdm.training.model import ADAM_EPSILON
 from tfdm.training.players import Player, update_players
@@ -46,7 +47,7 @@ _STEPS_A_SAVE = 100
 _BLOCK = 500
 
 # Streams of random numbers. NumPy takes no notice of zeros that end a key: none of these is 0.
-_SPLIT, _REAL_ORDER, _SAMPLE_ORDER, _WEIGHTS = 1, 2, 3, 4
+_SPLIT, _REAL_ORDER, _SAMPLE_ORDER, _WEIGHTS, _INITIAL = 1, 2, 3, 4, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,7 @@ class CriticDistance:
       model_gap: mean f(held-out images) − mean f(the model's training images): positive when the
         training images look more like samples than unseen images do, so when the model overfitted;
         `None` when no training images were given.
+      model_gap_standard_error: of `model_gap` over critics, as `standard_error`.
       num_real: the number of images that the critic was trained on.
       num_held_out: the number of other images.
       num_samples: the number of samples that the critic was trained on.
@@ -78,6 +80,7 @@ class CriticDistance:
     training_value: float
     critic_gap: float
     model_gap: float | None
+    model_gap_standard_error: float | None
     num_real: int
     num_held_out: int
     num_samples: int
@@ -119,7 +122,8 @@ def independent_wasserstein_critic(
 
     Raises:
       ValueError: an array is of another type, shape or range, shapes disagree, there are fewer
-        than 2 samples, no network fits the images, or a critic diverged.
+        than 2 samples, or no network fits the images.
+      DivergedError: a critic's score or weight is not finite.
     """
     config = config or CriticConfig()
     if seed < 0:
@@ -142,11 +146,11 @@ def independent_wasserstein_critic(
         return image_networks.discriminator(make, shape, normalization=config.normalization)
 
     build = network or default_network
-    training = _CriticTraining(build(seed), shape, config)
+    training = _CriticTraining(build(_initial_seed(seed, 0)), shape, config)
     folder = None if state is None else Path(state) / training.digest(seed, real, samples)
     values, training_values, model_gaps = [], [], []
     for index in range(config.num_seeds):
-        training.restart(build(seed + index))
+        training.restart(build(_initial_seed(seed, index)))
         store = None if folder is None else CheckpointStore(folder / f"critic_{index}", keep=1)
         for done in training.run(real, fake, seed, index, store):
             if progress is not None:
@@ -156,20 +160,25 @@ def independent_wasserstein_critic(
         training_values.append(training.mean_score(real) - training.mean_score(fake))
         if seen is not None:
             model_gaps.append(unseen - training.mean_score(seen))
-    error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else None
     value, training_value = float(np.mean(values)), float(np.mean(training_values))
     return CriticDistance(
         value=value,
-        standard_error=None if error is None else float(error),
+        standard_error=_standard_error(values),
         per_seed=tuple(values),
         training_value=training_value,
         critic_gap=training_value - value,
         model_gap=float(np.mean(model_gaps)) if model_gaps else None,
+        model_gap_standard_error=_standard_error(model_gaps),
         num_real=len(real),
         num_held_out=len(held_out),
         num_samples=len(fake),
         num_held_out_samples=len(held_out_fake),
     )
+
+
+def _standard_error(values: list[float]) -> float | None:
+    """The standard error of a mean, `None` for fewer than two values."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
 class _CriticTraining:
@@ -248,8 +257,14 @@ class _CriticTraining:
                 _generator(seed, index, step, _WEIGHTS).random(config.batch_size, np.float32),
             )
             if store is not None and (done % _STEPS_A_SAVE == 0 or done == config.steps):
-                store.save(done, capture_state(self))
+                self._save(store, done)
             yield done
+
+    def _save(self, store: CheckpointStore, done: int) -> None:
+        try:
+            store.save(done, capture_state(self))
+        except NonFiniteError as error:
+            raise DivergedError(done, f"the critic's {error.name}") from error
 
     def mean_score(self, images: np.ndarray) -> float:
         """The mean score of images [n, H, W, C] in [0, 1] or uint8, summed in float64."""
@@ -258,7 +273,7 @@ class _CriticTraining:
             scores = self._score(_signed(images[first : first + _BLOCK]))
             total += float(np.sum(scores.numpy(), dtype=np.float64))
         if not math.isfinite(total):
-            raise ValueError(f"the critic's mean score is {total / len(images)}, expected finite")
+            raise DivergedError(self.config.steps, "the critic's mean score")
         return total / len(images)
 
     def _step(self, real: tf.Tensor, fake: tf.Tensor, weights: tf.Tensor) -> None:
@@ -282,6 +297,11 @@ class _CriticTraining:
 def _generator(*key: int) -> np.random.Generator:
     """Random numbers that depend on `key` alone, whose last number is a stream."""
     return np.random.default_rng(key)
+
+
+def _initial_seed(seed: int, index: int) -> int:
+    """A 31-bit seed of the initial weights of a critic, which Keras's initialisers take."""
+    return int(np.random.SeedSequence((seed, index, _INITIAL)).generate_state(1)[0] >> 1)
 
 
 def _order_seed(*key: int) -> int:

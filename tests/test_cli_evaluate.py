@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tests import tiny_training
 from tfdm.cli import evaluate
+from tfdm.cli.evaluation_inputs import critic_images
 from tfdm.cli.evaluation_metrics import METRICS
-from tfdm.cli.evaluation_run import critic_images
 from tfdm.config import RunConfig
 from tfdm.datasets import ImageDataset
 from tfdm.eval import (
@@ -37,7 +37,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> ImageDataset:
     """Random bytes of 28x28 in the place of all data."""
     dataset = tiny_training.tiny_dataset()
     monkeypatch.setattr("tfdm.training.trainer.load_dataset", lambda name, **_: dataset)
-    monkeypatch.setattr("tfdm.cli.evaluation_run.load_dataset", lambda name, **_: dataset)
+    monkeypatch.setattr("tfdm.cli.evaluation_inputs.load_dataset", lambda name, **_: dataset)
     return dataset
 
 
@@ -104,9 +104,23 @@ def test_the_numbers_are_those_of_the_library(images: Path, tiny: ImageDataset) 
     assert metrics["inception_score"]["std"] == pytest.approx(score.std, rel=1e-5, abs=1e-9)
     distance = frechet_distance(features, real)
     assert metrics["frechet_distance"]["value"] == pytest.approx(distance, rel=1e-5)
-    # The diversity is of other batches of the same images: it is bounded by their extremes.
-    pairs = ms_ssim_diversity(samples, num_batches=5, batch_size=4)
-    assert abs(metrics["ms_ssim"]["diversity"] - pairs.diversity) < 0.1
+    # The images of the diversity are the first of a seeded order, as those of every measure.
+    order = np.random.default_rng([5, 8, 1]).permutation(20)[:4]
+    diversity = ms_ssim_diversity(samples[order], num_batches=1, batch_size=4).diversity
+    assert metrics["ms_ssim"]["diversity"] == pytest.approx(diversity, rel=1e-9)
+
+
+def test_a_number_does_not_depend_on_what_else_is_measured(images: Path, tmp_path: Path) -> None:
+    few, arguments = [*FEW[1:], *CHEAP], [f"--images={images}", DATASET]
+    found = []
+    for extra in ("", ",kernel_distance,inception_score"):
+        folder = tmp_path / f"of{len(found)}"
+        names = f"--metrics=ms_ssim,wasserstein_critic{extra}"
+        more = [FEW[0], "--kernel_distance.num_images=19"] if extra else []
+        assert evaluate.main([*arguments, names, *few, *more, f"--output_dir={folder}"]) == 0
+        metrics = _read(folder)["metrics"]
+        found.append((metrics["ms_ssim"]["diversity"], metrics["wasserstein_critic"]["per_seed"]))
+    assert found[0] == found[1]
 
 
 def test_a_folder_of_pictures_is_the_same_as_an_array(images: Path, tmp_path: Path) -> None:
@@ -122,17 +136,26 @@ def test_a_folder_of_pictures_is_the_same_as_an_array(images: Path, tmp_path: Pa
     assert values[0] == values[1]
 
 
-def test_real_images_are_near_themselves_and_noise_takes_them_away(tmp_path: Path) -> None:
+def test_noise_takes_real_images_away(tmp_path: Path) -> None:
     values = {}
     for noise in (0.0, 0.1, 0.3):
         folder = tmp_path / f"noise{noise}"
-        arguments = ["--images=train", DATASET, "--metrics=frechet_distance", f"--noise={noise}"]
+        arguments = ["--images=test", DATASET, "--metrics=frechet_distance", f"--noise={noise}"]
         assert evaluate.main([*arguments, f"--output_dir={folder}"]) == 0
         content = _read(folder)
-        assert content["source"]["split"] == "train"
+        assert content["source"]["split"] == "test"
         assert content["source"].get("noise_scale", 0.0) == noise
         values[noise] = content["metrics"]["frechet_distance"]["value"]
-    assert abs(values[0.0]) < 1e-5 < values[0.1] < values[0.3]
+    assert len(set(values.values())) == 3
+
+
+def test_a_run_with_noise_has_a_folder_of_its_own(run: Path) -> None:
+    measure = [f"--run={run}", "--num_samples=20", "--metrics=ms_ssim", *FEW[1:]]
+    assert evaluate.main(measure) == 0
+    assert evaluate.main([*measure, "--noise=0.1"]) == 0
+    noised = Path(f"{run}-noise0.1.evaluation")
+    values = [_read(folder)["metrics"]["ms_ssim"]["diversity"] for folder in (run, noised)]
+    assert values[0] != values[1]
 
 
 def test_measures_of_the_same_samples_are_kept(images: Path) -> None:
@@ -144,6 +167,20 @@ def test_measures_of_the_same_samples_are_kept(images: Path) -> None:
     metrics = _read(folder)["metrics"]
     assert list(metrics) == ["ms_ssim", "inception_score"]
     assert metrics["ms_ssim"] == first
+    # Other fields are another measure, the same fields are not measured again.
+    both = ["--metrics=ms_ssim,inception_score", *FEW, "--inception_score.num_splits=3"]
+    assert evaluate.main([*one, *both[:1], *FEW[1:], both[-1]]) == 0
+    assert _read(folder)["metrics"]["ms_ssim"] == first
+    assert _read(folder)["metrics"]["inception_score"]["num_splits"] == 3
+
+
+def test_images_that_were_moved_are_the_same_images(images: Path, tmp_path: Path) -> None:
+    folder = f"--output_dir={tmp_path / 'out'}"
+    arguments = [DATASET, folder]
+    assert evaluate.main([f"--images={images}", "--metrics=frechet_distance", *arguments]) == 0
+    moved = images.rename(tmp_path / "mine too.npz")
+    assert evaluate.main([f"--images={moved}", "--metrics=ms_ssim", *FEW[1:], *arguments]) == 0
+    assert list(_read(tmp_path / "out")["metrics"]) == ["frechet_distance", "ms_ssim"]
 
 
 def test_other_samples_are_not_mixed_in(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +208,7 @@ def test_evaluations_are_compared_on_a_page(
     assert evaluate.main([f"--compare={run},{real}", f"--output_dir={page}"]) == 0
     table = (page / "evaluations.md").read_text()
     assert table in capsys.readouterr().out
-    assert [line.split(" |")[0] for line in table.splitlines()[2:]] == ["| dcgan", "| tiny, test"]
+    assert [line.split(" |")[0] for line in table.splitlines()[2:4]] == ["| dcgan", "| tiny, test"]
     assert (page / "evaluations.png").read_bytes().startswith(b"\x89PNG")
     rows = json.loads((page / "evaluations.json").read_text())
     assert rows["dcgan"]["metrics"] == _read(run)["metrics"]
@@ -216,7 +253,23 @@ def test_without_a_classifier_what_needs_none_is_measured(
     assert "https://tfhub.dev" in line
     assert "--inception_path" in line
     assert evaluate.main([*other, *FEW[1:], *CHEAP]) == 0
-    assert list(_read(Path(f"{images}.evaluation"))["metrics"]) == ["ms_ssim", "wasserstein_critic"]
+    metrics = _read(Path(f"{images}.evaluation"))["metrics"]
+    measured = [name for name, record in metrics.items() if "reason" not in record]
+    assert measured == ["ms_ssim", "wasserstein_critic"]
+    assert "--inception_path" in metrics["frechet_distance"]["reason"]
+
+
+def test_a_measure_that_does_not_fit_leaves_the_others(
+    images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main([f"--images={images}", DATASET, "--num_samples=12", *CHEAP]) == 0
+    metrics = _read(Path(f"{images}.evaluation"))["metrics"]
+    assert "expected at least 64" in metrics["ms_ssim"]["reason"]
+    assert metrics["inception_score"]["num_splits"] == 10
+    assert "expected at least 64" in capsys.readouterr().out
+    again = [f"--images={images}", DATASET, "--num_samples=12", "--metrics=ms_ssim"]
+    assert evaluate.main(again) == 2
+    assert "see the fields of ms_ssim in --help" in _error(capsys)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +284,9 @@ def test_without_a_classifier_what_needs_none_is_measured(
 def test_a_critic_never_sees_what_is_evaluated_as_real(
     tiny: ImageDataset, split: str | None, real: str, held_out: str, training: str | None
 ) -> None:
-    found = critic_images(tiny, split)
+    images = critic_images(tiny, split)
+    assert list(images.splits.values()) == [real, held_out, training]
+    found = (images.real, images.held_out, images.training)
     expected = [None if name is None else tiny.split(name) for name in (real, held_out, training)]
     for one, other in zip(found, expected, strict=True):
         assert (one is None) == (other is None)
@@ -260,6 +315,8 @@ def test_a_critic_never_sees_what_is_evaluated_as_real(
         (["--compare=a"], "--output_dir is missing"),
         (["--compare=a", "--output_dir=b", "--seed=1"], "--seed has no effect"),
         (["--compare=nowhere", "--output_dir=b"], "nowhere holds no evaluation.json"),
+        (["--images=train", DATASET], "would be compared with itself: give --reference=validation"),
+        (["--images=x", DATASET, "--metrics=ms_ssim", "--inception_path=y"], "has no effect"),
         (["--run=a", "--dataset=cifar10"], "--dataset goes with --images"),
     ],
 )  # fmt: skip
@@ -275,7 +332,7 @@ def test_bad_input_ends_in_one_line(
     small = {name: images[:5] for name, images in tiny.splits.items()}
     if "10 splits" in message:
         dataset = ImageDataset("tiny", small, "0" * 64, {})
-        monkeypatch.setattr("tfdm.cli.evaluation_run.load_dataset", lambda name, **_: dataset)
+        monkeypatch.setattr("tfdm.cli.evaluation_inputs.load_dataset", lambda name, **_: dataset)
     assert evaluate.main(arguments) == 2
     assert message in _error(capsys)
 

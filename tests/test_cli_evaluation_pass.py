@@ -9,8 +9,10 @@ import pytest
 
 from tests import tiny_training
 from tfdm.cli import evaluation_pass
-from tfdm.cli.evaluation_pass import pass_over, reference_features
+from tfdm.cli.evaluation_pass import RealFeatures, SamplePass, pass_over, real_features
 from tfdm.cli.evaluation_sources import ImageSource, split_source
+from tfdm.errors import UserError
+from tfdm.eval import FeatureMoments
 
 
 class MeanClassifier:
@@ -40,10 +42,14 @@ def source() -> ImageSource:
     return split_source(tiny_training.tiny_dataset(), "train")
 
 
-def _pass(source: ImageSource, reference: np.ndarray, chosen: int, seed: int = 0):
-    return pass_over(
-        source, chosen, {"mean": MeanClassifier()}, {"mean": reference}, seed, lambda *_: None
-    )
+def _real(features: np.ndarray, seed: int = 0) -> RealFeatures:
+    order = np.random.default_rng(seed).permutation(len(features))
+    return RealFeatures(features, FeatureMoments.of(features), order)
+
+
+def _pass(source: ImageSource, reference: np.ndarray, chosen: int, seed: int = 0) -> SamplePass:
+    real = {"mean": _real(reference, seed)}
+    return pass_over(source, chosen, {"mean": MeanClassifier()}, real, seed, lambda *_: None)
 
 
 def test_all_samples_are_classified_and_some_are_kept(
@@ -59,9 +65,6 @@ def test_all_samples_are_classified_and_some_are_kept(
     np.testing.assert_allclose(classified.moments.mean, features.mean(axis=0), rtol=1e-6)
     covariance = np.cov(features, rowvar=False)
     np.testing.assert_allclose(classified.moments.covariance, covariance, rtol=1e-5)
-    np.testing.assert_allclose(
-        classified.reference_moments.covariance, np.cov(reference, rowvar=False), rtol=1e-6
-    )
     # Every kept image is one of the samples, none twice, and its features stand beside it.
     places = [
         int(np.flatnonzero((images == image).all(axis=(1, 2, 3)))[0]) for image in seen.images
@@ -83,44 +86,79 @@ def test_what_is_kept_depends_on_the_seed_alone(
     assert not np.array_equal(first.images, other.images)
 
 
-def test_pairs_are_of_equal_number_where_there_are_enough(
-    source: ImageSource, rng: np.random.Generator
-) -> None:
+def test_fewer_kept_images_are_the_first_of_more(source: ImageSource) -> None:
+    reference = np.zeros([4, 2], np.float32)
+    few, many = _pass(source, reference, 5), _pass(source, reference, 30)
+    np.testing.assert_array_equal(few.images, many.images[:5])
+    assert len(_pass(source, reference, 1000).images) == 40
+
+
+def test_pairs_are_of_equal_number(source: ImageSource, rng: np.random.Generator) -> None:
     reference = rng.normal(size=(30, 2)).astype(np.float32)
     classified = _pass(source, reference, 20).classified["mean"]
-    real, generated = classified.pairs(10)
-    assert real.shape == generated.shape == (10, 2)
-    np.testing.assert_array_equal(real, reference[classified.order[:10]])
-    np.testing.assert_array_equal(generated, classified.features[:10])
-    real, generated = classified.pairs(1000)
-    assert len(real) == 30
-    assert len(generated) == 20
+    order = classified.real_features().order
+    for most, number in ((10, 10), (1000, 20)):
+        real, generated = classified.pairs(most)
+        np.testing.assert_array_equal(real, reference[order[:number]])
+        np.testing.assert_array_equal(generated, classified.features[:number])
+    few = _pass(source, reference[:7], 20).classified["mean"]
+    assert [len(rows) for rows in few.pairs(1000)] == [7, 7]
+
+
+def test_without_real_features_logits_are_enough(source: ImageSource) -> None:
+    class OnlyLogits:
+        def __call__(self, images: np.ndarray) -> np.ndarray:
+            return expected_logits(images)
+
+    seen = pass_over(source, 3, {"mean": OnlyLogits()}, {}, 0, lambda *_: None)
+    images = tiny_training.tiny_dataset().splits["train"]
+    classified = seen.classified["mean"]
+    np.testing.assert_allclose(classified.logits, expected_logits(images), rtol=1e-6)
+    with pytest.raises(ValueError, match="no features of real images"):
+        classified.pairs(5)
 
 
 def test_real_features_are_computed_once(tmp_path: Path) -> None:
     dataset, classifier = tiny_training.tiny_dataset(), MeanClassifier()
 
-    def features(split: str = "train") -> np.ndarray:
-        return reference_features(dataset, split, classifier, tmp_path, lambda *_: None)
+    def read(split: str = "train", seed: int = 0) -> RealFeatures:
+        return real_features(dataset, split, classifier, tmp_path, seed, lambda *_: None)
 
-    first = features()
+    first = read()
     assert classifier.seen == 40
-    np.testing.assert_array_equal(first, expected_features(dataset.splits["train"]))
-    np.testing.assert_array_equal(features(), first)
+    expected = expected_features(dataset.splits["train"])
+    np.testing.assert_array_equal(first.features, expected)
+    np.testing.assert_allclose(
+        first.moments.covariance, np.cov(expected.astype(np.float64), rowvar=False), rtol=1e-5
+    )
+    assert sorted(first.order) == list(range(40))
+    again = read(seed=1)
+    np.testing.assert_array_equal(again.features, first.features)
+    assert not np.array_equal(again.order, first.order)
     assert classifier.seen == 40
-    assert len(features("test")) == 12
+    assert len(read("test").features) == 12
     assert classifier.seen == 52
-    # Another classifier's features are other features.
-    classifier.digest = "cd" * 32
-    features()
-    assert classifier.seen == 92
+    # Other weights give other features, and so does another scale of the same ones.
+    for name, value in (("digest", "cd" * 32), ("feature_scale", 2.0)):
+        setattr(classifier, name, value)
+        before = classifier.seen
+        read()
+        assert classifier.seen == before + 40
 
 
 @pytest.mark.parametrize("damage", ["cut", "no array"])
 def test_a_damaged_cache_is_computed_again(tmp_path: Path, damage: str) -> None:
     dataset, classifier = tiny_training.tiny_dataset(), MeanClassifier()
-    reference_features(dataset, "train", classifier, tmp_path, lambda *_: None)
+    real_features(dataset, "train", classifier, tmp_path, 0, lambda *_: None)
     [path] = (tmp_path / "features").iterdir()
     path.write_bytes(path.read_bytes()[:150] if damage == "cut" else b"no array")
-    again = reference_features(dataset, "train", classifier, tmp_path, lambda *_: None)
-    np.testing.assert_array_equal(again, expected_features(dataset.splits["train"]))
+    again = real_features(dataset, "train", classifier, tmp_path, 0, lambda *_: None)
+    np.testing.assert_array_equal(again.features, expected_features(dataset.splits["train"]))
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "features").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write into .*features"):
+        real_features(
+            tiny_training.tiny_dataset(), "train", MeanClassifier(), tmp_path, 0, lambda *_: None
+        )

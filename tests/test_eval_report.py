@@ -41,12 +41,12 @@ def test_one_evaluation_has_a_row_for_each_number() -> None:
     content = _content({"model": "vae"}, 4.5, precision_recall=pair, wasserstein_critic=CRITIC)
     table = evaluation_table(content)
     assert "1,000 samples, seed 3" in table
-    assert "| inception score ↑ | 4.5 ± 0.12 | classifier c, 10 splits |" in table
+    assert "| inception score ↑ | 4.5 ± 0.12 | classifier c, ± over 10 splits |" in table
     assert "| precision ↑ | 0.5 | neighbour 3 |" in table
     assert "| recall ↑ | 0.25 |" in table
     assert "| Wasserstein critic ↓ | 1.25 ± 0.5 |" in table
     assert "critic's gap 0.75" in table
-    assert "2 seeds, 7 steps" in table
+    assert "over 2 critics of 7 steps" in table
     assert "model's gap" not in table
 
 
@@ -57,7 +57,7 @@ def test_a_second_classifier_has_rows_of_its_own() -> None:
         content
     )
     table = comparison_table({"vae": content, "gan": _content({"model": "gan"}, 5.0)})
-    head, _, vae, gan = table.splitlines()
+    head, _, vae, gan, *_ = table.splitlines()
     assert head == "| | samples | inception score ↑ | inception score, inception ↑ |"
     assert vae == "| vae | 1,000 | 4.5 ± 0.12 | 2 |"
     assert gan == "| gan | 1,000 | 5 ± 0.12 | – |"
@@ -68,10 +68,32 @@ def test_real_images_stand_last() -> None:
         "cifar10, test": _content({"split": "test"}, 9.0),
         "vae": _content({"model": "vae"}, 4.5),
     }
-    assert [line.split(" |")[0] for line in comparison_table(rows).splitlines()[2:]] == [
+    assert [line.split(" |")[0] for line in comparison_table(rows).splitlines()[2:4]] == [
         "| vae",
         "| cifar10, test",
     ]
+
+
+def test_numbers_of_another_protocol_bear_a_dagger() -> None:
+    longer = {**CRITIC, "value": 2.0, "config": {"steps": 9}}
+    rows = {
+        "a": _content({"model": "a"}, 4.5, wasserstein_critic=CRITIC),
+        "b": _content({"model": "b"}, 4.5, wasserstein_critic=longer),
+        "c": _content({"model": "c"}, 4.5, wasserstein_critic=CRITIC),
+    }
+    table = comparison_table(rows)
+    assert "| a | 1,000 | 4.5 ± 0.12 | 1.25 ± 0.5 |" in table
+    assert "| b | 1,000 | 4.5 ± 0.12 | 2 ± 0.5 † |" in table
+    assert "- wasserstein_critic: 50 real images, ± standard error over 2 critics of 7" in table
+    assert "† another protocol" in table
+    del rows["b"]
+    assert "†" not in comparison_table(rows)
+
+
+def test_a_measure_without_a_number_says_why() -> None:
+    content = _content({"model": "vae"}, 4.5, ms_ssim={"reason": "too few", "config": {}})
+    assert "| diversity, 1 − MS-SSIM | – | too few |" in evaluation_table(content)
+    assert "| 4.5 ± 0.12 | – |" in comparison_table({"vae": content})
 
 
 def test_the_plot_shows_every_quantity(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfdm.errors import DivergedError
 from tfdm.eval.critic_config import CriticConfig
 from tfdm.eval.wasserstein_critic import independent_wasserstein_critic
 
@@ -86,18 +87,28 @@ def test_two_point_masses_lie_apart_by_their_distance_and_the_bias_of_the_penalt
 
 def test_a_critic_that_does_not_move_says_what_its_weights_say(rng, seed):
     real, held_out, samples, seen = (uniform(rng, count) for count in (7, 1003, 9, 5))
+    critics = {}
+
+    def network(critic_seed):
+        critics[critic_seed] = linear(critic_seed)
+        return critics[critic_seed]
+
     result = independent_wasserstein_critic(
-        real, held_out, samples, FROZEN, network=linear, seed=seed, training_images=seen
+        real, held_out, samples, FROZEN, network=network, seed=seed, training_images=seen
     )
 
     def mean_scores(images):
         signed = 2 * images.reshape(len(images), DIM).astype(np.float64) - 1
         return signed.mean(axis=0) @ weights
 
-    weights = np.stack([linear(seed + i).get_weights()[0][:, 0] for i in range(3)], axis=1)
+    assert len(critics) == 3
+    weights = np.stack([linear(s).get_weights()[0][:, 0] for s in critics], axis=1)
     held_out_fake = mean_scores(held_out) - result.per_seed
     assert result.value == pytest.approx(np.mean(result.per_seed))
     assert result.standard_error == pytest.approx(np.std(result.per_seed, ddof=1) / np.sqrt(3))
+    gaps = mean_scores(held_out) - mean_scores(seen)
+    error = np.std(gaps, ddof=1) / np.sqrt(3)
+    assert result.model_gap_standard_error == pytest.approx(error, rel=1e-4)
     assert result.model_gap == pytest.approx(
         np.mean(mean_scores(held_out) - mean_scores(seen)), abs=1e-6
     )
@@ -314,7 +325,7 @@ def test_a_network_whose_scores_are_no_vector_is_refused():
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_critic_that_diverges_is_an_error(stored, tmp_path):
     state = tmp_path if stored else None
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(DivergedError, match="finite"):
         independent_wasserstein_critic(
             GOOD,
             GOOD,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ _WHAT = FlagGroup(
         Flag(
             "images",
             "instead of a run: a folder of PNG or JPEG images, an .npz or .npy of images [n, H, W, "
-            "C] (uint8, or in [0, 1]), or a split of the data set, to calibrate on real images",
+            "C] (uint8, or in [0, 1]), or a split of the data set, to calibrate on real images "
+            "(./test is a folder of that name)",
             value="DIR_OR_NPZ|train|validation|test",
         ),
         Flag(
@@ -99,7 +101,8 @@ _FOLDERS = FlagGroup(
 _SUMMARY = (
     "Measures samples: of a trained run, from a folder or file, or real images. Writes "
     "evaluation.json, a table (evaluation.md), and samples beside their nearest training images "
-    "(evaluation_nearest.png). Measures of the same samples that are there already are kept. "
+    "(evaluation_nearest.png). What was measured of the same samples already is not measured "
+    "again. "
     "With --compare, makes a page of several evaluations with plots like Figures 4 and 5."
 )
 
@@ -162,7 +165,7 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
     Raises:
       UserError: they do not describe an evaluation; the line says what to change.
     """
-    run, images = given.get("run"), given.get("images")
+    run, images = (_expanded(given.get(name)) for name in ("run", "images"))
     if (run is None) == (images is None):
         raise UserError("give one of --run=DIR, --images=WHAT and --compare=DIR,..")
     values = {
@@ -179,11 +182,15 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
         dataset = registry.check_dataset(given["dataset"])
     else:
         raise UserError("--dataset is missing: name what the images are compared with")
-    noise = values.get("noise", 0.0)
+    noise, configs = values.get("noise", 0.0), _configs(given)
+    if not any(METRICS[name].needs_classifier for name in configs):
+        for flag in ("inception_path", "inception_digest", "allow_unverified"):
+            if flag in given:
+                raise UserError(f"--{flag} has no effect: no measure here needs a classifier")
     return EvaluationRequest(
         run=run,
         images=images,
-        configs=_configs(given),
+        configs=configs,
         asked="metrics" in given,
         num_samples=values.get("num_samples", NUM_SAMPLES if run else None),
         noise=noise,
@@ -192,7 +199,7 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
         reference=given.get("reference", "train"),
         image_size=values.get("image_size", 0),
         crop=values.get("crop", 0),
-        inception_path=given.get("inception_path"),
+        inception_path=_expanded(given.get("inception_path")),
         inception_digest=given.get("inception_digest"),
         allow_unverified="allow_unverified" in given,
         output_dir=_output_dir(given.get("output_dir"), run, images, dataset, noise),
@@ -233,12 +240,18 @@ def _run_dataset(run: str) -> str:
 def _output_dir(
     given: str | None, run: str | None, images: str | None, dataset: str, noise: float
 ) -> Path:
-    if given or run:
-        return Path(given or run or "").expanduser()
+    if given:
+        return Path(given).expanduser()
+    ending = f"-noise{noise:g}" if noise else ""
     if images in SPLITS:
-        ending = f"-noise{noise:g}" if noise else ""
         return Path("runs") / f"{dataset}-{images}{ending}"
-    return Path(f"{str(images).rstrip('/')}.evaluation").expanduser()
+    if run and not noise:
+        return Path(run)
+    return Path(f"{(run or images or '').rstrip('/')}{ending}.evaluation")
+
+
+def _expanded(path: str | None) -> str | None:
+    return None if path is None else os.path.expanduser(path)
 
 
 def _read_comparison(given: Mapping[str, str]) -> tuple[list[Path], Path]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tfdm.cli.evaluation_pass import ClassifierPass
 
+CRITIC_IMAGES = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig(CheckedConfig):
@@ -44,7 +46,7 @@ class FrechetConfig(CheckedConfig):
 class KernelConfig(CheckedConfig):
     """Fields of the kernel distance."""
 
-    num_images: int = hyperparameter(10_000, "samples and real images, at most", minimum=2)
+    num_images: int = hyperparameter(10_000, "samples, and as many real images, at most", minimum=2)
     max_block_size: int = hyperparameter(1000, "images a block, at most", minimum=2)
 
 
@@ -52,8 +54,25 @@ class KernelConfig(CheckedConfig):
 class PrecisionRecallConfig(CheckedConfig):
     """Fields of precision and recall."""
 
-    num_images: int = hyperparameter(10_000, "samples and real images, at most", minimum=2)
+    num_images: int = hyperparameter(10_000, "samples, and as many real images, at most", minimum=2)
     neighbours: int = hyperparameter(3, "which nearest neighbour sets a radius", minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticImages:
+    """Real images for an independent critic, uint8 [n, H, W, C], and where they are from.
+
+    Attributes:
+      real: those that it learns from.
+      held_out: those that it is read off on.
+      training: some that the model was trained on, `None` where that means nothing.
+      splits: the names of the three splits.
+    """
+
+    real: np.ndarray
+    held_out: np.ndarray
+    training: np.ndarray | None
+    splits: dict[str, str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +82,7 @@ class Inputs:
     Attributes:
       images: a random choice of the samples, in random order.
       classified: what the classifier made of samples and real images, `None` without one.
-      critic_real: the real images a critic learns from.
-      critic_held_out: the real images it is asked about.
-      training_images: images that the model was trained on, `None` where that means nothing.
+      critic_images: reads the real images of a critic.
       seed: the seed of everything drawn.
       state: the folder of a critic that was stopped.
       open_progress: opens a bar for a measure that takes long; what it returns is called with
@@ -74,9 +91,7 @@ class Inputs:
 
     images: np.ndarray
     classified: ClassifierPass | None
-    critic_real: np.ndarray
-    critic_held_out: np.ndarray
-    training_images: np.ndarray | None
+    critic_images: Callable[[], CriticImages]
     seed: int
     state: Path
     open_progress: Callable[[], Callable[[int, int], None]]
@@ -90,6 +105,7 @@ class Metric:
       name: its name on the command line and in `evaluation.json`.
       config: its fields.
       needs_classifier: whether it works on logits or features.
+      needs_features: whether it compares features with those of real images.
       summary: one line for the help.
       run: measures; returns what `evaluation.json` shall hold.
     """
@@ -97,6 +113,7 @@ class Metric:
     name: str
     config: type[CheckedConfig]
     needs_classifier: bool
+    needs_features: bool
     summary: str
     run: Callable[[Inputs, Any], dict[str, Any]]
 
@@ -121,7 +138,7 @@ def _ms_ssim(inputs: Inputs, config: DiversityConfig) -> dict[str, Any]:
     from tfdm.eval import ms_ssim_diversity
 
     diversity = ms_ssim_diversity(
-        inputs.images,
+        inputs.images[: config.num_batches * config.batch_size],
         num_batches=config.num_batches,
         batch_size=config.batch_size,
         seed=inputs.seed,
@@ -132,25 +149,26 @@ def _ms_ssim(inputs: Inputs, config: DiversityConfig) -> dict[str, Any]:
 def _wasserstein_critic(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
     from tfdm.eval import independent_wasserstein_critic
 
+    images = inputs.critic_images()
     distance = independent_wasserstein_critic(
-        inputs.critic_real,
-        inputs.critic_held_out,
-        inputs.images,
+        images.real,
+        images.held_out,
+        inputs.images[:CRITIC_IMAGES],
         config,
-        training_images=inputs.training_images,
+        training_images=images.training,
         seed=inputs.seed,
         state=inputs.state,
         progress=inputs.open_progress(),
     )
-    return dataclasses.asdict(distance)
+    return {**dataclasses.asdict(distance), **images.splits}
 
 
 def _frechet_distance(inputs: Inputs, config: FrechetConfig) -> dict[str, Any]:
     from tfdm.eval import frechet_distance
 
     classified = _classified(inputs)
-    value = frechet_distance(classified.moments, classified.reference_moments)
-    return {"value": value, "num_real": classified.reference_moments.count}
+    real = classified.real_features().moments
+    return {"value": frechet_distance(classified.moments, real), "num_real": real.count}
 
 
 def _kernel_distance(inputs: Inputs, config: KernelConfig) -> dict[str, Any]:
@@ -159,7 +177,7 @@ def _kernel_distance(inputs: Inputs, config: KernelConfig) -> dict[str, Any]:
     classified = _classified(inputs)
     real, generated = classified.pairs(config.num_images)
     distance = kernel_distance(real, generated, config.max_block_size)
-    return {**dataclasses.asdict(distance), "num_images": len(generated), "num_real": len(real)}
+    return {**dataclasses.asdict(distance), "num_generated": len(generated), "num_real": len(real)}
 
 
 def _precision_recall(inputs: Inputs, config: PrecisionRecallConfig) -> dict[str, Any]:
@@ -182,12 +200,14 @@ METRICS: Mapping[str, Metric] = {
             "inception_score",
             ScoreConfig,
             True,
+            False,
             "exp of the mean KL[p(y|x) ‖ p(y)] (Appendix I); higher is better",
             _inception_score,
         ),
         Metric(
             "ms_ssim",
             DiversityConfig,
+            False,
             False,
             "1 - MS-SSIM of pairs of samples (Appendix I); best near the real images'",
             _ms_ssim,
@@ -196,12 +216,14 @@ METRICS: Mapping[str, Metric] = {
             "wasserstein_critic",
             CriticConfig,
             False,
+            False,
             "independent Wasserstein critic on held-out images (Appendix I); lower is better",
             _wasserstein_critic,
         ),
         Metric(
             "frechet_distance",
             FrechetConfig,
+            True,
             True,
             "between Gaussians fitted to features; lower is better",
             _frechet_distance,
@@ -210,12 +232,14 @@ METRICS: Mapping[str, Metric] = {
             "kernel_distance",
             KernelConfig,
             True,
+            True,
             "squared maximum mean discrepancy of features; lower is better",
             _kernel_distance,
         ),
         Metric(
             "precision_recall",
             PrecisionRecallConfig,
+            True,
             True,
             "shares of samples and of real images in the other's support; higher is better",
             _precision_recall,

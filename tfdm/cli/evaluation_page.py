@@ -24,7 +24,7 @@ def write_page(folders: Sequence[Path], output_dir: Path) -> str:
     contents: dict[str, dict[str, Any]] = {}
     for folder in folders:
         content = read_evaluation(folder)
-        contents[_unused(_row_name(content, folder), contents)] = content
+        contents[_unused(_row_name(content, folder), folder, contents)] = content
     datasets = sorted({content["dataset"] for content in contents.values()})
     if len(datasets) > 1:
         raise UserError(f"the evaluations are of {' and '.join(datasets)}: compare them apart")
@@ -61,16 +61,14 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
 def _row_name(content: dict[str, Any], folder: Path) -> str:
     source = content["source"]
-    if source.get("model"):
-        return str(source["model"])
-    if source.get("split"):
-        return content["title"]
-    return folder.name.removesuffix(".evaluation")
+    if not source.get("model"):
+        return content["title"] if source.get("split") else folder.name.removesuffix(".evaluation")
+    noise = f", noise {source['noise_scale']:g}" if source.get("noise_scale") else ""
+    return f"{source['model']}{noise}"
 
 
-def _unused(name: str, taken: dict[str, Any]) -> str:
-    number = 2
-    candidate = name
-    while candidate in taken:
-        candidate, number = f"{name} ({number})", number + 1
-    return candidate
+def _unused(name: str, folder: Path, taken: dict[str, Any]) -> str:
+    """A name that tells rows apart: the folder's, and a number where that is taken too."""
+    candidates = [name, f"{name} ({folder.name})"]
+    candidates += [f"{name} ({folder.name}, {number})" for number in range(2, len(taken) + 3)]
+    return next(candidate for candidate in candidates if candidate not in taken)

@@ -18,6 +18,7 @@ import numpy as np
 
 from tfdm.cli.evaluation_sources import ImageSource
 from tfdm.datasets import ImageDataset
+from tfdm.errors import UserError
 from tfdm.runs.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -35,25 +36,52 @@ class ClassifierPass:
       logits: of all samples, float32 [n, K].
       moments: of the features of all samples.
       features: of the chosen samples, float32 [m, d].
-      reference: of all real images, float32 [N, d], memory-mapped.
-      reference_moments: their moments.
-      order: a random order of the real images, [N].
+      real: what features are compared with; `None` where no measure asks for features.
     """
 
     classifier: Any
     logits: np.ndarray
     moments: FeatureMoments
     features: np.ndarray
-    reference: np.ndarray
-    reference_moments: FeatureMoments
-    order: np.ndarray
+    real: RealFeatures | None
 
     def pairs(self, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns features of at most so many real images and samples, in random order."""
-        chosen = np.sort(self.order[:most])
-        rows = np.asarray(self.reference[chosen])
-        back = np.argsort(np.argsort(self.order[:most]))
-        return rows[back], self.features[:most]
+        """Returns features of real images and of as many samples, in random order.
+
+        Equal numbers, at most `most`: blocks and radii depend on them.
+        """
+        real = self.real_features()
+        number = min(most, len(self.features), len(real.features))
+        chosen = real.order[:number]
+        ascending = np.argsort(chosen)
+        rows = np.empty([number, real.features.shape[1]], np.float32)
+        rows[ascending] = real.features[chosen[ascending]]
+        return rows, self.features[:number]
+
+    def real_features(self) -> RealFeatures:
+        """Returns the features of real images.
+
+        Raises:
+          ValueError: none were asked for.
+        """
+        if self.real is None:
+            raise ValueError("no features of real images were read, expected a reference")
+        return self.real
+
+
+@dataclasses.dataclass(frozen=True)
+class RealFeatures:
+    """Features of a split of a data set.
+
+    Attributes:
+      features: float32 [N, d], memory-mapped.
+      moments: their moments.
+      order: a random order of the images, [N].
+    """
+
+    features: np.ndarray
+    moments: FeatureMoments
+    order: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +103,7 @@ def pass_over(
     source: ImageSource,
     num_chosen: int,
     classifiers: dict[str, Any],
-    references: dict[str, np.ndarray],
+    real: dict[str, RealFeatures],
     seed: int,
     progress: Callable[[int, int], None],
 ) -> SamplePass:
@@ -84,94 +112,120 @@ def pass_over(
     Args:
       source: the samples.
       num_chosen: how many of them are kept, as images and as features.
-      classifiers: by name; each maps images to logits and features.
-      references: the features of the real images under each of them, [N, d].
-      seed: the seed of the choice and of its order.
+      classifiers: by name; each maps images to logits, and to features where they are wanted.
+      real: features of real images by the name of the classifier; without them, no features of
+        samples are taken either.
+      seed: the seed of the choice and of its order: fewer are the first of more.
       progress: called with (done, total).
     """
-    from tfdm.eval import FeatureMoments
-
     number = source.num_images
     order = np.random.default_rng([seed, 8, 1]).permutation(number)[:num_chosen]
     rank = np.full(number, -1)
     rank[order] = np.arange(len(order))
     images = np.empty([len(order), *source.image_shape], np.uint8)
-    logits: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
-    moments: dict[str, FeatureMoments] = {}
-    features: dict[str, np.ndarray] = {}
+    collectors = {
+        name: _Collector(classifier, len(order), real.get(name))
+        for name, classifier in classifiers.items()
+    }
     digest, done = hashlib.sha256(), 0
     for block in source.blocks(BLOCK):
         digest.update(np.ascontiguousarray(block).data)
         places = rank[done : done + len(block)]
         kept = places >= 0
         images[places[kept]] = block[kept]
-        for name, classifier in classifiers.items():
-            rows, outputs = classifier.logits_and_features(block)
-            logits[name].append(rows)
-            if name not in moments:
-                moments[name] = FeatureMoments(outputs.shape[1])
-                features[name] = np.empty([len(order), outputs.shape[1]], np.float32)
-            moments[name].add(outputs)
-            features[name][places[kept]] = outputs[kept]
+        for collector in collectors.values():
+            collector.add(block, places[kept], kept)
         done += len(block)
         progress(done, number)
-    return SamplePass(
-        digest=digest.hexdigest(),
-        images=images,
-        classified={
-            name: ClassifierPass(
-                classifier=classifier,
-                logits=np.concatenate(logits[name]),
-                moments=moments[name],
-                features=features[name],
-                reference=references[name],
-                reference_moments=moments_of(references[name]),
-                order=np.random.default_rng([seed, 9, 1]).permutation(len(references[name])),
-            )
-            for name, classifier in classifiers.items()
-        },
-    )
+    classified = {name: collector.result() for name, collector in collectors.items()}
+    return SamplePass(digest.hexdigest(), images, classified)
 
 
-def moments_of(features: np.ndarray) -> FeatureMoments:
-    """Returns the moments of features [N, d], read in blocks."""
-    from tfdm.eval import FeatureMoments
+class _Collector:
+    """Gathers what one classifier makes of blocks of samples."""
 
-    moments = FeatureMoments(features.shape[1])
-    for first in range(0, len(features), BLOCK):
-        moments.add(features[first : first + BLOCK])
-    return moments
+    def __init__(self, classifier: Any, num_chosen: int, real: RealFeatures | None) -> None:
+        from tfdm.eval import FeatureMoments
+
+        dim = 0 if real is None else real.features.shape[1]
+        self._classifier, self._real = classifier, real
+        self._logits: list[np.ndarray] = []
+        self._moments = FeatureMoments(dim)
+        self._features = np.empty([num_chosen, dim], np.float32)
+
+    def add(self, block: np.ndarray, places: np.ndarray, kept: np.ndarray) -> None:
+        if self._real is None:
+            self._logits.append(self._classifier(block))
+            return
+        logits, features = self._classifier.logits_and_features(block)
+        self._logits.append(logits)
+        self._moments.add(features)
+        self._features[places] = features[kept]
+
+    def result(self) -> ClassifierPass:
+        logits = np.concatenate(self._logits)
+        return ClassifierPass(self._classifier, logits, self._moments, self._features, self._real)
 
 
-def reference_features(
+def real_features(
     dataset: ImageDataset,
     split: str,
     classifier: Any,
     cache_dir: Path,
+    seed: int,
     progress: Callable[[int, int], None],
-) -> np.ndarray:
-    """Returns the features of a split, float32 [N, d], memory-mapped from the cache folder.
+) -> RealFeatures:
+    """Returns the features of a split, from the cache folder if they stand there.
 
     Args:
       dataset: the data set.
       split: the name of the split.
-      classifier: has a name, a digest, and `logits_and_features`.
+      classifier: has a name, a digest, perhaps a `feature_scale`, and `logits_and_features`.
       cache_dir: features stand in `features/` there, under the digests of data and classifier.
+      seed: the seed of the order.
       progress: called with (done, total) when they have to be computed.
+
+    Raises:
+      UserError: the cache folder cannot be written.
     """
+    from tfdm.eval import FeatureMoments
+
     images = dataset.split(split)
-    name = f"{dataset.name}-{split}-{dataset.digest[:16]}-{classifier.name}"
-    path = cache_dir / "features" / f"{name}-{classifier.digest[:16]}.npy"
-    found = _readable(path, len(images))
-    if found is not None:
-        return found
-    with atomic_file(path) as temporary:
-        blocks = []
-        for first in range(0, len(images), BLOCK):
-            blocks.append(classifier.logits_and_features(images[first : first + BLOCK])[1])
-            progress(first + len(blocks[-1]), len(images))
-        np.save(temporary, np.concatenate(blocks).astype(np.float32), allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    identity = f"{classifier.digest} {getattr(classifier, 'feature_scale', 1.0)!r}"
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    name = f"{dataset.name}-{split}-{dataset.digest[:16]}-{classifier.name}-{key}.npy"
+    path = cache_dir / "features" / name
+    features = _readable(path, len(images))
+    if features is None:
+        try:
+            with atomic_file(path) as temporary:
+                _write_features(temporary, images, classifier, progress)
+        except OSError as error:
+            raise UserError(
+                f"cannot write into {path.parent} ({error.strerror}): choose another --cache_dir"
+            ) from None
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    moments = FeatureMoments(features.shape[1])
+    for first in range(0, len(features), BLOCK):
+        moments.add(features[first : first + BLOCK])
+    order = np.random.default_rng([seed, 9, 1]).permutation(len(features))
+    return RealFeatures(features, moments, order)
+
+
+def _write_features(
+    path: Path, images: np.ndarray, classifier: Any, progress: Callable[[int, int], None]
+) -> None:
+    """Writes features block by block, so that no more than one stands in memory."""
+    rows = None
+    for first in range(0, len(images), BLOCK):
+        _, features = classifier.logits_and_features(images[first : first + BLOCK])
+        if rows is None:
+            shape = (len(images), features.shape[1])
+            rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        rows[first : first + len(features)] = features
+        progress(first + len(features), len(images))
+    if rows is not None:
+        rows.flush()
 
 
 def _readable(path: Path, number: int) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import numpy as np
 
-from tfdm.cli import evaluation_sources
-from tfdm.cli.evaluation_metrics import METRICS, Inputs
-from tfdm.cli.evaluation_pass import SamplePass, pass_over, reference_features
+from tfdm.cli import evaluation_inputs
+from tfdm.cli.evaluation_metrics import CRITIC_IMAGES, METRICS, Inputs
+from tfdm.cli.evaluation_pass import SamplePass, pass_over, real_features
 from tfdm.cli.evaluation_sources import ImageSource
 from tfdm.cli.kl_run import progress_bar
-from tfdm.datasets import ImageDataset, load_dataset
+from tfdm.datasets import ImageDataset
 from tfdm.datasets.cache import default_cache_dir
-from tfdm.datasets.dataset import SPLITS
 from tfdm.errors import UserError
 from tfdm.eval.nearest import nearest_neighbours
 from tfdm.eval.report import NAME, evaluation_table
@@ -30,109 +30,57 @@ from tfdm.training.provenance import command, git_revision, versions
 if TYPE_CHECKING:
     from tfdm.cli.evaluate import EvaluationRequest
 
-CLASSIFIERS = {"cifar10": "cifar10", "color_mnist": "color_mnist", "color_mnist_5k": "color_mnist"}
-INCEPTION = "inception"
-_CRITIC_IMAGES = 10_000
 _SHEET_ROWS, _NEIGHBOURS = 12, 7
+# Where images stand does not make them other images.
+_PLACES = ("run", "images", "available")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """One measure to take.
+
+    Attributes:
+      metric: its name.
+      key: its name in `evaluation.json`; `:NAME` of a second classifier stands behind it.
+      classifier: the classifier's name, `None` for a measure of images.
+      identity: what a record must hold to be of the same measure.
+    """
+
+    metric: str
+    key: str
+    classifier: str | None
+    identity: dict[str, Any]
 
 
 def evaluate(request: EvaluationRequest) -> str:
     """Takes the measures that are asked for; returns the table.
 
     Raises:
-      UserError: samples, real images or a classifier cannot be had, a measure does not fit them,
-        or the folder cannot be written.
+      UserError: samples, real images or a classifier cannot be had, a measure that was asked for
+        does not fit them, or the folder cannot be written.
     """
-    dataset, source = _dataset_and_source(request)
-    classifiers = _classifiers(request)
-    names = _metrics(request, bool(classifiers))
+    dataset, source = evaluation_inputs.dataset_and_source(request)
+    classifiers = evaluation_inputs.classifiers(request)
     content = _content(request, dataset, source, classifiers)
+    plans = _plans(request, classifiers)
     with _locked(request.output_dir):
         earlier = _earlier(request.output_dir, content)
-        seen = _look(request, dataset, source, classifiers, names)
-        if earlier.get("samples_digest", seen.digest) != seen.digest:
-            raise _other_samples(request.output_dir)
+        metrics = earlier.get("metrics", {})
+        plans = [plan for plan in plans if not _is_taken(metrics.get(plan.key, {}), plan)]
         content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
-        content |= {"samples_digest": seen.digest, "metrics": earlier.get("metrics", {})}
-        for name in names:
-            # Images alone are measured once, features under every classifier.
-            owners = list(classifiers) if METRICS[name].needs_classifier else [None]
-            for index, owner in enumerate(owners):
-                key = name if index == 0 else f"{name}:{owner}"
-                record = _measure(request, dataset, seen, name, key, owner)
-                content["metrics"][key] = record
-                _write(request.output_dir, content)
+        seen = _look(request, dataset, source, classifiers, plans)
+        if earlier and earlier["samples_digest"] != seen.digest:
+            raise _other_samples(request.output_dir)
+        content |= {"samples_digest": seen.digest, "metrics": metrics}
+        for plan in plans:
+            metrics[plan.key] = _measure(request, dataset, seen, plan)
+            _write(request.output_dir, content)
         sheet = _nearest_sheet(dataset, seen)
         atomic_write_bytes(request.output_dir / "evaluation_nearest.png", sheet)
+        metrics |= _left_out(request, classifiers)
         _write(request.output_dir, content)
+        shutil.rmtree(_critic_state(request), ignore_errors=True)
     return f"{evaluation_table(content)}\n{request.output_dir / NAME}\n"
-
-
-def _dataset_and_source(request: EvaluationRequest) -> tuple[ImageDataset, ImageSource]:
-    """Opens the real images and the samples, and compares their shapes."""
-    from tfdm.training.loading import load_run
-
-    folders = {"data_dir": request.data_dir, "cache_dir": request.cache_dir}
-    if request.run is not None:
-        run = load_run(request.run)
-        config = run.config
-        dataset = load_dataset(
-            config.dataset, image_size=config.image_size, crop=config.crop, **folders
-        )
-        recorded = run.recorded.get("dataset_digest")
-        if recorded is not None and recorded != dataset.digest:
-            raise UserError(
-                f"{config.dataset} is not what {request.run} was trained on: its digest differs"
-            )
-        source = evaluation_sources.run_source(run, request.num_samples or 0, request.seed)
-    else:
-        dataset = load_dataset(
-            request.dataset, image_size=request.image_size, crop=request.crop, **folders
-        )
-        path, number = str(request.images), request.num_samples
-        if path in SPLITS:
-            source = evaluation_sources.split_source(dataset, path, number)
-        else:
-            source = evaluation_sources.file_source(path, dataset.image_shape, number)
-    if source.image_shape != dataset.image_shape:
-        raise UserError(
-            f"the images have shape {source.image_shape}, those of {dataset.name} "
-            f"{dataset.image_shape}: choose the data set they are like"
-        )
-    if request.noise:
-        source = evaluation_sources.noised(source, request.noise, request.seed)
-    return dataset, source
-
-
-def _classifiers(request: EvaluationRequest) -> dict[str, Any]:
-    """Returns the data set's own classifier, and the Inception network if it is named."""
-    if not any(METRICS[name].needs_classifier for name in request.configs):
-        return {}
-    from tfdm.eval import load_classifier, load_saved_model_classifier
-
-    found: dict[str, Any] = {}
-    if request.dataset in CLASSIFIERS:
-        name = CLASSIFIERS[request.dataset]
-        found[name] = load_classifier(name)
-    if request.inception_path is not None:
-        found[INCEPTION] = load_saved_model_classifier(
-            request.inception_path,
-            digest=request.inception_digest,
-            allow_unverified=request.allow_unverified,
-        )
-    return found
-
-
-def _metrics(request: EvaluationRequest, has_classifier: bool) -> list[str]:
-    """Returns the measures to take; without a classifier those that need one are left out."""
-    needing = [name for name in request.configs if METRICS[name].needs_classifier]
-    if needing and not has_classifier and request.asked:
-        raise UserError(
-            f"{needing[0]} needs a classifier, and none comes with {request.dataset}: get the "
-            "Inception network of https://tfhub.dev/tensorflow/tfgan/eval/inception/1 and give "
-            "its folder as --inception_path"
-        )
-    return [name for name in request.configs if has_classifier or name not in needing]
 
 
 def _content(
@@ -154,6 +102,7 @@ def _content(
             name: {
                 "digest": classifier.digest,
                 "temperature": getattr(classifier, "temperature", None),
+                "feature_scale": getattr(classifier, "feature_scale", 1.0),
                 "resizer": getattr(classifier, "resizer", "none"),
                 "verified": getattr(classifier, "verified", True),
             }
@@ -165,103 +114,108 @@ def _content(
     return json_ready(content)
 
 
+def _plans(request: EvaluationRequest, classifiers: dict[str, Any]) -> list[_Plan]:
+    """Lists the measures: of images once, of logits and features under every classifier."""
+    plans = []
+    for name, config in request.configs.items():
+        metric = METRICS[name]
+        owners = list(classifiers) if metric.needs_classifier else [None]
+        for index, owner in enumerate(owners):
+            identity: dict[str, Any] = {"config": dataclasses.asdict(config), "seed": request.seed}
+            if owner is not None:
+                digest = classifiers[owner].digest
+                identity |= {"classifier": owner, "classifier_digest": digest}
+            if metric.needs_features:
+                identity |= {"features": owner, "reference": request.reference}
+            key = name if index == 0 else f"{name}:{owner}"
+            plans.append(_Plan(name, key, owner, json_ready(identity)))
+    return plans
+
+
+def _is_taken(record: dict[str, Any], plan: _Plan) -> bool:
+    """Says whether the record of an earlier command is of this very measure."""
+    return "reason" not in record and all(
+        record.get(field) == value for field, value in plan.identity.items()
+    )
+
+
+def _left_out(request: EvaluationRequest, classifiers: dict[str, Any]) -> dict[str, Any]:
+    """Returns why measures that were not asked for by name cannot be had."""
+    if classifiers:
+        return {}
+    reason = f"needs a classifier: {evaluation_inputs.HOW_TO_GET_INCEPTION}"
+    return {name: {"reason": reason} for name in request.configs if METRICS[name].needs_classifier}
+
+
 def _look(
     request: EvaluationRequest,
     dataset: ImageDataset,
     source: ImageSource,
     classifiers: dict[str, Any],
-    names: list[str],
+    plans: list[_Plan],
 ) -> SamplePass:
+    """Passes over the samples, with those classifiers that a measure needs."""
     cache = Path(request.cache_dir).expanduser() if request.cache_dir else default_cache_dir()
-    references = {}
-    for name, classifier in classifiers.items():
+    needed = {plan.classifier for plan in plans}
+    real = {}
+    for plan in plans:
+        name = plan.classifier
+        if name is None or name in real or not METRICS[plan.metric].needs_features:
+            continue
         with progress_bar(f"real images, {name}", "image") as progress:
-            references[name] = reference_features(
-                dataset, request.reference, classifier, cache, progress
+            real[name] = real_features(
+                dataset, request.reference, classifiers[name], cache, request.seed, progress
             )
+    used = {name: classifier for name, classifier in classifiers.items() if name in needed}
+    chosen = [_num_chosen(plan.metric, request.configs[plan.metric]) for plan in plans]
     with progress_bar("samples", "image") as progress:
-        return pass_over(
-            source,
-            min(source.num_images, _num_chosen(request, names)),
-            classifiers,
-            references,
-            request.seed,
-            progress,
-        )
+        try:
+            return pass_over(
+                source, max([_SHEET_ROWS, *chosen]), used, real, request.seed, progress
+            )
+        except ValueError as error:
+            raise UserError(f"{source.name}: {error}") from error
 
 
-def _num_chosen(request: EvaluationRequest, names: list[str]) -> int:
-    """How many samples have to be kept for the measures that look at images or pairs."""
-    wanted = [_SHEET_ROWS]
-    for name in names:
-        config = request.configs[name]
-        wanted.append(getattr(config, "num_images", 0))
-        if name == "ms_ssim":
-            wanted.append(config.num_batches * config.batch_size)
-        if name == "wasserstein_critic":
-            wanted.append(_CRITIC_IMAGES)
-    return max(wanted)
+def _num_chosen(metric: str, config: Any) -> int:
+    """How many samples have to be kept for a measure that looks at images or pairs."""
+    if metric == "ms_ssim":
+        return config.num_batches * config.batch_size
+    return CRITIC_IMAGES if metric == "wasserstein_critic" else getattr(config, "num_images", 0)
 
 
 def _measure(
-    request: EvaluationRequest,
-    dataset: ImageDataset,
-    seen: SamplePass,
-    name: str,
-    key: str,
-    owner: str | None,
+    request: EvaluationRequest, dataset: ImageDataset, seen: SamplePass, plan: _Plan
 ) -> dict[str, Any]:
+    """Takes one measure; returns its record, or the reason why it does not fit the samples."""
     start = time.perf_counter()
-    config = request.configs[name]
-    real, held_out, training = critic_images(dataset, request.images)
     with contextlib.ExitStack() as bars:
         inputs = Inputs(
             images=seen.images,
-            classified=None if owner is None else seen.classified[owner],
-            critic_real=real,
-            critic_held_out=held_out,
-            training_images=training,
+            classified=None if plan.classifier is None else seen.classified[plan.classifier],
+            critic_images=lambda: evaluation_inputs.critic_images(dataset, request.images),
             seed=request.seed,
-            state=request.output_dir / ".critic",
-            open_progress=lambda: bars.enter_context(progress_bar(key, "step")),
+            state=_critic_state(request),
+            open_progress=lambda: bars.enter_context(progress_bar(plan.key, "step")),
         )
         try:
-            record = METRICS[name].run(inputs, config)
+            record = METRICS[plan.metric].run(inputs, request.configs[plan.metric])
         except ValueError as error:
-            raise UserError(f"{key}: {error}") from error
-    if owner is not None:
-        classifier = seen.classified[owner].classifier
-        record |= {"classifier": owner, "classifier_digest": classifier.digest}
-        if name != "inception_score":
-            record |= {"features": owner, "reference": request.reference}
+            if request.asked:
+                raise UserError(
+                    f"{plan.key}: {error}; see the fields of {plan.metric} in --help"
+                ) from error
+            record = {"reason": str(error)}
     return {
         **json_ready(record),
-        "config": dataclasses.asdict(config),
-        "seed": request.seed,
+        **plan.identity,
         "wall_seconds": round(time.perf_counter() - start, 1),
         "command": command(),
     }
 
 
-def critic_images(
-    dataset: ImageDataset, images: str | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Returns real images for an independent critic: to learn from, held out, and training ones.
-
-    A split that is itself evaluated is not used as real images too.
-
-    Args:
-      dataset: the data set.
-      images: `--images`, which may name a split.
-    """
-    train = dataset.split("train")
-    some = train[np.linspace(0, len(train) - 1, min(len(train), _CRITIC_IMAGES)).astype(int)]
-    validation, test = (dataset.split(name)[:_CRITIC_IMAGES] for name in ("validation", "test"))
-    if images == "validation":
-        return some, test, None
-    if images == "test":
-        return validation, some, None
-    return validation, test, None if images == "train" else some
+def _critic_state(request: EvaluationRequest) -> Path:
+    return request.output_dir / ".critic"
 
 
 def _nearest_sheet(dataset: ImageDataset, seen: SamplePass) -> bytes:
@@ -284,18 +238,22 @@ def _earlier(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
         return {}
     try:
         earlier = json.loads(path.read_text(encoding="utf-8"))
-        complete = isinstance(earlier["metrics"], dict) and isinstance(earlier["classifiers"], dict)
-        same = all(
-            earlier[key] == content[key]
-            for key in ("source", "num_samples", "seed", "dataset_digest")
+        complete = all(isinstance(earlier[key], dict) for key in ("metrics", "classifiers"))
+        same = _without_places(earlier["source"]) == _without_places(content["source"]) and all(
+            earlier[key] == content[key] for key in ("num_samples", "seed", "dataset_digest")
         )
-    except (ValueError, KeyError, TypeError):
-        complete = False
+        complete = complete and isinstance(earlier["samples_digest"], str)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        complete = same = False
     if not complete:
         raise UserError(f"{path} is damaged: move it away, or choose another --output_dir")
     if not same:
         raise _other_samples(folder)
     return earlier
+
+
+def _without_places(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in _PLACES}
 
 
 def _other_samples(folder: Path) -> UserError:
@@ -313,11 +271,17 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Makes the folder and keeps other writers out of it."""
+    lock = filelock.FileLock(folder / ".evaluation.lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / ".evaluation.lock").acquire(blocking=False):
-            yield
+        lock.acquire()
     except filelock.Timeout:
         raise UserError(f"{folder} is in use by another evaluation: wait for it to end") from None
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"cannot write into {folder}: {error.strerror}") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write into {folder}: {error.strerror}; choose another --output_dir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
