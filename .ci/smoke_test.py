@@ -53,6 +53,15 @@ def main() -> None:
     average = json.loads((RUN / "kl.json").read_text())["average_kl"]
     check(average > 0.0, f"kl.json has an average KL of {average}")
 
+    few = ("--num_samples=64", "--metrics=inception_score,ms_ssim,frechet_distance")
+    print(command("tfdm-evaluate", f"--run={RUN}", *few))
+    metrics = json.loads((RUN / "evaluation.json").read_text())["metrics"]
+    score = metrics["inception_score"]["mean"]
+    check(1.0 <= score <= 10.0, f"evaluation.json has an inception score of {score}")
+    for name in ("cifar10", "color_mnist"):
+        load = f"from tfdm.eval import load_classifier; print(load_classifier({name!r}).digest)"
+        subprocess.run([sys.executable, "-c", load], check=True)
+
     print(command("tfdm-export", f"--run={RUN}", "--format=saved_model"))
     import tensorflow as tf
 

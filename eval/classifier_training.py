@@ -10,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfdm.datasets.order import batch_indices
-from tfdm.errors import DivergedError
+from tfdm.errors import DivergedError, Terminated
 from tfdm.eval.augmentation import augment
 from tfdm.eval.classifier_config import ClassifierConfig
 from tfdm.eval.classifier_network import image_classifier, whiten
 from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
+from tfdm.training.graphs import repeatable_graphs
+from tfdm.training.signals import StopSignals
 from tfdm.training.state import capture_state, restore_state
 
 _WHITENING_IMAGES = 5000
@@ -106,24 +108,33 @@ class ClassifierTraining:
 
         Raises:
           DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
+          Terminated: SIGTERM or SIGINT asked to stop; a checkpoint was written.
         """
         checkpoint = store.latest()
         start = 0
         if checkpoint is not None:
             restore_state(self, checkpoint.arrays)
             start = checkpoint.step
-        config = self.config
-        for step in range(start, self.num_steps):
-            indices = batch_indices(len(self.labels), config.batch_size, config.seed, step)
-            loss, accuracy = self._train_step(self._batch(indices, step), self.labels[indices])
-            if not np.isfinite(loss):
-                raise DivergedError(step + 1, "loss")
-            progress(step + 1, float(loss), float(accuracy))
-            if (step + 1) % steps_a_save == 0 or step + 1 == self.num_steps:
-                try:
-                    store.save(step + 1, capture_state(self))
-                except NonFiniteError as error:
-                    raise DivergedError(step + 1, error.name) from None
+        with StopSignals() as signals, signals.deferred(), repeatable_graphs():
+            for step in range(start, self.num_steps):
+                progress(step + 1, *self._one_step(step))
+                if signals.received or (step + 1) % steps_a_save == 0 or step + 1 == self.num_steps:
+                    self._save(store, step + 1)
+                if signals.received:
+                    raise Terminated(signals.received, step + 1)
+
+    def _one_step(self, step: int) -> tuple[float, float]:
+        indices = batch_indices(len(self.labels), self.config.batch_size, self.config.seed, step)
+        loss, accuracy = self._train_step(self._batch(indices, step), self.labels[indices])
+        if not np.isfinite(loss):
+            raise DivergedError(step + 1, "loss")
+        return float(loss), float(accuracy)
+
+    def _save(self, store: CheckpointStore, step: int) -> None:
+        try:
+            store.save(step, capture_state(self))
+        except NonFiniteError as error:
+            raise DivergedError(step, error.name) from None
 
     def _batch(self, indices: np.ndarray, step: int) -> np.ndarray:
         config = self.config

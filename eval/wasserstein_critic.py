@@ -39,6 +39,7 @@ from tfdm.networks import images as image_networks
 from tfdm.networks.layers import LayerFactory
 from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
 from tfdm.training.adam import FusedAdam
+from tfdm.training.graphs import repeatable_graphs
 from tfdm.training.model import ADAM_EPSILON
 from tfdm.training.players import Player, update_players
 from tfdm.training.state import capture_state, restore_state
@@ -152,9 +153,10 @@ def independent_wasserstein_critic(
     for index in range(config.num_seeds):
         training.restart(build(_initial_seed(seed, index)))
         store = None if folder is None else CheckpointStore(folder / f"critic_{index}", keep=1)
-        for done in training.run(real, fake, seed, index, store):
-            if progress is not None:
-                progress(index * config.steps + done, config.num_seeds * config.steps)
+        with repeatable_graphs():
+            for done in training.run(real, fake, seed, index, store):
+                if progress is not None:
+                    progress(index * config.steps + done, config.num_seeds * config.steps)
         unseen = training.mean_score(held_out)
         values.append(unseen - training.mean_score(held_out_fake))
         training_values.append(training.mean_score(real) - training.mean_score(fake))

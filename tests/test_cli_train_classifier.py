@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -133,6 +134,21 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     for card in cards:
         card.pop("command")
     assert cards[0] == cards[1]
+
+
+def test_sigterm_stops_after_a_checkpoint_of_the_last_step(
+    data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = ClassifierTraining._one_step
+
+    def signalled(training: ClassifierTraining, number: int) -> tuple[float, float]:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(training, number)
+
+    monkeypatch.setattr(ClassifierTraining, "_one_step", signalled)
+    assert _run(tmp_path / "out") == 143
+    assert CheckpointStore(tmp_path / "out" / "checkpoints").steps()[0] == 3
 
 
 def test_another_recipe_in_the_folder_is_refused(

@@ -22,6 +22,7 @@ from tfdm.errors import UserError
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training import artefacts, grids, metrics, provenance
 from tfdm.training.callbacks import Checkpointer, DivergenceGuard, RawLogs, Span, StopOnSignal
+from tfdm.training.graphs import repeatable_graphs
 from tfdm.training.loading import build_model, restore_checkpoint
 from tfdm.training.progress import ProgressBar
 from tfdm.training.signals import StopSignals
@@ -122,22 +123,6 @@ def _on_chief(workers: Workers, action: Any) -> None:
         raise UserError("the chief worker refused the run; its message says why")
 
 
-@contextlib.contextmanager
-def _repeatable_graphs() -> Iterator[None]:
-    """Lets two processes make the same graph of one function, down to the order of its sums.
-
-    With TensorFlow's arithmetic optimiser, some losses of the same step differed in their last bit
-    from one process to the next; without it they do not.
-    """
-    options = tf.config.optimizer.get_experimental_options()
-    before = {"arithmetic_optimization": options.get("arithmetic_optimization", True)}
-    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options(before)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Run:
     """One session of a run whose folder and data are at hand."""
@@ -228,7 +213,7 @@ class _Run:
                 batches_per_step=model.batches_per_step,
             )
             model.compile(steps_per_execution=config.steps_per_execution)
-            with self.signals.deferred(), _repeatable_graphs():
+            with self.signals.deferred(), repeatable_graphs():
                 model.fit(
                     batches,
                     verbose=0,
