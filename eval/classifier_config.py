@@ -13,9 +13,15 @@ MINIMUM_SIDE = 23
 class ClassifierConfig(CheckedConfig):
     """The recipe of a classifier; no label smoothing, which would cap the inception score."""
 
-    epochs: int = hyperparameter(52, "passes over the training images", minimum=1)
+    epochs: int = hyperparameter(52, "passes over the training images in a whole cycle", minimum=1)
+    average_epochs: int = hyperparameter(
+        8, "passes that replace the end of the cycle, over which weights are averaged", minimum=0
+    )
+    average_rate: float = hyperparameter(
+        0.05, "their rate, as a share of the peak", minimum=0.0, maximum=1.0
+    )
     small_share: float = hyperparameter(
-        0.6, "share of the steps, the first ones, on smaller images", minimum=0.0, maximum=1.0
+        0.6, "share of the cycle, its first steps, on smaller images", minimum=0.0, maximum=1.0
     )
     small_side: int = hyperparameter(24, "side of the smaller images", minimum=MINIMUM_SIDE)
     batch_size: int = hyperparameter(500, "images a step", minimum=1)
@@ -52,6 +58,7 @@ RECIPES = {
     "cifar10": ClassifierConfig(),
     "color_mnist": ClassifierConfig(
         epochs=10,
+        average_epochs=0,
         small_share=0.0,
         translate=2,
         flip=False,

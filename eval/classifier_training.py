@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,46 +15,59 @@ from tfdm.errors import DivergedError, Terminated
 from tfdm.eval.augmentation import augment
 from tfdm.eval.classifier_config import ClassifierConfig
 from tfdm.eval.classifier_network import image_classifier, whiten
+from tfdm.networks.batch_norm import BatchNorm
 from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
 from tfdm.training.graphs import repeatable_graphs
 from tfdm.training.signals import StopSignals
 from tfdm.training.state import capture_state, restore_state
 
 _WHITENING_IMAGES = 5000
+_MOMENT_BATCHES = 40
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises in a line from a fifth of the peak and falls in a line to nought.
+    """A rate that rises in a line from a fifth of the peak and falls in a line to a floor.
 
     Args:
       peak: the largest rate.
-      steps: the number T of steps.
+      steps: the number T of steps after which it would fall to nought.
       warm_up: the share of them in which it rises.
+      floor: the share of the peak below which it does not fall.
     """
 
-    def __init__(self, peak: float, steps: int, warm_up: float) -> None:
+    def __init__(self, peak: float, steps: int, warm_up: float, floor: float = 0.0) -> None:
         self.peak = peak
         self.steps = steps
         self.warm_up = warm_up
+        self.floor = floor
 
     def __call__(self, step: Any) -> tf.Tensor:
         """Returns the rate of a step counted from 0."""
         done = (tf.cast(step, tf.float32) + 0.5) / self.steps
         rise = 0.2 + 0.8 * done / max(self.warm_up, 1e-9)
         fall = (1.0 - done) / max(1.0 - self.warm_up, 1e-9)
-        return self.peak * tf.clip_by_value(tf.minimum(rise, fall), 0.0, 1.0)
+        return self.peak * tf.clip_by_value(
+            tf.minimum(rise, tf.maximum(fall, self.floor)), 0.0, 1.0
+        )
 
     def get_config(self) -> dict[str, float]:
         """Returns the arguments."""
-        return {"peak": self.peak, "steps": self.steps, "warm_up": self.warm_up}
+        return {
+            "peak": self.peak,
+            "steps": self.steps,
+            "warm_up": self.warm_up,
+            "floor": self.floor,
+        }
 
 
 class ClassifierTraining:
     """A classifier on its way: network, optimisers, and the steps between.
 
     The first steps see the images made smaller, which costs half as much a step; the maximum
-    over space that ends the network takes either size.
+    over space that ends the network takes either size. The last steps, at a constant small rate,
+    are averaged (Izmailov et al., *Averaging Weights Leads to Wider Optima and Better
+    Generalization*, 2018).
 
     Args:
       images: the training images, uint8 [N, S, S, 3].
@@ -80,17 +94,37 @@ class ClassifierTraining:
             "kernels": self._sgd(config.learning_rate, config.weight_decay, self._kernels),
             "biases": self._sgd(config.learning_rate * config.bias_rate, None, self._biases),
         }
+        self._averages = [
+            # Of a copy: Keras would share the storage of a TensorFlow variable.
+            keras.Variable(variable.numpy(), trainable=False, name=f"average_{variable.name}")
+            for variable in (self._kernels + self._biases if config.average_epochs else [])
+        ]
         self._train_step = tf.function(self._step, reduce_retracing=False)
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All variables of the network."""
-        return self.network.variables
+        """All variables of the network, and the averages of those that are trained."""
+        return self.network.variables + self._averages
+
+    @property
+    def cycle_steps(self) -> int:
+        """The steps of a whole cycle; the last batch of an epoch may reach into the next."""
+        return self.config.epochs * len(self.labels) // self.config.batch_size
+
+    @property
+    def average_start(self) -> int:
+        """The first step whose weights are averaged: where the rate has fallen to its floor."""
+        config = self.config
+        if not config.average_epochs:
+            return self.cycle_steps
+        left = config.average_rate * (1.0 - config.warm_up)
+        return math.ceil(self.cycle_steps * (1.0 - left) - 0.5)
 
     @property
     def num_steps(self) -> int:
-        """The steps of the whole training; the last batch of an epoch may reach into the next."""
-        return self.config.epochs * len(self.labels) // self.config.batch_size
+        """The steps of the whole training."""
+        averaged = self.config.average_epochs * len(self.labels) // self.config.batch_size
+        return self.average_start + averaged
 
     def run(
         self,
@@ -128,7 +162,41 @@ class ClassifierTraining:
         loss, accuracy = self._train_step(self._batch(indices, step), self.labels[indices])
         if not np.isfinite(loss):
             raise DivergedError(step + 1, "loss")
+        if step >= self.average_start:
+            share = 1.0 / (step - self.average_start + 1)
+            for average, variable in zip(self._averages, self._kernels + self._biases, strict=True):
+                average.assign_add(share * (variable.value - average.value))
         return float(loss), float(accuracy)
+
+    def finish(self) -> keras.Model:
+        """Puts the averages into the network, takes its moments anew, and returns it.
+
+        The moving averages of batch norm belong to the weights of the last step; those of the
+        averaged weights are the mean over further batches of the training images.
+        """
+        if not self._averages:
+            return self.network
+        for average, variable in zip(self._averages, self._kernels + self._biases, strict=True):
+            variable.assign(average.value)
+        norms = [layer for layer in self.network.layers if isinstance(layer, BatchNorm)]
+        moments = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        forward = tf.function(lambda images: self.network(images, training=True))
+        sums = [np.zeros(variable.shape) for variable in moments]
+        for step in range(self.num_steps, self.num_steps + _MOMENT_BATCHES):
+            indices = batch_indices(
+                len(self.labels), self.config.batch_size, self.config.seed, step
+            )
+            forward(self._batch(indices, step))
+            for total, variable in zip(sums, moments, strict=True):
+                total += variable.numpy()
+        for total, variable in zip(sums, moments, strict=True):
+            variable.assign(total / _MOMENT_BATCHES)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        return self.network
 
     def _save(self, store: CheckpointStore, step: int) -> None:
         try:
@@ -138,7 +206,7 @@ class ClassifierTraining:
 
     def _batch(self, indices: np.ndarray, step: int) -> np.ndarray:
         config = self.config
-        small = step < round(config.small_share * self.num_steps)
+        small = step < round(config.small_share * self.cycle_steps)
         images = self._images[small]
         scale = images.shape[1] / self._images[False].shape[1]
         return augment(
@@ -154,9 +222,11 @@ class ClassifierTraining:
         )
 
     def _sgd(self, rate: float, decay: float | None, variables: list[Any]) -> Any:
-        schedule = OneCycle(rate, self.num_steps, self.config.warm_up)
+        config = self.config
+        floor = config.average_rate if config.average_epochs else 0.0
+        schedule = OneCycle(rate, self.cycle_steps, config.warm_up, floor)
         optimizer = keras.optimizers.SGD(
-            schedule, momentum=self.config.momentum, nesterov=True, weight_decay=decay
+            schedule, momentum=config.momentum, nesterov=True, weight_decay=decay
         )
         optimizer.build(variables)
         return optimizer

@@ -21,9 +21,9 @@ from tfdm.training.state import capture_state
 
 WIDTHS = (4, 8, 8)
 TINY = {
-    "width1": 4, "width2": 8, "width3": 8, "batch_size": 8, "epochs": 2, "small_share": 0.0,
-    "small_side": 24, "cutout": 0, "translate": 0, "flip": False, "precision": "float32",
-    "learning_rate": 0.1,
+    "width1": 4, "width2": 8, "width3": 8, "batch_size": 8, "epochs": 2, "average_epochs": 0,
+    "small_share": 0.0, "small_side": 24, "cutout": 0, "translate": 0, "flip": False,
+    "precision": "float32", "learning_rate": 0.1,
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def run(request: ClassifierRequest) -> str:
         store = CheckpointStore(folder.checkpoints, keep=2)
         with _progress(request.dataset, training.num_steps) as progress:
             training.run(store, _STEPS_A_SAVE, progress)
-        weights = weights_bytes(training.network)
+        weights = weights_bytes(training.finish())
         card: dict[str, Any] = {
             "name": request.dataset,
             "sha256": hashlib.sha256(weights).hexdigest(),
