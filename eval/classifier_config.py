@@ -15,7 +15,7 @@ class ClassifierConfig(CheckedConfig):
 
     epochs: int = hyperparameter(52, "passes over the training images in a whole cycle", minimum=1)
     average_epochs: int = hyperparameter(
-        8, "passes that replace the end of the cycle, over which weights are averaged", minimum=0
+        4, "passes that replace the end of the cycle, over which weights are averaged", minimum=0
     )
     average_rate: float = hyperparameter(
         0.05, "their rate, as a share of the peak", minimum=0.0, maximum=1.0
