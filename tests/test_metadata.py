@@ -17,8 +17,8 @@ import tfdm
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Needed by other dependencies, which do not ask for them.
-NOT_IMPORTED = {"importlib-resources", "tf-keras"}
+# Needed by other dependencies, which do not ask for them; TF-GAN is loaded by name (eval/tfgan.py).
+NOT_IMPORTED = {"importlib-resources", "tensorflow-gan", "tf-keras"}
 
 
 def _setup() -> configparser.ConfigParser:
