@@ -232,14 +232,14 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     for field, words in (
         ("num_splits", "± over {} splits"),
         ("num_batches", "± standard error over {} batches"),
-        ("batch_size", "of {}"),
+        ("batch_size", "of {} images"),
         ("num_blocks", "± standard error over {} blocks"),
         ("neighbours", "neighbour {}"),
         ("num_generated", "{} samples"),
         ("num_real", "{} real images"),
         ("reference", "of {}"),
-        ("real_split", "to learn from, of {}"),
-        ("held_out_split", "held out: {}"),
+        ("real_split", "learnt on {}"),
+        ("held_out_split", "read off on {}"),
     ):
         if isinstance(record.get(field), int | str):
             parts.append(words.format(record[field]))
