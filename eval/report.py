@@ -118,7 +118,8 @@ def plot_comparison(contents: Mapping[str, Mapping[str, Any]], title: str) -> by
     """Returns a PNG with one plot for each quantity.
 
     The runs of a model share a column: a box over their values, and a dot at the best (Figures 4
-    and 5); one run is a dot. Real images and files of samples are horizontal lines.
+    and 5); one run is a dot. Real images and files of samples are horizontal lines. Numbers of
+    another protocol than most, which the table marks, are left out.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -139,7 +140,9 @@ def plot_comparison(contents: Mapping[str, Mapping[str, Any]], title: str) -> by
         sign = -1.0 if quantity.negated else 1.0
 
         def values(names: Sequence[str], key: str, field: str, sign: float) -> list[float]:
-            found = [contents[name]["metrics"].get(key, {}).get(field) for name in names]
+            usual = _usual_protocol(contents, key)
+            records = [contents[name]["metrics"].get(key, {}) for name in names]
+            found = [r.get(field) for r in records if _comparable(r) == usual]
             return [sign * value for value in found if value is not None]
 
         key = _key(quantity, owner)

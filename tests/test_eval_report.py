@@ -128,6 +128,18 @@ def test_the_plot_shows_every_quantity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 9.0 in lines
 
 
+def test_the_plot_leaves_out_numbers_of_another_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    lines, axhline = [], Axes.axhline
+    monkeypatch.setattr(Axes, "axhline", lambda s, y, **k: (lines.append(y), axhline(s, y, **k))[1])
+    real = {**CRITIC, "held_out_split": "train"}
+    rows = {name: _content({"model": name}, 4.5, wasserstein_critic=CRITIC) for name in "ab"}
+    rows["test"] = _content({"split": "test"}, 9.0, wasserstein_critic=real)
+    plot_comparison(rows, "a title")
+    assert lines == [9.0]
+
+
 def test_nothing_to_plot_is_a_picture_all_the_same() -> None:
     empty = {**_content({"model": "vae"}, 1.0), "metrics": {}}
     assert plot_comparison({"vae": empty}, "none").startswith(b"\x89PNG")

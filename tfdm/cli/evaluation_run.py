@@ -18,7 +18,7 @@ from tfdm.cli import evaluation_inputs
 from tfdm.cli.evaluation_metrics import CRITIC_IMAGES, METRICS, Inputs
 from tfdm.cli.evaluation_pass import SamplePass, pass_over, real_features
 from tfdm.cli.evaluation_sources import ImageSource
-from tfdm.cli.kl_run import progress_bar
+from tfdm.cli.progress import progress_bar
 from tfdm.datasets import ImageDataset
 from tfdm.datasets.cache import default_cache_dir
 from tfdm.errors import UserError

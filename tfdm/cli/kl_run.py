@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
-import tqdm
 
 from tfdm.cli import kl_sources
 from tfdm.cli.kl_estimators import ESTIMATORS, Task
 from tfdm.cli.kl_pictures import importance_weights, ordered_samples
+from tfdm.cli.progress import progress_bar
 from tfdm.errors import UserError
 from tfdm.estimators import importance_weighted_bound, posterior_bounds
 from tfdm.estimators.moments import digest
@@ -184,19 +183,3 @@ def _locked(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder} is in use by another estimate: wait for it to end") from None
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise UserError(f"cannot write into {folder}: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
-    """Yields a callback (done, total) that moves a bar on the error stream."""
-    terminal = sys.stderr.isatty()
-    with tqdm.tqdm(
-        desc=title, unit=unit, file=sys.stderr, mininterval=0.5 if terminal else 10.0,
-        dynamic_ncols=terminal,
-    ) as bar:  # fmt: skip
-
-        def show(done: int, total: int, *values: Any) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
