@@ -13,19 +13,19 @@ MINIMUM_SIDE = 23
 class ClassifierConfig(CheckedConfig):
     """The recipe of a classifier; no label smoothing, which would cap the inception score."""
 
-    epochs: int = hyperparameter(52, "passes over the training images in a whole cycle", minimum=1)
+    epochs: int = hyperparameter(30, "passes over the training images in a whole cycle", minimum=1)
     average_epochs: int = hyperparameter(
-        4, "passes that replace the end of the cycle, over which weights are averaged", minimum=0
+        5, "passes that replace the end of the cycle, over which weights are averaged", minimum=0
     )
     average_rate: float = hyperparameter(
-        0.05, "their rate, as a share of the peak", minimum=0.0, maximum=1.0
+        0.1, "their rate, as a share of the peak", minimum=0.0, maximum=1.0
     )
     small_share: float = hyperparameter(
-        0.6, "share of the cycle, its first steps, on smaller images", minimum=0.0, maximum=1.0
+        0.5, "share of the cycle, its first steps, on smaller images", minimum=0.0, maximum=1.0
     )
     small_side: int = hyperparameter(24, "side of the smaller images", minimum=MINIMUM_SIDE)
     batch_size: int = hyperparameter(500, "images a step", minimum=1)
-    learning_rate: float = hyperparameter(0.42, "SGD learning rate at the peak", minimum=0.0)
+    learning_rate: float = hyperparameter(0.36, "SGD learning rate at the peak", minimum=0.0)
     momentum: float = hyperparameter(0.9, "Nesterov momentum", minimum=0.0, maximum=1.0)
     weight_decay: float = hyperparameter(
         0.01, "share of a kernel taken off by a step, times the rate", minimum=0.0
@@ -38,11 +38,11 @@ class ClassifierConfig(CheckedConfig):
     )
     translate: int = hyperparameter(4, "largest shift of a crop in pixels", minimum=0)
     flip: bool = hyperparameter(True, "mirror every image in every other epoch")
-    cutout: int = hyperparameter(8, "side of the square that is cut out of an image", minimum=0)
+    cutout: int = hyperparameter(10, "side of the square that is cut out of an image", minimum=0)
     paint: bool = hyperparameter(False, "colour digits anew whenever they are drawn")
-    width1: int = hyperparameter(64, "feature maps of the first block", minimum=1)
-    width2: int = hyperparameter(256, "feature maps of the second block", minimum=1)
-    width3: int = hyperparameter(256, "feature maps of the third block", minimum=1)
+    width1: int = hyperparameter(128, "feature maps of the first block", minimum=1)
+    width2: int = hyperparameter(384, "feature maps of the second block", minimum=1)
+    width3: int = hyperparameter(384, "feature maps of the third block", minimum=1)
     precision: str = hyperparameter(
         "mixed_bfloat16", "arithmetic of training", choices=("float32", "mixed_bfloat16")
     )
@@ -59,7 +59,9 @@ RECIPES = {
     "color_mnist": ClassifierConfig(
         epochs=10,
         average_epochs=0,
+        average_rate=0.05,
         small_share=0.0,
+        learning_rate=0.42,
         translate=2,
         flip=False,
         cutout=0,
