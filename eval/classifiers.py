@@ -95,11 +95,11 @@ class ImageClassifier:
 
 
 def load_classifier(name: str, folder: Path | None = None) -> ImageClassifier:
-    """Returns a classifier that comes with the package.
+    """Returns a classifier that comes with the package, or one trained anew.
 
     Args:
       name: "cifar10" (32x32 objects) or "color_mnist" (28x28 digits, grey or coloured).
-      folder: where its files stand, by default those of the package.
+      folder: where `tfdm-train-classifier` left its files, by default those of the package.
 
     Raises:
       UserError: no classifier has this name, or its files are missing, damaged or others than
@@ -128,25 +128,31 @@ def _load(name: str, folder: Path) -> ImageClassifier:
         if min(int(card["image_shape"][0]), *widths, *scales) <= 0:
             raise ValueError(f"{card_path} holds a size or a scale that is not positive")
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise _unreadable(name, error) from None
+        raise _unreadable(name, folder, error) from None
     digest = hashlib.sha256(content).hexdigest()
     if digest != expected:
         raise UserError(
             f"the weights {weights} are not those of their card (SHA-256 {digest[:16]}.., expected "
-            f"{str(expected)[:16]}..): install tfdm again"
+            f"{str(expected)[:16]}..): {_advice(folder)}"
         )
     network = image_classifier(widths)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = dict(archive)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _unreadable(name, error) from None
+        raise _unreadable(name, folder, error) from None
     set_weights(network, arrays)
     return ImageClassifier(name, network, digest, card)
 
 
-def _unreadable(name: str, error: Exception) -> UserError:
-    return UserError(f"classifier {name!r} cannot be read ({error}): install tfdm again")
+def _unreadable(name: str, folder: Path, error: Exception) -> UserError:
+    return UserError(f"classifier {name!r} cannot be read ({error}): {_advice(folder)}")
+
+
+def _advice(folder: Path) -> str:
+    if folder == FOLDER:
+        return "install tfdm again"
+    return "name a folder that tfdm-train-classifier finished"
 
 
 def weights_bytes(network: keras.Model) -> bytes:

@@ -249,8 +249,23 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     if record.get("per_seed"):
         steps = record["config"]["steps"]
         parts.append(f"± standard error over {len(record['per_seed'])} critics of {steps} steps")
-        for field, name in (("critic_gap", "critic's gap"), ("model_gap", "model's gap")):
-            if of_one and record.get(field) is not None:
-                error = record.get(f"{field}_standard_error")
-                parts.append(f"{name} {record[field]:.3g}" + (f" ± {error:.1g}" if error else ""))
+        if of_one:
+            parts.extend(_of_one_critic(record))
+    features = record.get("num_features")
+    if features and record["num_generated"] <= features:
+        parts.append(f"no more samples than the {features} features: biased upwards")
     return ", ".join(parts)
+
+
+def _of_one_critic(record: Mapping[str, Any]) -> list[str]:
+    """What the chance of the images does to the distance, and how far anything overfitted."""
+    parts = []
+    for field, words in (
+        ("image_standard_error", "± {:.2g} over images"),
+        ("critic_gap", "critic's gap {:.3g}"),
+        ("model_gap", "model's gap {:.3g}"),
+        ("model_gap_image_standard_error", "± {:.2g} over images"),
+    ):
+        if record.get(field) is not None:
+            parts.append(words.format(record[field]))
+    return parts

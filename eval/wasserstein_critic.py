@@ -17,38 +17,25 @@ one that does not generalise, lowers it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
-from tfdm.datasets.order import batch_indices
-from tfdm.density_ratios import wasserstein_critic_loss
-from tfdm.errors import DivergedError
-from tfdm.eval.checks import checked_images, unit_range
+from tfdm.eval.checks import checked_images
 from tfdm.eval.critic_config import CriticConfig
-from tfdm.gradient_penalty import gradient_penalty
+from tfdm.eval.critic_training import CriticTraining
 from tfdm.networks import images as image_networks
 from tfdm.networks.layers import LayerFactory
-from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
-from tfdm.training.adam import FusedAdam
+from tfdm.runs.checkpoints import CheckpointStore
 from tfdm.training.graphs import repeatable_graphs
-from tfdm.training.model import ADAM_EPSILON
-from tfdm.training.players import Player, update_players
-from tfdm.training.state import capture_state, restore_state
 
-_STEPS_A_SAVE = 100
-_BLOCK = 500
-
-# Streams of random numbers. NumPy takes no notice of zeros that end a key: none of these is 0.
-_SPLIT, _REAL_ORDER, _SAMPLE_ORDER, _WEIGHTS, _INITIAL = 1, 2, 3, 4, 5
+# Streams of random numbers; 2 to 4 are those of the critics' training.
+_SPLIT, _INITIAL = 1, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +49,8 @@ class CriticDistance:
         negative where samples and images agree.
       standard_error: of `value` over critics (divisor of the variance: their number less 1), which
         holds the chance of their training and not that of the images; `None` with one critic.
+      image_standard_error: of `value` over images and samples, with these critics: what another
+        draw of the held-out ones would change. `None` where one of the two is a single one.
       per_seed: the value of each critic.
       training_value: the same difference on the images and samples that the critic was trained on.
       critic_gap: `training_value` − `value`: by how much the critic itself overfitted.
@@ -69,6 +58,9 @@ class CriticDistance:
         training images look more like samples than unseen images do, so when the model overfitted;
         `None` when no training images were given.
       model_gap_standard_error: of `model_gap` over critics, as `standard_error`.
+      model_gap_image_standard_error: of `model_gap` over images, as `image_standard_error`. With
+        critics that learnt from neither set, a model that did not overfit leaves the gap within a
+        few of these of nought.
       num_real: the number of images that the critic was trained on.
       num_held_out: the number of other images.
       num_samples: the number of samples that the critic was trained on.
@@ -77,11 +69,13 @@ class CriticDistance:
 
     value: float
     standard_error: float | None
+    image_standard_error: float | None
     per_seed: tuple[float, ...]
     training_value: float
     critic_gap: float
     model_gap: float | None
     model_gap_standard_error: float | None
+    model_gap_image_standard_error: float | None
     num_real: int
     num_held_out: int
     num_samples: int
@@ -139,7 +133,7 @@ def independent_wasserstein_critic(
             )
     if len(samples) < 2:
         raise ValueError(f"there are {len(samples)} samples, expected at least 2")
-    order = _generator(seed, _SPLIT).permutation(len(samples))
+    order = np.random.default_rng((seed, _SPLIT)).permutation(len(samples))
     fake, held_out_fake = np.split(samples[order], [len(samples) // 2])
 
     def default_network(critic_seed: int) -> keras.Model:
@@ -147,9 +141,13 @@ def independent_wasserstein_critic(
         return image_networks.discriminator(make, shape, normalization=config.normalization)
 
     build = network or default_network
-    training = _CriticTraining(build(_initial_seed(seed, 0)), shape, config)
+    training = CriticTraining(build(_initial_seed(seed, 0)), shape, config)
     folder = None if state is None else Path(state) / training.digest(seed, real, samples)
     values, training_values, model_gaps = [], [], []
+    # The score of every image, its mean over critics.
+    unseen_mean, sample_mean, seen_mean = (
+        np.zeros(0 if images is None else len(images)) for images in (held_out, held_out_fake, seen)
+    )
     for index in range(config.num_seeds):
         training.restart(build(_initial_seed(seed, index)))
         store = None if folder is None else CheckpointStore(folder / f"critic_{index}", keep=1)
@@ -157,20 +155,26 @@ def independent_wasserstein_critic(
             for done in training.run(real, fake, seed, index, store):
                 if progress is not None:
                     progress(index * config.steps + done, config.num_seeds * config.steps)
-        unseen = training.mean_score(held_out)
-        values.append(unseen - training.mean_score(held_out_fake))
-        training_values.append(training.mean_score(real) - training.mean_score(fake))
+        unseen, unseen_fake = training.scores(held_out), training.scores(held_out_fake)
+        values.append(float(unseen.mean() - unseen_fake.mean()))
+        training_values.append(float(training.scores(real).mean() - training.scores(fake).mean()))
+        unseen_mean += unseen / config.num_seeds
+        sample_mean += unseen_fake / config.num_seeds
         if seen is not None:
-            model_gaps.append(unseen - training.mean_score(seen))
+            scores = training.scores(seen)
+            model_gaps.append(float(unseen.mean() - scores.mean()))
+            seen_mean += scores / config.num_seeds
     value, training_value = float(np.mean(values)), float(np.mean(training_values))
     return CriticDistance(
         value=value,
         standard_error=_standard_error(values),
+        image_standard_error=_error_of_difference(unseen_mean, sample_mean),
         per_seed=tuple(values),
         training_value=training_value,
         critic_gap=training_value - value,
         model_gap=float(np.mean(model_gaps)) if model_gaps else None,
         model_gap_standard_error=_standard_error(model_gaps),
+        model_gap_image_standard_error=_error_of_difference(unseen_mean, seen_mean),
         num_real=len(real),
         num_held_out=len(held_out),
         num_samples=len(fake),
@@ -183,139 +187,13 @@ def _standard_error(values: list[float]) -> float | None:
     return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
-class _CriticTraining:
-    """One critic after another in the same variables, so that its graphs are traced once.
-
-    Args:
-      network: images [B, H, W, C] in [-1, 1] -> scores [B].
-      shape: (H, W, C).
-      config: the recipe.
-    """
-
-    def __init__(
-        self, network: keras.Model, shape: tuple[int, int, int], config: CriticConfig
-    ) -> None:
-        self.network, self.config = network, config
-        optimizer = FusedAdam(
-            config.learning_rate, config.beta_1, config.beta_2, epsilon=ADAM_EPSILON
-        )
-        optimizer.build(network.trainable_variables)
-        self.optimizers = {"critic": optimizer}
-        self._player = Player("critic", (network,), optimizer)
-        self._fresh_optimizer = [np.array(variable.numpy()) for variable in optimizer.variables]
-        batch = tf.TensorSpec([config.batch_size, *shape])
-        weights = tf.TensorSpec([config.batch_size])
-        self._train_step = tf.function(self._step, input_signature=[batch, batch, weights])
-        self._score = tf.function(
-            lambda images: self._scores(images, training=False),
-            input_signature=[tf.TensorSpec([None, *shape])],
-        )
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All variables of the network, for `capture_state`."""
-        return self.network.variables
-
-    def digest(self, seed: int, real: np.ndarray, samples: np.ndarray) -> str:
-        """Names the problem: 16 hex digits of a SHA-256 over all that the critics depend on."""
-        arrays = {"real": real, "samples": samples, **capture_state(self)}
-        content = {
-            "config": self.config.to_dict(),
-            "seed": seed,
-            "arrays": [[name, *_identity(array)] for name, array in sorted(arrays.items())],
-        }
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-    def restart(self, fresh: keras.Model) -> None:
-        """Takes the weights of a fresh network, and an optimiser that has not moved yet."""
-        for variable, initial in zip(self.network.variables, fresh.variables, strict=True):
-            variable.assign(initial)
-        pairs = zip(self.optimizers["critic"].variables, self._fresh_optimizer, strict=True)
-        for variable, initial in pairs:
-            variable.assign(initial)
-
-    def run(
-        self,
-        real: np.ndarray,
-        fake: np.ndarray,
-        seed: int,
-        index: int,
-        store: CheckpointStore | None,
-    ) -> Iterator[int]:
-        """Trains critic `index` from its checkpoint or its start; yields the steps done."""
-        config = self.config
-        checkpoint = None if store is None else store.latest()
-        start = 0
-        if checkpoint is not None:
-            restore_state(self, checkpoint.arrays)
-            start = checkpoint.step
-        real_order = _order_seed(seed, index, _REAL_ORDER)
-        fake_order = _order_seed(seed, index, _SAMPLE_ORDER)
-        for step in range(start, config.steps):
-            done = step + 1
-            self._train_step(
-                _signed(real[batch_indices(len(real), config.batch_size, real_order, step)]),
-                _signed(fake[batch_indices(len(fake), config.batch_size, fake_order, step)]),
-                _generator(seed, index, step, _WEIGHTS).random(config.batch_size, np.float32),
-            )
-            if store is not None and (done % _STEPS_A_SAVE == 0 or done == config.steps):
-                self._save(store, done)
-            yield done
-
-    def _save(self, store: CheckpointStore, done: int) -> None:
-        try:
-            store.save(done, capture_state(self))
-        except NonFiniteError as error:
-            raise DivergedError(done, f"the critic's {error.name}") from error
-
-    def mean_score(self, images: np.ndarray) -> float:
-        """The mean score of images [n, H, W, C] in [0, 1] or uint8, summed in float64."""
-        total = 0.0
-        for first in range(0, len(images), _BLOCK):
-            scores = self._score(_signed(images[first : first + _BLOCK]))
-            total += float(np.sum(scores.numpy(), dtype=np.float64))
-        if not math.isfinite(total):
-            raise DivergedError(self.config.steps, "the critic's mean score")
-        return total / len(images)
-
-    def _step(self, real: tf.Tensor, fake: tf.Tensor, weights: tf.Tensor) -> None:
-        with tf.GradientTape() as tape:
-            # One pass over both is cheaper than two, and no layer lets examples meet.
-            scores = self._scores(tf.concat([real, fake], axis=0), training=True)
-            loss = wasserstein_critic_loss(*tf.split(scores, 2))
-            penalties = gradient_penalty(
-                lambda between: self._scores(between, training=True), real, fake, weights
-            )
-            loss += self.config.gradient_penalty * tf.reduce_mean(penalties)
-        update_players(tape, [self._player], {"critic": loss})
-
-    def _scores(self, images: tf.Tensor, training: bool) -> tf.Tensor:
-        scores = tf.cast(self.network(images, training=training), tf.float32)
-        if scores.shape.rank != 1:
-            raise ValueError(f"scores have shape {scores.shape.as_list()}, expected [B]")
-        return scores
-
-
-def _generator(*key: int) -> np.random.Generator:
-    """Random numbers that depend on `key` alone, whose last number is a stream."""
-    return np.random.default_rng(key)
+def _error_of_difference(first: np.ndarray, second: np.ndarray) -> float | None:
+    """The standard error of a difference of means, `None` for fewer than two values in either."""
+    if min(len(first), len(second)) < 2:
+        return None
+    return math.sqrt(sum(values.var(ddof=1) / len(values) for values in (first, second)))
 
 
 def _initial_seed(seed: int, index: int) -> int:
     """A 31-bit seed of the initial weights of a critic, which Keras's initialisers take."""
     return int(np.random.SeedSequence((seed, index, _INITIAL)).generate_state(1)[0] >> 1)
-
-
-def _order_seed(*key: int) -> int:
-    """A 63-bit seed of the order of a set, from a key whose last number is a stream."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _signed(images: np.ndarray) -> np.ndarray:
-    """Returns uint8 or [0, 1] images as float32 in [-1, 1]."""
-    return unit_range(images) * np.float32(2) - np.float32(1)
-
-
-def _identity(array: np.ndarray) -> tuple[str, list[int], str]:
-    content = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-    return array.dtype.str, list(array.shape), content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -23,6 +24,8 @@ from tfdm.eval import (
     load_classifier,
     ms_ssim_diversity,
 )
+from tfdm.eval.classifier_network import image_classifier
+from tfdm.eval.classifiers import weights_bytes
 from tfdm.hyperparameters import DCGANConfig
 from tfdm.training.trainer import train
 
@@ -244,6 +247,36 @@ def test_a_named_saved_model_measures_beside_the_own_classifier(
     assert "299" in content["classifiers"]["inception"]["resizer"]
 
 
+def test_a_classifier_of_ones_own_takes_the_place_of_the_packages(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = weights_bytes(image_classifier((4, 4, 6), seed=3))
+    card = {
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "image_shape": [28, 28, 3],
+        "recipe": {"width1": 4, "width2": 4, "width3": 6},
+        "temperature": 1.5,
+        "feature_scale": 2.0,
+    }
+    (tmp_path / "color_mnist.npz").write_bytes(weights)
+    (tmp_path / "color_mnist.json").write_text(json.dumps(card))
+    arguments = [f"--images={images}", DATASET, "--metrics=inception_score,frechet_distance"]
+    assert evaluate.main([*arguments, FEW[0], f"--classifier={tmp_path}"]) == 0
+    content = _read(Path(f"{images}.evaluation"))
+    assert content["metrics"]["inception_score"]["classifier_digest"] == card["sha256"]
+    assert content["classifiers"]["color_mnist"]["temperature"] == 1.5
+    assert content["metrics"]["frechet_distance"]["num_features"] == 6
+    own = content["metrics"]["inception_score"]["mean"]
+    assert evaluate.main([*arguments, FEW[0]]) == 0
+    assert _read(Path(f"{images}.evaluation"))["metrics"]["inception_score"]["mean"] != own
+    empty = tmp_path / "empty"
+    assert evaluate.main([*arguments, f"--classifier={empty}"]) == 2
+    assert "name a folder that tfdm-train-classifier finished" in _error(capsys)
+    other = [f"--images={images}", "--dataset=celeb_a", "--metrics=inception_score"]
+    assert evaluate.main([*other, f"--classifier={tmp_path}"]) == 2
+    assert "none is made for celeb_a" in _error(capsys)
+
+
 def test_without_a_classifier_what_needs_none_is_measured(
     images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,6 +350,7 @@ def test_a_critic_never_sees_what_is_evaluated_as_real(
         (["--compare=nowhere", "--output_dir=b"], "nowhere holds no evaluation.json"),
         (["--images=train", DATASET], "would be compared with itself: give --reference=validation"),
         (["--images=x", DATASET, "--metrics=ms_ssim", "--inception_path=y"], "has no effect"),
+        (["--images=x", DATASET, "--metrics=ms_ssim", "--classifier=y"], "--classifier has no"),
         (["--run=a", "--dataset=cifar10"], "--dataset goes with --images"),
     ],
 )  # fmt: skip

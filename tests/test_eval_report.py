@@ -50,6 +50,27 @@ def test_one_evaluation_has_a_row_for_each_number() -> None:
     assert "model's gap" not in table
 
 
+def test_the_chance_of_the_images_stands_beside_distance_and_gap() -> None:
+    critic = {
+        **CRITIC,
+        "image_standard_error": 0.03,
+        "model_gap": 0.25,
+        "model_gap_image_standard_error": 0.06,
+    }
+    rows = {"vae": _content({"model": "vae"}, 4.5, wasserstein_critic=critic)}
+    of_one = "± 0.03 over images, critic's gap 0.75, model's gap 0.25, ± 0.06 over images |"
+    assert of_one in evaluation_table(rows["vae"])
+    assert "gap" not in comparison_table(rows)
+
+
+@pytest.mark.parametrize(("number", "warned"), [(384, True), (385, False)])
+def test_a_distance_of_too_few_samples_says_so(number: int, warned: bool) -> None:
+    record = {"value": 3.5, "num_generated": number, "num_real": 9000, "num_features": 384}
+    table = evaluation_table(_content({"model": "vae"}, 4.5, frechet_distance=record))
+    assert f"| Fréchet distance ↓ | 3.5 | {number} samples, 9000 real images" in table
+    assert ("no more samples than the 384 features: biased upwards" in table) == warned
+
+
 def test_a_second_classifier_has_rows_of_its_own() -> None:
     other = {"mean": 2.0, "std": None, "classifier": "inception"}
     content = _content({"model": "vae"}, 4.5, **{"inception_score:inception": other})

@@ -123,6 +123,43 @@ def test_a_critic_that_does_not_move_says_what_its_weights_say(rng, seed):
     assert counts == (7, 1003, 4, 5)
 
 
+def test_errors_over_images_are_those_of_the_critics_mean_score(rng, seed):
+    held_out, seen = uniform(rng, 203), uniform(rng, 57)
+    critics = {}
+
+    def network(critic_seed):
+        critics[critic_seed] = linear(critic_seed)
+        return critics[critic_seed]
+
+    # Samples that are all alike add nothing.
+    result = independent_wasserstein_critic(
+        held_out[:5],
+        held_out,
+        constant(9, 0.25),
+        FROZEN,
+        network=network,
+        seed=seed,
+        training_images=seen,
+    )
+    weights = np.mean([linear(s).get_weights()[0][:, 0] for s in critics], axis=0)
+    spread = [
+        np.var((2.0 * images.reshape(-1, DIM) - 1.0) @ weights, ddof=1) / len(images)
+        for images in (held_out, seen)
+    ]
+    assert result.image_standard_error == pytest.approx(np.sqrt(spread[0]), rel=1e-4)
+    assert result.model_gap_image_standard_error == pytest.approx(np.sqrt(sum(spread)), rel=1e-4)
+
+
+def test_one_image_has_no_error_over_images(seed):
+    one = constant(1, 0.5)
+    options = {"network": linear, "seed": seed, "training_images": constant(5, 0.5)}
+    result = independent_wasserstein_critic(GOOD, one, constant(6, 0.25), FROZEN, **options)
+    assert result.image_standard_error is None
+    assert result.model_gap_image_standard_error is None
+    without = independent_wasserstein_critic(GOOD, GOOD, GOOD, FROZEN, network=linear, seed=seed)
+    assert without.model_gap_image_standard_error is None
+
+
 def test_bytes_and_their_fractions_are_the_same_images(rng, seed):
     sets = [rng.integers(0, 256, (count, *SHAPE), np.uint8) for count in (6, 5, 8)]
     fractions = [images / np.float32(255) for images in sets]
@@ -163,18 +200,21 @@ def test_samples_that_repeat_the_training_images_open_the_gap_of_the_model(rng, 
     real, held_out = uniform(rng, 200), uniform(rng, 200)
     seen, independent = uniform(rng, 20), uniform(rng, 200)
     copies = np.tile(seen, (10, 1, 1, 1))
-    gaps = [
+    results = [
         independent_wasserstein_critic(
             real, held_out, samples, QUICK, network=linear, seed=seed, training_images=seen
-        ).model_gap
+        )
         for samples in (copies, independent)
     ]
+    gaps = [result.model_gap for result in results]
     error = 1.2 * linear_error(200, 20)
     # Along the way from the mean of 200 images to that of 20, which is about √(d/3/20) long.
     shift = np.linalg.norm(2 * (real.mean(axis=0) - seen.mean(axis=0)))
     assert gaps[0] == pytest.approx(shift, abs=4 * 1.2 * linear_error(200, 200))
     assert gaps[0] > 0.25
     assert abs(gaps[1]) < 4 * error
+    # What the gap of a model that did not overfit is held against.
+    assert abs(gaps[1]) < 4 * results[1].model_gap_image_standard_error
 
 
 class StoppedError(Exception):
@@ -191,7 +231,7 @@ def stop_at(step):
 
 @pytest.mark.parametrize("step", [5, 12, 25])
 def test_a_call_broken_off_goes_on_to_the_same_bits(step, rng, seed, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfdm.eval.wasserstein_critic._STEPS_A_SAVE", 10)
+    monkeypatch.setattr("tfdm.eval.critic_training._STEPS_A_SAVE", 10)
     sets = [uniform(rng, 20), uniform(rng, 20), uniform(rng, 40, high=0.8)]
     config = CriticConfig(steps=13, batch_size=8, num_seeds=2, learning_rate=0.01)
     options = {"network": hidden, "seed": seed, "training_images": sets[0]}

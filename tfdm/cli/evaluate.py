@@ -72,6 +72,11 @@ _REAL = FlagGroup(
         field_flag(_RUN_FIELDS["image_size"]),
         field_flag(_RUN_FIELDS["crop"]),
         Flag(
+            "classifier",
+            "a folder of tfdm-train-classifier, instead of the classifier of the package",
+            value="DIR",
+        ),
+        Flag(
             "inception_path",
             "SavedModel of the ImageNet Inception network, beside the data set's own classifier",
             value="DIR",
@@ -128,6 +133,7 @@ class EvaluationRequest:
     reference: str
     image_size: int
     crop: int
+    classifier: str | None
     inception_path: str | None
     inception_digest: str | None
     allow_unverified: bool
@@ -184,7 +190,7 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
         raise UserError("--dataset is missing: name what the images are compared with")
     noise, configs = values.get("noise", 0.0), _configs(given)
     if not any(METRICS[name].needs_classifier for name in configs):
-        for flag in ("inception_path", "inception_digest", "allow_unverified"):
+        for flag in ("classifier", "inception_path", "inception_digest", "allow_unverified"):
             if flag in given:
                 raise UserError(f"--{flag} has no effect: no measure here needs a classifier")
     return EvaluationRequest(
@@ -199,6 +205,7 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
         reference=given.get("reference", "train"),
         image_size=values.get("image_size", 0),
         crop=values.get("crop", 0),
+        classifier=_expanded(given.get("classifier")),
         inception_path=_expanded(given.get("inception_path")),
         inception_digest=given.get("inception_digest"),
         allow_unverified="allow_unverified" in given,

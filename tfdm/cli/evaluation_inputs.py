@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,7 +93,10 @@ def classifiers(request: EvaluationRequest) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if request.dataset in CLASSIFIERS:
         name = CLASSIFIERS[request.dataset]
-        found[name] = load_classifier(name)
+        folder = None if request.classifier is None else Path(request.classifier)
+        found[name] = load_classifier(name, folder)
+    elif request.classifier is not None:
+        raise UserError(f"--classifier has no effect: none is made for {request.dataset}; drop it")
     if request.inception_path is not None:
         found[INCEPTION] = load_saved_model_classifier(
             request.inception_path,

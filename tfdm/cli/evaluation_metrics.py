@@ -167,8 +167,13 @@ def _frechet_distance(inputs: Inputs, config: FrechetConfig) -> dict[str, Any]:
     from tfdm.eval import frechet_distance
 
     classified = _classified(inputs)
-    real = classified.real_features().moments
-    return {"value": frechet_distance(classified.moments, real), "num_real": real.count}
+    generated, real = classified.moments, classified.real_features().moments
+    return {
+        "value": frechet_distance(generated, real),
+        "num_generated": generated.count,
+        "num_real": real.count,
+        "num_features": len(generated.mean),
+    }
 
 
 def _kernel_distance(inputs: Inputs, config: KernelConfig) -> dict[str, Any]:
