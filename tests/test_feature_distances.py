@@ -226,10 +226,20 @@ def test_kernel_distance_vanishes_between_halves_of_one_set(rng: np.random.Gener
     assert np.mean(biased) > 2 * ERRORS * result.standard_error
 
 
+def test_the_order_of_features_does_not_change_the_frechet_distance(
+    rng: np.random.Generator,
+) -> None:
+    first, second = rng.normal(size=(300, 5)), rng.normal(size=(200, 5)) + 0.5
+    expected = frechet_distance(first, second)
+    assert expected > 0.1
+    permuted = frechet_distance(rng.permutation(first), rng.permutation(second))
+    assert permuted == pytest.approx(expected, rel=1e-9)
+
+
 def test_kernel_distance_of_shifted_sets(rng: np.random.Generator) -> None:
-    first = rng.normal(size=(600, 4))
+    first = rng.normal(size=(1600, 4))
     values = [
-        kernel_distance(first, rng.normal(size=(600, 4)) + shift, 100) for shift in (0.5, 1.0)
+        kernel_distance(first, rng.normal(size=(1600, 4)) + shift, 100) for shift in (0.5, 1.0)
     ]
     for result in values:
         assert result.standard_error is not None
