@@ -128,7 +128,7 @@ def plot_comparison(contents: Mapping[str, Mapping[str, Any]], title: str) -> by
     groups: dict[str, list[str]] = {}
     for name, content in contents.items():
         if content["source"].get("model"):
-            groups.setdefault(content["source"]["model"], []).append(name)
+            groups.setdefault(group_of(content["source"]), []).append(name)
     lines = [name for name in contents if not contents[name]["source"].get("model")]
     width = max(1, min(3, len(columns)))
     rows = -(-max(1, len(columns)) // width)
@@ -181,6 +181,12 @@ def _columns(contents: Mapping[str, Mapping[str, Any]]) -> list[tuple[Quantity, 
     ]
 
 
+def group_of(source: Mapping[str, Any]) -> str:
+    """Returns what a trained run is shown as: its model, apart from the same with noise."""
+    noise = f", noise {source['noise_scale']:g}" if source.get("noise_scale") else ""
+    return f"{source['model']}{noise}"
+
+
 def _key(quantity: Quantity, owner: str) -> str:
     return f"{quantity.metric}:{owner}" if owner else quantity.metric
 
@@ -197,8 +203,19 @@ def _is_real(content: Mapping[str, Any]) -> bool:
 
 
 def _comparable(record: Mapping[str, Any]) -> str:
-    """What two records must share for their numbers to be compared, as text."""
-    fields = ("config", "classifier_digest", "reference", "num_real", "held_out_split")
+    """What two records must share for their numbers to be compared, as text.
+
+    Which unseen images a critic is read off on is chance; those that it learnt from are not.
+    """
+    fields = (
+        "config",
+        "classifier_digest",
+        "reference",
+        "num_samples",
+        "num_generated",
+        "num_real",
+        "real_split",
+    )
     return json.dumps([record.get(field) for field in fields], sort_keys=True)
 
 
@@ -213,10 +230,17 @@ def _shown(record: Mapping[str, Any], quantity: Quantity) -> str:
     value = record.get(quantity.field)
     if value is None:
         return _NONE
-    error = record.get(quantity.error) if quantity.error else None
+    error = _error(record, quantity)
     if error is None or not math.isfinite(error):
         return f"{value:.4g}"
     return f"{value:.4g} ± {error:.2g}"
+
+
+def _error(record: Mapping[str, Any], quantity: Quantity) -> float | None:
+    """The error or spread of a number; a critic's of chance over critics and over images."""
+    error = record.get(quantity.error) if quantity.error else None
+    over_images = record.get("image_standard_error")
+    return error if error is None or over_images is None else math.hypot(error, over_images)
 
 
 def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
@@ -228,10 +252,12 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     """
     parts = []
     if record.get("classifier"):
-        parts.append(f"classifier {record['classifier']}")
+        digest = record.get("classifier_digest")
+        parts.append(f"classifier {record['classifier']}{f' ({digest[:8]})' if digest else ''}")
     if record.get("temperature"):
         calibrated = f": {record['mean_calibrated']:.4g} when calibrated" if of_one else ""
         parts.append(f"temperature {record['temperature']:.3g}{calibrated}")
+    own_fields = (("held_out_split", "read off on {}"),) if of_one else ()
     for field, words in (
         ("num_splits", "± over {} splits"),
         ("num_batches", "± standard error over {} batches"),
@@ -242,13 +268,15 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
         ("num_real", "{} real images"),
         ("reference", "of {}"),
         ("real_split", "learnt on {}"),
-        ("held_out_split", "read off on {}"),
+        *own_fields,
     ):
         if isinstance(record.get(field), int | str):
             parts.append(words.format(record[field]))
     if record.get("per_seed"):
         steps = record["config"]["steps"]
-        parts.append(f"± standard error over {len(record['per_seed'])} critics of {steps} steps")
+        number, over_images = len(record["per_seed"]), record.get("image_standard_error")
+        both = " and over images" if over_images is not None else ""
+        parts.append(f"± standard error over {number} critics of {steps} steps{both}")
         if of_one:
             parts.extend(_of_one_critic(record))
     features = record.get("num_features")
@@ -258,10 +286,9 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
 
 
 def _of_one_critic(record: Mapping[str, Any]) -> list[str]:
-    """What the chance of the images does to the distance, and how far anything overfitted."""
+    """How far the critics and the model overfitted."""
     parts = []
     for field, words in (
-        ("image_standard_error", "± {:.2g} over images"),
         ("critic_gap", "critic's gap {:.3g}"),
         ("model_gap", "model's gap {:.3g}"),
         ("model_gap_image_standard_error", "± {:.2g} over images"),

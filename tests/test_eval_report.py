@@ -10,6 +10,8 @@ import pytest
 
 from tfdm.eval.report import comparison_table, evaluation_table, plot_comparison
 
+CLASSIFIER = {"classifier": "c", "classifier_digest": "0123abcd4567"}
+
 
 def _content(source: dict[str, Any], score: float, **metrics: Any) -> dict[str, Any]:
     return {
@@ -19,7 +21,7 @@ def _content(source: dict[str, Any], score: float, **metrics: Any) -> dict[str, 
         "seed": 3,
         "dataset": "cifar10",
         "metrics": {
-            "inception_score": {"mean": score, "std": 0.12, "num_splits": 10, "classifier": "c"},
+            "inception_score": {"mean": score, "std": 0.12, "num_splits": 10, **CLASSIFIER},
             **metrics,
         },
     }
@@ -41,7 +43,7 @@ def test_one_evaluation_has_a_row_for_each_number() -> None:
     content = _content({"model": "vae"}, 4.5, precision_recall=pair, wasserstein_critic=CRITIC)
     table = evaluation_table(content)
     assert "1,000 samples, seed 3" in table
-    assert "| inception score ↑ | 4.5 ± 0.12 | classifier c, ± over 10 splits |" in table
+    assert "| inception score ↑ | 4.5 ± 0.12 | classifier c (0123abcd), ± over 10 splits |" in table
     assert "| precision ↑ | 0.5 | neighbour 3 |" in table
     assert "| recall ↑ | 0.25 |" in table
     assert "| Wasserstein critic ↓ | 1.25 ± 0.5 |" in table
@@ -58,8 +60,13 @@ def test_the_chance_of_the_images_stands_beside_distance_and_gap() -> None:
         "model_gap_image_standard_error": 0.06,
     }
     rows = {"vae": _content({"model": "vae"}, 4.5, wasserstein_critic=critic)}
-    of_one = "± 0.03 over images, critic's gap 0.75, model's gap 0.25, ± 0.06 over images |"
-    assert of_one in evaluation_table(rows["vae"])
+    table = evaluation_table(rows["vae"])
+    assert "critic's gap 0.75, model's gap 0.25, ± 0.06 over images |" in table
+    # The variances add: 0.5² + 0.03² and, with a larger chance of the images, 3² + 4².
+    assert "| 1.25 ± 0.5 |" in table
+    critic |= {"standard_error": 3.0, "image_standard_error": 4.0}
+    assert "| 1.25 ± 5 |" in comparison_table(rows)
+    assert "over 2 critics of 7 steps and over images" in comparison_table(rows)
     assert "gap" not in comparison_table(rows)
 
 
@@ -107,7 +114,11 @@ def test_numbers_of_another_protocol_bear_a_dagger() -> None:
     assert "| b | 1,000 | 4.5 ± 0.12 | 2 ± 0.5 † |" in table
     assert "- wasserstein_critic: 50 real images, ± standard error over 2 critics of 7" in table
     assert "† another protocol" in table
-    del rows["b"]
+    rows["b"] = _content({"model": "b"}, 4.5, wasserstein_critic={**CRITIC, "num_samples": 9})
+    assert "1.25 ± 0.5 †" in comparison_table(rows)
+    # The images on which a critic is read off are chance.
+    other = {**CRITIC, "held_out_split": "train"}
+    rows["b"] = _content({"model": "b"}, 4.5, wasserstein_critic=other)
     assert "†" not in comparison_table(rows)
 
 
@@ -147,6 +158,10 @@ def test_the_plot_shows_every_quantity(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert boxes == [([[4.5, 4.0]], [0]), ([[-1.25, -0.5]], [0])]
     assert 9.0 in lines
+    boxes.clear()
+    rows["vae (2)"]["source"]["noise_scale"] = 0.1
+    plot_comparison(rows, "a title")
+    assert not boxes
 
 
 def test_the_plot_leaves_out_numbers_of_another_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +169,7 @@ def test_the_plot_leaves_out_numbers_of_another_protocol(monkeypatch: pytest.Mon
 
     lines, axhline = [], Axes.axhline
     monkeypatch.setattr(Axes, "axhline", lambda s, y, **k: (lines.append(y), axhline(s, y, **k))[1])
-    real = {**CRITIC, "held_out_split": "train"}
+    real = {**CRITIC, "real_split": "train"}
     rows = {name: _content({"model": name}, 4.5, wasserstein_critic=CRITIC) for name in "ab"}
     rows["test"] = _content({"split": "test"}, 9.0, wasserstein_critic=real)
     plot_comparison(rows, "a title")

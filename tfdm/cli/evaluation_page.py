@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tfdm.errors import UserError
-from tfdm.eval.report import NAME, comparison_table, plot_comparison
+from tfdm.eval.report import NAME, comparison_table, group_of, plot_comparison
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text
 
 PAGE_NAME = "evaluations"
+_FIELDS = ("num_samples", "seed", "title", "dataset", "dataset_digest", "image_shape")
 
 
 def write_page(folders: Sequence[Path], output_dir: Path) -> str:
@@ -28,6 +29,14 @@ def write_page(folders: Sequence[Path], output_dir: Path) -> str:
     datasets = sorted({content["dataset"] for content in contents.values()})
     if len(datasets) > 1:
         raise UserError(f"the evaluations are of {' and '.join(datasets)}: compare them apart")
+    versions = {
+        (content["dataset_digest"], str(content["image_shape"])) for content in contents.values()
+    }
+    if len(versions) > 1:
+        raise UserError(
+            f"the evaluations are of {len(versions)} versions of {datasets[0]}, of other images, "
+            "size or crop: compare them apart"
+        )
     table = comparison_table(contents)
     try:
         atomic_write_text(output_dir / f"{PAGE_NAME}.md", table)
@@ -49,7 +58,8 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         complete = all(isinstance(content[key], dict) for key in ("source", "metrics"))
-        content["num_samples"], content["seed"], content["title"], content["dataset"]
+        for field in _FIELDS:
+            content[field]
     except FileNotFoundError:
         raise UserError(f"{folder} holds no {NAME}: evaluate it first") from None
     except (OSError, ValueError, KeyError, TypeError):
@@ -63,8 +73,7 @@ def _row_name(content: dict[str, Any], folder: Path) -> str:
     source = content["source"]
     if not source.get("model"):
         return content["title"] if source.get("split") else folder.name.removesuffix(".evaluation")
-    noise = f", noise {source['noise_scale']:g}" if source.get("noise_scale") else ""
-    return f"{source['model']}{noise}"
+    return group_of(source)
 
 
 def _unused(name: str, folder: Path, taken: dict[str, Any]) -> str:
