@@ -185,13 +185,14 @@ class ClassifierTraining:
             norm.momentum = 0.0
         forward = tf.function(lambda images: self.network(images, training=True))
         sums = [np.zeros(variable.shape) for variable in moments]
-        for step in range(self.num_steps, self.num_steps + _MOMENT_BATCHES):
-            indices = batch_indices(
-                len(self.labels), self.config.batch_size, self.config.seed, step
-            )
-            forward(self._batch(indices, step))
-            for total, variable in zip(sums, moments, strict=True):
-                total += variable.numpy()
+        with repeatable_graphs():
+            for step in range(self.num_steps, self.num_steps + _MOMENT_BATCHES):
+                indices = batch_indices(
+                    len(self.labels), self.config.batch_size, self.config.seed, step
+                )
+                forward(self._batch(indices, step))
+                for total, variable in zip(sums, moments, strict=True):
+                    total += variable.numpy()
         for total, variable in zip(sums, moments, strict=True):
             variable.assign(total / _MOMENT_BATCHES)
         for norm, momentum in zip(norms, momenta, strict=True):

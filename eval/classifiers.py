@@ -135,14 +135,28 @@ def _load(name: str, folder: Path) -> ImageClassifier:
             f"the weights {weights} are not those of their card (SHA-256 {digest[:16]}.., expected "
             f"{str(expected)[:16]}..): {_advice(folder)}"
         )
-    network = image_classifier(widths)
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = dict(archive)
+        return classifier_from(name, content, card)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise _unreadable(name, folder, error) from None
-    set_weights(network, arrays)
-    return ImageClassifier(name, network, digest, card)
+
+
+def classifier_from(name: str, content: bytes, card: Mapping[str, Any]) -> ImageClassifier:
+    """Returns the classifier that a weights file and its card are of.
+
+    Args:
+      name: its name.
+      content: what `weights_bytes` made.
+      card: has at least `recipe` with the widths, `image_shape`, `temperature`, `feature_scale`.
+
+    Raises:
+      UserError: the arrays are not those of the recipe's network.
+      ValueError, EOFError, zipfile.BadZipFile: the content is damaged.
+    """
+    network = image_classifier([int(card["recipe"][f"width{index}"]) for index in (1, 2, 3)])
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        set_weights(network, dict(archive))
+    return ImageClassifier(name, network, hashlib.sha256(content).hexdigest(), card)
 
 
 def _unreadable(name: str, folder: Path, error: Exception) -> UserError:

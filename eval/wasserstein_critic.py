@@ -155,15 +155,16 @@ def independent_wasserstein_critic(
             for done in training.run(real, fake, seed, index, store):
                 if progress is not None:
                     progress(index * config.steps + done, config.num_seeds * config.steps)
-        unseen, unseen_fake = training.scores(held_out), training.scores(held_out_fake)
+            unseen, unseen_fake = training.scores(held_out), training.scores(held_out_fake)
+            learnt, learnt_fake = training.scores(real), training.scores(fake)
+            trained_on = None if seen is None else training.scores(seen)
         values.append(float(unseen.mean() - unseen_fake.mean()))
-        training_values.append(float(training.scores(real).mean() - training.scores(fake).mean()))
+        training_values.append(float(learnt.mean() - learnt_fake.mean()))
         unseen_mean += unseen / config.num_seeds
         sample_mean += unseen_fake / config.num_seeds
-        if seen is not None:
-            scores = training.scores(seen)
-            model_gaps.append(float(unseen.mean() - scores.mean()))
-            seen_mean += scores / config.num_seeds
+        if trained_on is not None:
+            model_gaps.append(float(unseen.mean() - trained_on.mean()))
+            seen_mean += trained_on / config.num_seeds
     value, training_value = float(np.mean(values)), float(np.mean(training_values))
     return CriticDistance(
         value=value,

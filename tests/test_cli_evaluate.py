@@ -90,6 +90,7 @@ def test_a_run_has_every_measure(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert critic["value"] == pytest.approx(np.mean(critic["per_seed"]))
     assert content["metrics"]["frechet_distance"]["features"] == "color_mnist"
     assert content["metrics"]["frechet_distance"]["reference"] == "train"
+    assert not (run / ".critic").exists()
     with PIL.Image.open(run / "evaluation_nearest.png") as sheet:
         assert sheet.size == (8 * 30 + 2, 12 * 30 + 2)
     assert (run / "evaluation.md").read_text() in capsys.readouterr().out
@@ -139,7 +140,7 @@ def test_a_folder_of_pictures_is_the_same_as_an_array(images: Path, tmp_path: Pa
     assert values[0] == values[1]
 
 
-def test_noise_takes_real_images_away(tmp_path: Path) -> None:
+def test_real_images_are_measured_with_noise(tmp_path: Path) -> None:
     values = {}
     for noise in (0.0, 0.1, 0.3):
         folder = tmp_path / f"noise{noise}"

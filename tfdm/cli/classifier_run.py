@@ -56,7 +56,7 @@ def run(request: ClassifierRequest) -> str:
       DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
     """
     from tfdm.eval.classifier_training import ClassifierTraining
-    from tfdm.eval.classifiers import load_classifier, weights_bytes
+    from tfdm.eval.classifiers import classifier_from, weights_bytes
 
     data = read_data(request.dataset, request.data_dir, request.cache_dir)
     _check_fit(request.config, data)
@@ -64,7 +64,8 @@ def run(request: ClassifierRequest) -> str:
     identity = {"classifier": request.dataset, **recipe, "dataset_digest": data.digest}
     folder.create()
     with folder.lock():
-        folder.claim_config({**identity, "versions": versions(), "command": command()})
+        start = {"versions": versions(), "command": command(), "git_revision": git_revision()}
+        recorded = folder.claim_config({**identity, **start})
         training = ClassifierTraining(data.train, data.labels["train"], request.config)
         store = CheckpointStore(folder.checkpoints, keep=2)
         with _progress(request.dataset, training.num_steps) as progress:
@@ -82,12 +83,11 @@ def run(request: ClassifierRequest) -> str:
             "temperature": 1.0,
             "feature_scale": 1.0,
         }
-        atomic_write_bytes(folder.path / f"{request.dataset}.npz", weights)
-        atomic_write_json(folder.path / f"{request.dataset}.json", card)
         # Measured on what is shipped: the weights as they were rounded, in float32.
-        classifier = load_classifier(request.dataset, folder.path)
-        card |= measure(classifier, data)
-        card |= {"command": command(), "versions": versions(), "git_revision": git_revision()}
+        card |= measure(classifier_from(request.dataset, weights, card), data)
+        # Those of the start: what trained the network.
+        card |= {field: recorded.get(field) for field in start}
+        atomic_write_bytes(folder.path / f"{request.dataset}.npz", weights)
         atomic_write_json(folder.path / f"{request.dataset}.json", card)
     errors = ", ".join(f"{name} {100 * error:.2f} %" for name, error in card["test_error"].items())
     return f"test error: {errors}\n{folder.path / request.dataset}.npz\n"

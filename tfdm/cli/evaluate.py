@@ -24,7 +24,10 @@ _RUN_FIELDS = {field.name: field for field in run_fields()}
 @dataclasses.dataclass(frozen=True)
 class _Numbers:
     num_samples: int = hyperparameter(
-        NUM_SAMPLES, "how many samples; of files and splits all, where it is not given", minimum=2
+        NUM_SAMPLES,
+        "how many samples; of files and splits the first, in the order of their names or of the "
+        "array, and all where it is not given",
+        minimum=2,
     )
     noise: float = hyperparameter(
         0.0, "standard deviation of noise added to pixels in [0, 1] (Figure 5: 0.1)", minimum=0.0
@@ -193,6 +196,12 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
         for flag in ("classifier", "inception_path", "inception_digest", "allow_unverified"):
             if flag in given:
                 raise UserError(f"--{flag} has no effect: no measure here needs a classifier")
+    if "inception_path" not in given:
+        for flag in ("inception_digest", "allow_unverified"):
+            if flag in given:
+                raise UserError(f"--{flag} has no effect without --inception_path: drop it")
+    if "reference" in given and not any(METRICS[name].needs_features for name in configs):
+        raise UserError("--reference has no effect: no measure here compares features; drop it")
     return EvaluationRequest(
         run=run,
         images=images,
@@ -248,13 +257,20 @@ def _output_dir(
     given: str | None, run: str | None, images: str | None, dataset: str, noise: float
 ) -> Path:
     if given:
-        return Path(given).expanduser()
+        return _outside(Path(given).expanduser(), images)
     ending = f"-noise{noise:g}" if noise else ""
     if images in SPLITS:
         return Path("runs") / f"{dataset}-{images}{ending}"
     if run and not noise:
         return Path(run)
-    return Path(f"{(run or images or '').rstrip('/')}{ending}.evaluation")
+    return _outside(Path(f"{(run or images or '').rstrip('/')}{ending}.evaluation"), images)
+
+
+def _outside(folder: Path, images: str | None) -> Path:
+    """Returns a folder whose pictures will not be taken for samples next time."""
+    if images and images not in SPLITS and folder.resolve().is_relative_to(Path(images).resolve()):
+        raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
+    return folder
 
 
 def _expanded(path: str | None) -> str | None:

@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 
 from tfdm.cli import evaluation_inputs
-from tfdm.cli.evaluation_metrics import CRITIC_IMAGES, METRICS, Inputs
+from tfdm.cli.evaluation_folder import (
+    earlier_evaluation,
+    locked,
+    other_samples,
+    write_evaluation,
+)
+from tfdm.cli.evaluation_metrics import CRITIC_IMAGES, METRICS, Inputs, Metric
 from tfdm.cli.evaluation_pass import SamplePass, pass_over, real_features
 from tfdm.cli.evaluation_sources import ImageSource
 from tfdm.cli.progress import progress_bar
 from tfdm.datasets import ImageDataset
 from tfdm.datasets.cache import default_cache_dir
-from tfdm.errors import UserError
+from tfdm.errors import DivergedError, UserError
 from tfdm.eval.nearest import nearest_neighbours
 from tfdm.eval.report import NAME, evaluation_table
-from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text, json_ready
+from tfdm.runs.atomic import atomic_write_bytes, json_ready
 from tfdm.training.provenance import command, git_revision, versions
 
 if TYPE_CHECKING:
     from tfdm.cli.evaluate import EvaluationRequest
 
 _SHEET_ROWS, _NEIGHBOURS = 12, 7
-# Where images stand does not make them other images.
-_PLACES = ("run", "images", "available")
+# Records of an older format lack fields: what they measured is measured again.
+_RECORD_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,22 +66,29 @@ def evaluate(request: EvaluationRequest) -> str:
     classifiers = evaluation_inputs.classifiers(request)
     content = _content(request, dataset, source, classifiers)
     plans = _plans(request, classifiers)
-    with _locked(request.output_dir):
-        earlier = _earlier(request.output_dir, content)
+    left_out = _left_out(request, classifiers, plans)
+    with locked(request.output_dir):
+        earlier = earlier_evaluation(request.output_dir, content)
         metrics = earlier.get("metrics", {})
-        plans = [plan for plan in plans if not _is_taken(metrics.get(plan.key, {}), plan)]
+        plans = [
+            plan
+            for plan in plans
+            if plan.key not in left_out and not _is_taken(metrics.get(plan.key, {}), plan)
+        ]
         content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
         seen = _look(request, dataset, source, classifiers, plans)
         if earlier and earlier["samples_digest"] != seen.digest:
-            raise _other_samples(request.output_dir)
+            raise other_samples(request.output_dir, "their pixels differ")
         content |= {"samples_digest": seen.digest, "metrics": metrics}
         for plan in plans:
             metrics[plan.key] = _measure(request, dataset, seen, plan)
-            _write(request.output_dir, content)
+            write_evaluation(request.output_dir, content)
         sheet = _nearest_sheet(dataset, seen)
         atomic_write_bytes(request.output_dir / "evaluation_nearest.png", sheet)
-        metrics |= _left_out(request, classifiers)
-        _write(request.output_dir, content)
+        for key, record in left_out.items():
+            if "reason" in metrics.get(key, record):
+                metrics[key] = record
+        write_evaluation(request.output_dir, content)
         shutil.rmtree(_critic_state(request), ignore_errors=True)
     return f"{evaluation_table(content)}\n{request.output_dir / NAME}\n"
 
@@ -121,10 +131,15 @@ def _plans(request: EvaluationRequest, classifiers: dict[str, Any]) -> list[_Pla
         metric = METRICS[name]
         owners = list(classifiers) if metric.needs_classifier else [None]
         for index, owner in enumerate(owners):
-            identity: dict[str, Any] = {"config": dataclasses.asdict(config), "seed": request.seed}
+            identity: dict[str, Any] = {
+                "config": dataclasses.asdict(config),
+                "seed": request.seed,
+                "format": _RECORD_FORMAT,
+            }
             if owner is not None:
                 digest = classifiers[owner].digest
                 identity |= {"classifier": owner, "classifier_digest": digest}
+                identity |= _scales(metric, classifiers[owner])
             if metric.needs_features:
                 identity |= {"features": owner, "reference": request.reference}
             key = name if index == 0 else f"{name}:{owner}"
@@ -139,12 +154,29 @@ def _is_taken(record: dict[str, Any], plan: _Plan) -> bool:
     )
 
 
-def _left_out(request: EvaluationRequest, classifiers: dict[str, Any]) -> dict[str, Any]:
+def _scales(metric: Metric, classifier: Any) -> dict[str, float]:
+    """Returns what a classifier's card adds to its weights and a measure depends on."""
+    field = "feature_scale" if metric.needs_features else "temperature"
+    value = getattr(classifier, field, None)
+    return {} if value is None else {field: value}
+
+
+def _left_out(
+    request: EvaluationRequest, classifiers: dict[str, Any], plans: list[_Plan]
+) -> dict[str, Any]:
     """Returns why measures that were not asked for by name cannot be had."""
-    if classifiers:
+    if request.asked:
         return {}
     reason = f"needs a classifier: {evaluation_inputs.HOW_TO_GET_INCEPTION}"
-    return {name: {"reason": reason} for name in request.configs if METRICS[name].needs_classifier}
+    needing = [name for name in request.configs if METRICS[name].needs_classifier]
+    reasons = {} if classifiers else dict.fromkeys(needing, reason)
+    for plan in plans:
+        owner = plan.classifier
+        if owner is None or not METRICS[plan.metric].needs_features:
+            continue
+        if classifiers[owner].num_features is None:
+            reasons[plan.key] = f"the network of {owner} gives no features"
+    return {key: {"reason": reason} for key, reason in reasons.items()}
 
 
 def _look(
@@ -157,24 +189,22 @@ def _look(
     """Passes over the samples, with those classifiers that a measure needs."""
     cache = Path(request.cache_dir).expanduser() if request.cache_dir else default_cache_dir()
     needed = {plan.classifier for plan in plans}
-    real = {}
-    for plan in plans:
-        name = plan.classifier
-        if name is None or name in real or not METRICS[plan.metric].needs_features:
-            continue
-        with progress_bar(f"real images, {name}", "image") as progress:
-            real[name] = real_features(
-                dataset, request.reference, classifiers[name], cache, request.seed, progress
-            )
+    comparing = {plan.classifier for plan in plans if METRICS[plan.metric].needs_features}
     used = {name: classifier for name, classifier in classifiers.items() if name in needed}
     chosen = [_num_chosen(plan.metric, request.configs[plan.metric]) for plan in plans]
-    with progress_bar("samples", "image") as progress:
-        try:
+    real = {}
+    try:
+        for name in (name for name in used if name in comparing):
+            with progress_bar(f"real images, {name}", "image") as progress:
+                real[name] = real_features(
+                    dataset, request.reference, used[name], cache, request.seed, progress
+                )
+        with progress_bar("samples", "image") as progress:
             return pass_over(
                 source, max([_SHEET_ROWS, *chosen]), used, real, request.seed, progress
             )
-        except ValueError as error:
-            raise UserError(f"{source.name}: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{source.name}: {error}") from error
 
 
 def _num_chosen(metric: str, config: Any) -> int:
@@ -200,6 +230,10 @@ def _measure(
         )
         try:
             record = METRICS[plan.metric].run(inputs, request.configs[plan.metric])
+        except DivergedError as error:
+            if request.asked:
+                raise
+            record = {"reason": str(error)}
         except ValueError as error:
             if request.asked:
                 raise UserError(
@@ -229,59 +263,3 @@ def _nearest_sheet(dataset: ImageDataset, seen: SamplePass) -> bytes:
     nearest = nearest_neighbours(samples.reshape(len(samples), -1), pixels, number)
     rows = np.concatenate([samples[:, None], train[nearest]], axis=1)
     return png_bytes(image_grid(rows.reshape(-1, *samples.shape[1:]), 1 + number))
-
-
-def _earlier(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Returns the evaluation that stands in the folder, if any; it must be of the same samples."""
-    path = folder / NAME
-    if not path.exists():
-        return {}
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        complete = all(isinstance(earlier[key], dict) for key in ("metrics", "classifiers"))
-        same = _without_places(earlier["source"]) == _without_places(content["source"]) and all(
-            earlier[key] == content[key] for key in ("num_samples", "seed", "dataset_digest")
-        )
-        complete = complete and isinstance(earlier["samples_digest"], str)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        complete = same = False
-    if not complete:
-        raise UserError(f"{path} is damaged: move it away, or choose another --output_dir")
-    if not same:
-        raise _other_samples(folder)
-    return earlier
-
-
-def _without_places(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in _PLACES}
-
-
-def _other_samples(folder: Path) -> UserError:
-    return UserError(
-        f"{folder / NAME} is about other samples (another number, seed, noise or training step): "
-        "move it away, or choose another --output_dir"
-    )
-
-
-def _write(folder: Path, content: dict[str, Any]) -> None:
-    atomic_write_json(folder / NAME, content)
-    atomic_write_text(folder / "evaluation.md", evaluation_table(content))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps other writers out of it."""
-    lock = filelock.FileLock(folder / ".evaluation.lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout:
-        raise UserError(f"{folder} is in use by another evaluation: wait for it to end") from None
-    except OSError as error:
-        raise UserError(
-            f"cannot write into {folder}: {error.strerror}; choose another --output_dir"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
