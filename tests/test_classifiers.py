@@ -83,7 +83,8 @@ def _refusal(name: str, folder: Path | None = None) -> str:
 def test_the_card_says_what_the_classifier_is(name: str) -> None:
     classifier = load_classifier(name)
     content = (FOLDER / f"{name}.npz").read_bytes()
-    assert len(content) < 5 * 2**20
+    # 4.6 million parameters in half precision are 8.8 MiB.
+    assert len(content) < 10 * 2**20
     card = classifier.card
     assert card.keys() >= CARD_FIELDS
     assert classifier.digest == card["sha256"] == hashlib.sha256(content).hexdigest()
