@@ -94,7 +94,8 @@ def whiten(network: keras.Model, images: np.ndarray) -> None:
       network: what `image_classifier` built.
       images: [N, S, S, 3] in [0, 1], N of a few thousand; their patches are also centred.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(images, (_PATCH, _PATCH), axis=(1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(images, (1, _PATCH, _PATCH, 1))
+    windows = windows[..., 0, :, :, 0]
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _PATCH * _PATCH * _CHANNELS)
     patches = patches.astype(np.float64)
     mean = patches.mean(axis=0)
