@@ -25,6 +25,8 @@ def test_the_classifier_is_as_good_as_wanted(name: str) -> None:
 def test_the_card_tells_of_error_and_score(name: str) -> None:
     card = load_classifier(name).card
     assert card["test_error"].keys() == WANTED[name].keys()
+    # What is shipped does not get worse unseen.
+    assert all(0 < error <= 0.06 for error in card["test_error"].values())
     # A label smoothing of 0.1 would cap the score near 6.1; ten classes cap it at 10.
     score = card["inception_score_of_test_images"]
     assert 6.1 < score["mean"] < 10

@@ -33,7 +33,7 @@ def test_agrees_with_loops(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, neighbours: int, block: int
 ) -> None:
     monkeypatch.setattr(module, "_BLOCK", block)
-    real, generated = rng.normal(size=(60, 3)), rng.normal(size=(50, 3)) + [0, 0, 1.0]
+    real, generated = rng.normal(size=(60, 3)), rng.normal(size=(50, 3)) + [0, 0, 1.5]
     real[::3] += 20
     generated[::2] -= 20
     result = precision_recall(real, generated, neighbours)
@@ -41,7 +41,7 @@ def test_agrees_with_loops(
     recall = _share_inside(real, generated, neighbours)
     assert result == PrecisionRecall(precision, recall, 60, 50, neighbours)
     assert 0 < precision < 0.6
-    assert 0 < recall < 0.75
+    assert 0 < recall < 0.7
 
 
 def test_three_neighbours_by_default(rng: np.random.Generator) -> None:

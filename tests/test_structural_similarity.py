@@ -93,7 +93,7 @@ def test_agrees_with_the_definition(
     second = np.concatenate([_noisy(first[:1], rng, 30), _mixed(first[1:], rng)])
     expected = [_reference(a, b) for a, b in zip(first, second, strict=True)]
     assert 0.6 < expected[0] < 0.999
-    assert 0.05 < expected[1] < 0.995
+    assert 0.05 < expected[1] < 0.98
     np.testing.assert_allclose(ms_ssim(first, second), expected, rtol=1e-9)
 
 
@@ -113,7 +113,7 @@ def test_agrees_with_tensorflow_where_the_window_does_not_shrink(
     second = np.concatenate([_noisy(first[:1], rng, 40), _mixed(first[1:], rng)])
     expected = tf.image.ssim_multiscale(first, second, max_val=255).numpy()
     assert 0.6 < expected[0] < 0.99
-    assert 0.05 < expected[1] < 0.995
+    assert 0.05 < expected[1] < 0.98
     np.testing.assert_allclose(ms_ssim(first, second), expected, rtol=1e-4)
 
 
@@ -146,7 +146,7 @@ def test_a_change_of_the_finest_scale_alone_has_its_exponent(rng: np.random.Gene
     mean = (window * sign[:11, :11]).sum() * 8
     expected = (C2 / (64 - mean**2 + C2)) ** 0.0448
     np.testing.assert_allclose(ms_ssim(first, second), [expected], rtol=1e-10)
-    assert expected < 0.995
+    assert expected < 0.98
 
 
 @pytest.mark.parametrize("side", [28, 64])

@@ -211,7 +211,7 @@ def test_samples_that_repeat_the_training_images_open_the_gap_of_the_model(rng, 
     # Along the way from the mean of 200 images to that of 20, which is about √(d/3/20) long.
     shift = np.linalg.norm(2 * (real.mean(axis=0) - seen.mean(axis=0)))
     assert gaps[0] == pytest.approx(shift, abs=4 * 1.2 * linear_error(200, 200))
-    assert gaps[0] > 0.1
+    assert gaps[0] > 0.25
     assert abs(gaps[1]) < 4 * error
     # What the gap of a model that did not overfit is held against.
     assert abs(gaps[1]) < 4 * results[1].model_gap_image_standard_error
