@@ -35,7 +35,7 @@ from tfdm.eval import (
     ms_ssim_diversity,
     precision_recall,
 )
-from tfdm.eval.classifier_network import image_classifier
+from tfdm.eval.classifiers.network import image_classifier
 
 MATRIX = 4096
 BLOCK = 500

@@ -28,9 +28,9 @@ import numpy as np
 import tensorflow as tf
 from operations import STEP_PASSES, matrix_product_rate, seconds, step_operations
 
-from tfdm.config import resolve_run_config
-from tfdm.registry import MODELS
-from tfdm.training.trainer import train
+from tfdm.experiments.config import resolve_run_config
+from tfdm.experiments.train import train
+from tfdm.models.registry import MODELS
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 WARM_UP = 3

@@ -1,6 +1,6 @@
 """The classifier of codes behind the density ratio (Algorithm 2, Appendix A.3).
 
-An MLP with leaky rectifiers of slope 0.2. By the convention of `tfdm.density_ratios` its label 1
+An MLP with leaky rectifiers of slope 0.2. By the convention of `tfdm.losses` its label 1
 is p, the side of the prior, and its logit log p(z) − log q(z); Algorithm 2 has the labels the other
 way round. Shapes: B batch, L latent dimension.
 """
@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfdm.density_ratios import discriminator_loss
 from tfdm.estimators.codes import CodeSampler
 from tfdm.estimators.config import DensityRatioConfig
 from tfdm.estimators.fitting import Fit, Progress, Schedule, fit
 from tfdm.gradient_penalty import gradient_penalty
+from tfdm.losses import discriminator_loss
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfdm.density_ratios import fake_cross_entropy, real_cross_entropy, reverse_kl_loss
 from tfdm.estimators.affine_gaussians import (
     NOISE_FACTOR,
     AffineGaussian,
@@ -24,6 +23,7 @@ from tfdm.estimators.affine_gaussians import (
     random_gaussian,
 )
 from tfdm.estimators.config import SyntheticConfig
+from tfdm.losses import fake_cross_entropy, real_cross_entropy, reverse_kl_loss
 from tfdm.training.adam import FusedAdam
 
 SETTINGS = ("estimation", "learning")

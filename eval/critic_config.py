@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.hyperparameters import CheckedConfig, adam_rate, hyperparameter
+from tfdm.fields import CheckedConfig, adam_rate, hyperparameter
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ TensorFlow, is imported when the name is first used.
 from __future__ import annotations
 
 from tfdm.lazy import lazy_attributes
-from tfdm.registry import MODELS
+from tfdm.models.registry import MODELS
 
 _MODULES = {entry.class_name: entry.module for entry in MODELS.values()}
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, non_saturating_loss
-from tfdm.hyperparameters import AAEConfig
+from tfdm.losses import (
+    discriminator_accuracy,
+    discriminator_loss,
+    non_saturating_loss,
+    reconstruction_error,
+)
+from tfdm.models.config import AAEConfig
 from tfdm.networks import images as image_networks
 from tfdm.networks.code import code_discriminator
-from tfdm.reconstruction import reconstruction_error
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.density_ratios import (
+from tfdm.losses import (
     discriminator_loss,
     fake_accuracy,
     kl_from_model_logits,
     real_accuracy,
 )
-from tfdm.hyperparameters import AAEGANConfig
 from tfdm.models.aae_plus_plus import AAEPlusPlus
+from tfdm.models.config import AAEGANConfig
 
 
 @keras.saving.register_keras_serializable(package="tfdm")

@@ -15,11 +15,15 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, kl_from_model_logits
-from tfdm.hyperparameters import AAEPlusPlusConfig
+from tfdm.losses import (
+    discriminator_accuracy,
+    discriminator_loss,
+    kl_from_model_logits,
+    reconstruction_error,
+)
+from tfdm.models.config import AAEPlusPlusConfig
 from tfdm.networks import images as image_networks
 from tfdm.networks.code import code_discriminator
-from tfdm.reconstruction import reconstruction_error
 from tfdm.training.inference import InferenceModel
 from tfdm.training.model import loss_terms
 from tfdm.training.noise import StepNoise

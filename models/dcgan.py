@@ -10,8 +10,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm import density_ratios
-from tfdm.hyperparameters import DCGANConfig
+from tfdm import losses as density_ratios
+from tfdm.models.config import DCGANConfig
 from tfdm.networks import color_mnist
 from tfdm.networks import images as image_networks
 from tfdm.training.model import GenerativeModel

@@ -13,14 +13,14 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, kl_from_model_logits
 from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
 from tfdm.distributions.posteriors import (
     gaussian_kl_to_standard_normal,
     gaussian_loc_and_scale,
     reparameterize,
 )
-from tfdm.hyperparameters import VAEConfig
+from tfdm.losses import discriminator_accuracy, discriminator_loss, kl_from_model_logits
+from tfdm.models.config import VAEConfig
 from tfdm.networks import images as image_networks
 from tfdm.networks.code import code_discriminator
 from tfdm.training.inference import InferenceModel

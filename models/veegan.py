@@ -13,10 +13,14 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.density_ratios import discriminator_accuracy, discriminator_loss, kl_from_model_logits
-from tfdm.hyperparameters import VEEGANConfig
+from tfdm.losses import (
+    discriminator_accuracy,
+    discriminator_loss,
+    kl_from_model_logits,
+    reconstruction_error,
+)
+from tfdm.models.config import VEEGANConfig
 from tfdm.networks import images as image_networks
-from tfdm.reconstruction import reconstruction_error
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 

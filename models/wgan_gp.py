@@ -12,9 +12,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.density_ratios import wasserstein_critic_loss, wasserstein_generator_loss
 from tfdm.gradient_penalty import gradient_penalty
-from tfdm.hyperparameters import WGANGPConfig
+from tfdm.losses import wasserstein_critic_loss, wasserstein_generator_loss
+from tfdm.models.config import WGANGPConfig
 from tfdm.networks import images as image_networks
 from tfdm.training.model import GenerativeModel, loss_terms
 from tfdm.training.noise import StepNoise

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdm.registry import MODELS
+from tfdm.models.registry import MODELS
 
 LATENT_DIM = 4
 BATCH_SIZE = 8

@@ -21,12 +21,12 @@ MAX_LINES = 400
 # these and all of `tfdm.cli` and `tfdm.runs`.
 WITHOUT_TENSORFLOW = (
     "tfdm",
-    "tfdm.config",
+    "tfdm.experiments.config",
     "tfdm.errors",
     "tfdm.estimators",
     "tfdm.eval",
     "tfdm.models",
-    "tfdm.registry",
+    "tfdm.models.registry",
 )
 HEAVY = ("tensorflow", "keras", "tensorflow_probability", "tensorflow_datasets", "tf_keras")
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tfdm.eval.augmentation import augment, paint_digits
+from tfdm.eval.classifiers.augmentation import augment, paint_digits
 
 ALL = {"translate": 2, "flip": True, "cutout": 3, "paint": True}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tfdm.datasets.order import batch_indices
-from tfdm.eval.classifier_config import ClassifierConfig
-from tfdm.eval.classifier_training import ClassifierTraining, OneCycle
+from tfdm.eval.classifiers.config import ClassifierConfig
+from tfdm.eval.classifiers.training import ClassifierTraining, OneCycle
 from tfdm.runs import CheckpointStore
 from tfdm.training.state import capture_state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfdm.eval.classifiers import NAMES, load_classifier
+from tfdm.eval.classifiers.shipped import NAMES, load_classifier
 
 # The largest errors on the official test images that are asked for.
 WANTED = {

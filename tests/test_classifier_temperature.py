@@ -10,7 +10,7 @@ import pytest
 import scipy.optimize
 import scipy.special
 
-from tfdm.eval.classifiers import fit_temperature
+from tfdm.eval.classifiers.shipped import fit_temperature
 
 
 @pytest.mark.parametrize(("size", "hits"), [(3.0, 90), (0.7, 60), (20.0, 99)])

@@ -12,10 +12,10 @@ import tensorflow as tf
 from PIL import Image
 
 from tfdm.errors import DivergedError
-from tfdm.eval import classifier_training
-from tfdm.eval.classifier_config import MINIMUM_SIDE, RECIPES, ClassifierConfig
-from tfdm.eval.classifier_network import PartialIdentity, image_classifier, whiten
-from tfdm.eval.classifier_training import ClassifierTraining, OneCycle, smaller
+from tfdm.eval.classifiers import training as classifier_training
+from tfdm.eval.classifiers.config import MINIMUM_SIDE, RECIPES, ClassifierConfig
+from tfdm.eval.classifiers.network import PartialIdentity, image_classifier, whiten
+from tfdm.eval.classifiers.training import ClassifierTraining, OneCycle, smaller
 from tfdm.runs import CheckpointStore
 from tfdm.training.state import capture_state
 

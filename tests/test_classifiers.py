@@ -16,10 +16,10 @@ import pytest
 
 from tfdm.datasets import cache, color_mnist, load_dataset, tfds_sources
 from tfdm.errors import UserError
-from tfdm.eval import classifiers
-from tfdm.eval.classifier_config import RECIPES
-from tfdm.eval.classifier_network import image_classifier, whiten
-from tfdm.eval.classifiers import (
+from tfdm.eval.classifiers import shipped as classifiers
+from tfdm.eval.classifiers.config import RECIPES
+from tfdm.eval.classifiers.network import image_classifier, whiten
+from tfdm.eval.classifiers.shipped import (
     FOLDER,
     NAMES,
     ImageClassifier,
@@ -348,7 +348,7 @@ def test_a_thousand_test_images_are_classified_as_the_card_says(name: str, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [_real(name) for name in NAMES])
 def test_all_test_images_are_classified_as_the_card_says(name: str) -> None:
-    from tfdm.cli.classifier_run import measure, read_data
+    from tfdm.experiments.train_classifier import measure, read_data
 
     classifier, data = load_classifier(name), read_data(name, None, None)
     card = classifier.card

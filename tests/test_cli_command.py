@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tfdm.cli.command import how_to_call, run_command
-from tfdm.config import resolve_run_config
 from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.experiments.config import resolve_run_config
 from tfdm.runs import RunFolder
 
 ROOT = Path(__file__).parents[1]

@@ -14,12 +14,13 @@ import tensorflow as tf
 
 from tests import tiny_training
 from tfdm.cli import estimate_kl
-from tfdm.config import RunConfig
 from tfdm.estimators import monte_carlo_kl, posterior_bounds
-from tfdm.hyperparameters import AAEConfig, DCGANConfig, ModelConfig, VAEConfig
-from tfdm.training.loading import load_run
+from tfdm.experiments.config import RunConfig
+from tfdm.experiments.load import load_run
+from tfdm.experiments.train import train
+from tfdm.models.config import AAEConfig, DCGANConfig, VAEConfig
+from tfdm.training.config import ModelConfig
 from tfdm.training.noise import StepNoise
-from tfdm.training.trainer import train
 
 SAMPLES = "--monte_carlo.num_samples=3000"
 
@@ -34,7 +35,7 @@ def posterior(tmp_path: Path, rng: np.random.Generator) -> Path:
 def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, config: ModelConfig) -> Path:
     """A run of two steps of a real model on random bytes."""
     tiny = tiny_training.tiny_dataset()
-    monkeypatch.setattr("tfdm.training.trainer.load_dataset", lambda name, **_: tiny)
+    monkeypatch.setattr("tfdm.experiments.train.load_dataset", lambda name, **_: tiny)
     monkeypatch.setattr("tfdm.datasets.load.load_dataset", lambda name, **_: tiny)
     fields = RunConfig(
         model=name,

@@ -14,9 +14,6 @@ import tensorflow as tf
 
 from tests import tiny_training
 from tfdm.cli import evaluate
-from tfdm.cli.evaluation_inputs import critic_images
-from tfdm.cli.evaluation_metrics import METRICS
-from tfdm.config import RunConfig
 from tfdm.datasets import ImageDataset
 from tfdm.eval import (
     frechet_distance,
@@ -24,10 +21,13 @@ from tfdm.eval import (
     load_classifier,
     ms_ssim_diversity,
 )
-from tfdm.eval.classifier_network import image_classifier
-from tfdm.eval.classifiers import weights_bytes
-from tfdm.hyperparameters import DCGANConfig
-from tfdm.training.trainer import train
+from tfdm.eval.classifiers.network import image_classifier
+from tfdm.eval.classifiers.shipped import weights_bytes
+from tfdm.eval.metrics import METRICS
+from tfdm.experiments.config import RunConfig
+from tfdm.experiments.evaluation_inputs import critic_images
+from tfdm.experiments.train import train
+from tfdm.models.config import DCGANConfig
 
 DATASET = "--dataset=color_mnist_5k"
 FEW = ["--inception_score.num_splits=2", "--ms_ssim.num_batches=1", "--ms_ssim.batch_size=4"]
@@ -39,8 +39,10 @@ CHEAP += ["--wasserstein_critic.width=0.0625", "--wasserstein_critic.batch_size=
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ImageDataset:
     """Random bytes of 28x28 in the place of all data."""
     dataset = tiny_training.tiny_dataset()
-    monkeypatch.setattr("tfdm.training.trainer.load_dataset", lambda name, **_: dataset)
-    monkeypatch.setattr("tfdm.cli.evaluation_inputs.load_dataset", lambda name, **_: dataset)
+    monkeypatch.setattr("tfdm.experiments.train.load_dataset", lambda name, **_: dataset)
+    monkeypatch.setattr(
+        "tfdm.experiments.evaluation_inputs.load_dataset", lambda name, **_: dataset
+    )
     return dataset
 
 
@@ -367,7 +369,9 @@ def test_bad_input_ends_in_one_line(
     small = {name: images[:5] for name, images in tiny.splits.items()}
     if "10 splits" in message:
         dataset = ImageDataset("tiny", small, "0" * 64, {})
-        monkeypatch.setattr("tfdm.cli.evaluation_inputs.load_dataset", lambda name, **_: dataset)
+        monkeypatch.setattr(
+            "tfdm.experiments.evaluation_inputs.load_dataset", lambda name, **_: dataset
+        )
     assert evaluate.main(arguments) == 2
     assert message in _error(capsys)
 

@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from tests import tiny_training
 from tfdm.cli import evaluate
-from tfdm.cli.evaluation_metrics import METRICS
 from tfdm.datasets import ImageDataset
 from tfdm.errors import DivergedError
-from tfdm.eval.classifier_network import image_classifier, whiten
-from tfdm.eval.classifiers import weights_bytes
+from tfdm.eval.classifiers.network import image_classifier, whiten
+from tfdm.eval.classifiers.shipped import weights_bytes
+from tfdm.eval.metrics import METRICS
 
 DATASET = "--dataset=color_mnist_5k"
 SCORE = ["--metrics=inception_score", "--inception_score.num_splits=2"]
@@ -32,7 +32,9 @@ FEATURES = ["frechet_distance", "kernel_distance", "precision_recall"]
 def tiny(monkeypatch: pytest.MonkeyPatch) -> ImageDataset:
     """Random bytes of 28x28 in the place of all data."""
     dataset = tiny_training.tiny_dataset()
-    monkeypatch.setattr("tfdm.cli.evaluation_inputs.load_dataset", lambda name, **_: dataset)
+    monkeypatch.setattr(
+        "tfdm.experiments.evaluation_inputs.load_dataset", lambda name, **_: dataset
+    )
     return dataset
 
 

@@ -17,8 +17,8 @@ from tests.test_cli_evaluation_sources import (
     levels,
     read,
 )
-from tfdm.cli.evaluation_files import file_source
 from tfdm.errors import UserError
+from tfdm.eval.files import file_source
 
 
 def refused(path, *arguments, **keywords) -> str:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests import tiny_training
-from tfdm.cli import evaluation_pass
-from tfdm.cli.evaluation_pass import RealFeatures, SamplePass, pass_over, real_features
-from tfdm.cli.evaluation_sources import ImageSource, split_source
 from tfdm.errors import UserError
 from tfdm.eval import FeatureMoments
+from tfdm.eval import features as evaluation_pass
+from tfdm.eval.features import RealFeatures, SamplePass, pass_over, real_features
+from tfdm.eval.sources import ImageSource, split_source
 
 
 class MeanClassifier:

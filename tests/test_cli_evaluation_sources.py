@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfdm.cli.evaluation_sources import ImageSource, noised, run_source, split_source
 from tfdm.datasets.dataset import ImageDataset
 from tfdm.errors import UserError
+from tfdm.eval.sources import ImageSource, noised, run_source, split_source
 
 SHAPE = (4, 5, 3)
 

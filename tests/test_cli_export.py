@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tfdm.cli import export
-from tfdm.config import resolve_run_config
 from tfdm.errors import UserError
+from tfdm.experiments.config import resolve_run_config
 from tfdm.runs import RunFolder, atomic
 
 
@@ -37,8 +37,8 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
         calls.append((model, folder))
         return [folder / "generator", folder / "encoder"]
 
-    monkeypatch.setattr("tfdm.training.loading.load_run", load_run)
-    monkeypatch.setattr("tfdm.export.export_model", export_model)
+    monkeypatch.setattr("tfdm.experiments.load.load_run", load_run)
+    monkeypatch.setattr("tfdm.experiments.export.export_model", export_model)
     return calls
 
 

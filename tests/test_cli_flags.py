@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tfdm import config, registry
 from tfdm.cli.flags import Flag, FlagGroup, help_text, parse_flags, wants_help
 from tfdm.cli.train_flags import flag_groups, read_request
 from tfdm.errors import UserError
+from tfdm.experiments import config
+from tfdm.models import registry
 
 GROUPS = [
     FlagGroup("One", (Flag("run", "the folder", value="DIR", required=True),)),

@@ -37,7 +37,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Ca
             calls.append((arguments, options))
             return outcome()
 
-        monkeypatch.setattr("tfdm.training.trainer.train", fake)
+        monkeypatch.setattr("tfdm.experiments.train.train", fake)
         return calls
 
     return install

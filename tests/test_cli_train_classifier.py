@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from tfdm.cli import classifier_run, train_classifier
-from tfdm.cli.classifier_run import LabelledImages
-from tfdm.eval.classifier_config import RECIPES
-from tfdm.eval.classifier_training import ClassifierTraining
-from tfdm.eval.classifiers import load_classifier
+from tfdm.eval.classifiers.config import RECIPES
+from tfdm.eval.classifiers.shipped import load_classifier
+from tfdm.eval.classifiers.training import ClassifierTraining
+from tfdm.experiments.train_classifier import LabelledImages
 from tfdm.runs import CheckpointStore
 
 ROOT = Path(__file__).parents[1]

@@ -9,26 +9,19 @@ import sys
 
 import pytest
 
-from tfdm import registry
-from tfdm.config import (
+from tfdm.errors import UserError
+from tfdm.experiments.config import (
     PRESETS,
     RunConfig,
     preset_values,
     resolve_run_config,
     run_fields,
 )
-from tfdm.errors import UserError
-from tfdm.hyperparameters import (
-    AAEConfig,
-    AAEPlusPlusConfig,
-    DCGANConfig,
-    ModelConfig,
-    VAEConfig,
-    WGANGPConfig,
-    check_value,
-    parse_value,
-)
-from tfdm.registry import MODELS
+from tfdm.fields import check_value, parse_value
+from tfdm.models import registry
+from tfdm.models.config import AAEConfig, AAEPlusPlusConfig, DCGANConfig, VAEConfig, WGANGPConfig
+from tfdm.models.registry import MODELS
+from tfdm.training.config import ModelConfig
 
 NAMES = sorted(MODELS)
 
@@ -345,8 +338,8 @@ def test_run_checks_its_fields():
 
 def test_configuration_and_registry_do_not_import_tensorflow():
     program = (
-        "import sys, tfdm.config, tfdm.registry; "
-        "tfdm.config.resolve_run_config({}); "
+        "import sys, tfdm.experiments.config, tfdm.models.registry; "
+        "tfdm.experiments.config.resolve_run_config({}); "
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

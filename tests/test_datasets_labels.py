@@ -129,7 +129,7 @@ def test_real_digits_are_those_that_were_coloured(tmp_path: Path) -> None:
 
 @_real("mnist")
 def test_real_classes_of_digits_belong_to_the_images() -> None:
-    from tfdm.eval.classifiers import load_classifier
+    from tfdm.eval.classifiers.shipped import load_classifier
 
     splits = {"validation": ("test[:100]", 100), "test": ("test[5000:5100]", 100)}
     few = dataclasses.replace(tfds_sources.MNIST, splits=splits)
@@ -143,7 +143,7 @@ def test_real_classes_of_digits_belong_to_the_images() -> None:
 
 @_real("cifar10")
 def test_real_classes_of_objects_belong_to_the_images(tmp_path: Path) -> None:
-    from tfdm.eval.classifiers import load_classifier
+    from tfdm.eval.classifiers.shipped import load_classifier
 
     splits = {
         "train": ("train[:1]", 1),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdm import density_ratios as ratios
+from tfdm import losses as ratios
 
 # Up to the 1e4 that an overconfident discriminator reaches, both signs, and the region around zero.
 LOGITS = np.concatenate([-np.logspace(4, -3, 29), [0.0], np.logspace(-3, 4, 29)])

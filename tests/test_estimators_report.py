@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tfdm.estimators.report import estimates_table, plot_estimates
+from tfdm.estimators.tables import estimates_table, plot_estimates
 
 
 def _content(**estimates: dict[str, Any]) -> dict[str, Any]:

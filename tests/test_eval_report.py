@@ -8,7 +8,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from tfdm.eval.report import comparison_table, evaluation_table, plot_comparison
+from tfdm.eval.tables import comparison_table, evaluation_table, plot_comparison
 
 CLASSIFIER = {"classifier": "c", "classifier_digest": "0123abcd4567"}
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny_training import IMAGE_SHAPE, tiny_model
-from tfdm.export import export_model, exported_folders, is_exported
+from tfdm.experiments.export import export_model, exported_folders, is_exported
 from tfdm.models.dcgan import DCGAN
 from tfdm.models.vae import VAE
 

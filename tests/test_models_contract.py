@@ -25,7 +25,7 @@ from tests.model_cases import (
     small_model,
     values,
 )
-from tfdm.registry import MODELS
+from tfdm.models.registry import MODELS
 
 NAMES = sorted(MODELS)
 INFERRING = ["aae", "aae_gan", "aae_plus_plus", "vae", "veegan"]

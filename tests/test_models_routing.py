@@ -25,7 +25,7 @@ from tests.model_cases import (
     stir,
     values,
 )
-from tfdm.registry import MODELS
+from tfdm.models.registry import MODELS
 from tfdm.training.players import update_players
 
 NAMES = sorted(MODELS)

@@ -20,7 +20,7 @@ from tests.model_cases import (
     stir,
     values,
 )
-from tfdm.registry import MODELS
+from tfdm.models.registry import MODELS
 from tfdm.training.inference import ImplicitPosterior
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))

@@ -20,8 +20,8 @@ from tests.model_cases import (
     small_model,
     values,
 )
-from tfdm.hyperparameters import AAEConfig, VAEConfig
-from tfdm.registry import MODELS
+from tfdm.models.config import AAEConfig, VAEConfig
+from tfdm.models.registry import MODELS
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdm.reconstruction import reconstruction_error
+from tfdm.losses import reconstruction_error
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (3, 6, 2, 3)])

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tfdm.cli import report as command
 from tfdm.errors import UserError
+from tfdm.experiments.pages import read_curves, read_run, write_report
 from tfdm.runs import RunFolder
-from tfdm.runs.report import read_curves, read_run, write_report
 
 STEPS = 450
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfdm.errors import UserError
-from tfdm.eval.saved_model_classifier import (
+from tfdm.eval.classifiers.saved_model import (
     INCEPTION_URL,
     load_saved_model_classifier,
     saved_model_digest,

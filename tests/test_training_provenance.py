@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfdm
-from tfdm.training import provenance
+from tfdm.runs import provenance
 
 
 def test_versions_are_those_that_run():

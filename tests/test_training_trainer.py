@@ -14,13 +14,13 @@ import tensorflow as tf
 
 from tests import tiny_training
 from tests.tiny_training import tiny_config
-from tfdm import registry
 from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.experiments.load import load_run
+from tfdm.experiments.train import train
+from tfdm.models import registry
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.callbacks import StepCallback
-from tfdm.training.loading import load_run
 from tfdm.training.state import capture_state
-from tfdm.training.trainer import train
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,7 @@ def terminate():
 def stopped(monkeypatch, folder, at, how, expected, **changes):
     """Runs until something happens after step `at`."""
     with monkeypatch.context() as patch:
-        patch.setattr("tfdm.training.trainer.ProgressBar", lambda span: Stops(span, at, how))
+        patch.setattr("tfdm.experiments.train.ProgressBar", lambda span: Stops(span, at, how))
         with pytest.raises(expected) as caught:
             train(tiny_config(**changes), folder)
     return caught.value
@@ -224,12 +224,12 @@ def forbid_training(monkeypatch):
     def fail(*arguments, **options):
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr("tfdm.training.trainer.train_batches", fail)
+    monkeypatch.setattr("tfdm.experiments.train.train_batches", fail)
 
 
 def test_a_finished_run_answers_at_once(monkeypatch, finished):
     forbid_training(monkeypatch)
-    monkeypatch.setattr("tfdm.training.trainer.build_model", forbid_training)
+    monkeypatch.setattr("tfdm.experiments.train.build_model", forbid_training)
     assert run(finished[0].path) == finished[1]
 
 
@@ -281,7 +281,7 @@ def test_another_configuration_is_refused_with_the_fields_that_differ(copied):
 def test_other_data_are_refused(monkeypatch, copied):
     data = tiny_training.tiny_dataset()
     other = type(data)(data.name, data.splits, "1" * 64, data.meta)
-    monkeypatch.setattr("tfdm.training.trainer.load_dataset", lambda name, **_: other)
+    monkeypatch.setattr("tfdm.experiments.train.load_dataset", lambda name, **_: other)
     with pytest.raises(UserError, match="dataset_digest"):
         run(copied.path)
 
@@ -295,7 +295,7 @@ def test_data_that_cannot_be_had_leave_nothing_behind(monkeypatch, tmp_path):
     def fail(name, **options):
         raise UserError("no data")
 
-    monkeypatch.setattr("tfdm.training.trainer.load_dataset", fail)
+    monkeypatch.setattr("tfdm.experiments.train.load_dataset", fail)
     with pytest.raises(UserError, match="no data"):
         run(tmp_path / "run")
     assert not (tmp_path / "run").exists()

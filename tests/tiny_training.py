@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdm import registry
-from tfdm.config import RunConfig
 from tfdm.datasets import ImageDataset, train_batches
-from tfdm.hyperparameters import AAEConfig
+from tfdm.experiments.config import RunConfig
+from tfdm.models import registry
+from tfdm.models.config import AAEConfig
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 
@@ -68,7 +68,7 @@ def register(monkeypatch: Any, model_class: type = TinyAutoencoder) -> None:
     """Puts the tiny model in the place of `aae`, and the tiny data in the place of all data."""
     entry = registry.ModelEntry("aae", __name__, model_class.__name__, AAEConfig, "tiny")
     monkeypatch.setitem(registry.MODELS, "aae", entry)
-    monkeypatch.setattr("tfdm.training.trainer.load_dataset", lambda name, **_: tiny_dataset())
+    monkeypatch.setattr("tfdm.experiments.train.load_dataset", lambda name, **_: tiny_dataset())
 
 
 def tiny_config(**changes: Any) -> RunConfig:

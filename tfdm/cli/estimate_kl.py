@@ -9,10 +9,10 @@ from typing import Any
 
 from tfdm.cli.command import how_to_call, quiet_tensorflow, run_command
 from tfdm.cli.flags import Flag, FlagGroup, field_flag, help_text, parse_flags, wants_help
-from tfdm.cli.kl_estimators import ESTIMATORS
-from tfdm.config import RunConfig, run_fields
 from tfdm.errors import UserError, did_you_mean
-from tfdm.hyperparameters import hyperparameter, parse_value
+from tfdm.estimators.registry import ESTIMATORS
+from tfdm.experiments.config import RunConfig, run_fields
+from tfdm.fields import hyperparameter, parse_value
 
 _DEFAULT = "monte_carlo"
 _RUN_FIELDS = {field.name: field for field in run_fields()}
@@ -92,7 +92,7 @@ def _estimate(arguments: Sequence[str]) -> None:
 
         RunConfig.from_flat(RunFolder.open(request.run).read_config())
     with quiet_tensorflow():
-        from tfdm.cli.kl_run import estimate
+        from tfdm.experiments.estimate_kl import estimate
     print(estimate(request), end="")
 
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdm import registry
 from tfdm.cli.command import how_to_call, quiet_tensorflow, run_command
-from tfdm.cli.evaluation_metrics import METRICS
 from tfdm.cli.flags import Flag, FlagGroup, field_flag, help_text, parse_flags, wants_help
-from tfdm.config import RunConfig, run_fields
 from tfdm.datasets.dataset import SPLITS
+from tfdm.datasets.registry import DATASETS, check_dataset
 from tfdm.errors import UserError, did_you_mean
-from tfdm.hyperparameters import hyperparameter, parse_value
+from tfdm.eval.metrics import METRICS
+from tfdm.experiments.config import RunConfig, run_fields
+from tfdm.fields import hyperparameter, parse_value
 
 NUM_SAMPLES = 50_000
 _RUN_FIELDS = {field.name: field for field in run_fields()}
@@ -63,7 +63,7 @@ _REAL = FlagGroup(
         Flag(
             "dataset",
             "what --images are compared with; a run has its own",
-            value="|".join(registry.DATASETS),
+            value="|".join(DATASETS),
         ),
         Flag(
             "reference",
@@ -158,13 +158,13 @@ def _evaluate(arguments: Sequence[str]) -> None:
         return
     given = parse_flags(groups, arguments)
     if "compare" in given:
-        from tfdm.cli.evaluation_page import write_page
+        from tfdm.experiments.evaluation_page import write_page
 
         print(write_page(*_read_comparison(given)), end="")
         return
     request = read_request(given)
     with quiet_tensorflow():
-        from tfdm.cli.evaluation_run import evaluate
+        from tfdm.experiments.evaluate import evaluate
     print(evaluate(request), end="")
 
 
@@ -188,7 +188,7 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
                 raise UserError(f"--{flag} goes with --images: a run has its own; drop it")
         dataset = _run_dataset(run)
     elif "dataset" in given:
-        dataset = registry.check_dataset(given["dataset"])
+        dataset = check_dataset(given["dataset"])
     else:
         raise UserError("--dataset is missing: name what the images are compared with")
     noise, configs = values.get("noise", 0.0), _configs(given)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tfdm.cli.command import how_to_call, quiet_tensorflow, run_command
 from tfdm.cli.flags import Flag, FlagGroup, help_text, parse_flags, wants_help
-from tfdm.config import RunConfig
+from tfdm.experiments.config import RunConfig
 
 _FLAGS = FlagGroup(
     "Flags",
@@ -46,8 +46,8 @@ def _export(arguments: Sequence[str]) -> None:
     RunConfig.from_flat(folder.read_config())
     with folder.lock():
         with quiet_tensorflow():
-            from tfdm.export import export_model
-            from tfdm.training.loading import load_run
+            from tfdm.experiments.export import export_model
+            from tfdm.experiments.load import load_run
         run = load_run(folder.path)
         written = export_model(run.model, folder.export)
     print(f"{run.config.model} after {run.step} steps:")

@@ -2,7 +2,7 @@
 
 A command lists its flags in groups; `parse_flags` returns the text that was given for each, and
 `help_text` shows them all. Every value stays text here: the configuration that it goes into
-knows its type and range (`tfdm.config.resolve_run_config`).
+knows its type and range (`tfdm.experiments.config.resolve_run_config`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FlagGroup:
 
 
 def field_flag(field: dataclasses.Field, name: str | None = None) -> Flag:
-    """Returns the flag of a configuration field that `tfdm.hyperparameters` declared.
+    """Returns the flag of a configuration field that `tfdm.fields` declared.
 
     Args:
       field: the field; its metadata says what it is and what it may be.

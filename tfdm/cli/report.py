@@ -39,8 +39,8 @@ def _report(arguments: Sequence[str]) -> None:
     paths = [path for path in given["runs"].split(",") if path]
     if not paths:
         raise UserError("--runs names no run folder: give one or more, with commas between them")
+    from tfdm.experiments.pages import read_run, write_report
     from tfdm.runs import RunFolder
-    from tfdm.runs.report import read_run, write_report
 
     runs = [read_run(RunFolder.open(path)) for path in paths]
     try:

@@ -10,7 +10,7 @@ from tfdm.cli.command import how_to_call, quiet_tensorflow, run_command
 from tfdm.cli.flags import Flag, FlagGroup, field_flag, help_text, parse_flags, wants_help
 from tfdm.errors import UserError, did_you_mean
 from tfdm.estimators.config import SyntheticConfig
-from tfdm.hyperparameters import parse_value
+from tfdm.fields import parse_value
 
 _FIELDS = {field.name: field for field in dataclasses.fields(SyntheticConfig)}
 _SETTINGS = ("estimation", "learning")
@@ -71,7 +71,7 @@ def _synthetic_gaussians(arguments: Sequence[str]) -> None:
         return
     request = read_request(parse_flags([_FLAGS], arguments))
     with quiet_tensorflow():
-        from tfdm.cli.synthetic_run import run
+        from tfdm.experiments.synthetic_gaussians import run
 
         table = run(request)
     print(table, end="")

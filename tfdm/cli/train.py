@@ -64,7 +64,7 @@ def _train(arguments: Sequence[str]) -> None:
 def _run(request: TrainingRequest) -> dict[str, Any]:
     config = request.config
     with quiet_tensorflow():
-        from tfdm.training.trainer import train
+        from tfdm.experiments.train import train
 
         device = _device(config.strategy)
     print(
@@ -96,7 +96,7 @@ def report(summary: Mapping[str, Any], folder: RunFolder) -> str:
     """Returns the closing table: final losses, rate, and where to look.
 
     Args:
-      summary: what `tfdm.training.trainer.train` returned; a worker that is not the chief has
+      summary: what `tfdm.experiments.train.train` returned; a worker that is not the chief has
         only `steps` to tell.
       folder: the run folder.
     """

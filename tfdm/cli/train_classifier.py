@@ -10,8 +10,8 @@ from pathlib import Path
 from tfdm.cli.command import how_to_call, quiet_tensorflow, run_command
 from tfdm.cli.flags import Flag, FlagGroup, field_flag, help_text, parse_flags, wants_help
 from tfdm.errors import UserError
-from tfdm.eval.classifier_config import RECIPES, ClassifierConfig
-from tfdm.hyperparameters import parse_value
+from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
+from tfdm.fields import parse_value
 
 _FIELDS = {field.name: field for field in dataclasses.fields(ClassifierConfig)}
 
@@ -67,7 +67,7 @@ def _train_classifier(arguments: Sequence[str]) -> None:
         return
     request = read_request(parse_flags([_WHAT, _RECIPE], arguments))
     with quiet_tensorflow():
-        from tfdm.cli.classifier_run import run
+        from tfdm.experiments.train_classifier import run
     print(run(request), end="")
 
 

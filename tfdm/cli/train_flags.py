@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfdm import config, registry
 from tfdm.cli.flags import Flag, FlagGroup, field_flag, parse_flags
+from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
-from tfdm.hyperparameters import ModelConfig
+from tfdm.experiments import config
+from tfdm.models import registry
+from tfdm.training.config import ModelConfig
 
 Fields = tuple[dataclasses.Field, ...]
 
@@ -113,7 +115,7 @@ def flag_groups() -> list[FlagGroup]:
     return [
         FlagGroup("What to train", run_flags(_WHAT)),
         FlagGroup("Models", note=_listed({e.name: e.summary for e in registry.MODELS.values()})),
-        FlagGroup("Data sets", run_flags(_IMAGES), note=_listed(registry.DATASETS)),
+        FlagGroup("Data sets", run_flags(_IMAGES), note=_listed(DATASETS)),
         FlagGroup("Folders", _FOLDERS),
         FlagGroup("How to train", run_flags((*_HOW, *rest))),
         FlagGroup("What to report", run_flags(_REPORTS)),
@@ -125,7 +127,7 @@ def flag_groups() -> list[FlagGroup]:
 def _run_flag(field: dataclasses.Field) -> Flag:
     flag = field_flag(field)
     presets = {
-        preset: {config.preset_values(preset, name).get(field.name) for name in registry.DATASETS}
+        preset: {config.preset_values(preset, name).get(field.name) for name in DATASETS}
         for preset in config.PRESETS
     }
     if None in presets[config.PRESETS[0]]:

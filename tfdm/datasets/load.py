@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tfdm import registry
 from tfdm.datasets import cache, color_mnist, image_folder, tfds_sources
 from tfdm.datasets.dataset import ImageDataset, Source
+from tfdm.datasets.registry import check_dataset
 from tfdm.errors import UserError
 
 
@@ -43,7 +43,7 @@ def load_dataset(
       UserError: unknown name, bad size, source missing or damaged, no network, cache folder not
         writable; one line each.
     """
-    registry.check_dataset(name)
+    check_dataset(name)
     for flag, value in (("image_size", image_size), ("crop", crop)):
         if value is not None and value < 0:
             raise UserError(f"--{flag}={value} is negative: give a number of pixels")

@@ -17,10 +17,10 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfdm.distributions.priors import standard_normal
-from tfdm.hyperparameters import ModelConfig
 from tfdm.networks.images import check_image_shape
 from tfdm.networks.layers import LayerFactory
 from tfdm.training.adam import FusedAdam
+from tfdm.training.config import ModelConfig
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.players import Player, update_players
 from tfdm.training.strategy import DistributedFit

@@ -11,7 +11,7 @@ from typing import Any
 import filelock
 
 from tfdm.errors import UserError
-from tfdm.eval.report import NAME, evaluation_table
+from tfdm.eval.tables import NAME, evaluation_table
 from tfdm.runs.atomic import atomic_write_json, atomic_write_text
 
 # Where images stand does not make them other images; their pixels are compared apart.

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfdm.datasets.order import batch_indices
 from tfdm.errors import DivergedError, Terminated
-from tfdm.eval.augmentation import augment
-from tfdm.eval.classifier_config import ClassifierConfig
-from tfdm.eval.classifier_network import image_classifier, whiten
+from tfdm.eval.classifiers.augmentation import augment
+from tfdm.eval.classifiers.config import ClassifierConfig
+from tfdm.eval.classifiers.network import image_classifier, whiten
 from tfdm.networks.batch_norm import BatchNorm
 from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
 from tfdm.training.graphs import repeatable_graphs

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfdm.eval.critic_config import CriticConfig
-from tfdm.hyperparameters import CheckedConfig, hyperparameter
+from tfdm.fields import CheckedConfig, hyperparameter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
 
-    from tfdm.cli.evaluation_pass import ClassifierPass
+    from tfdm.eval.features import ClassifierPass
 
 CRITIC_IMAGES = 10_000
 

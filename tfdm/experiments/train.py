@@ -15,15 +15,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdm import registry
-from tfdm.config import RunConfig
 from tfdm.datasets import ImageDataset, load_dataset, train_batches
 from tfdm.errors import UserError
-from tfdm.runs import CheckpointStore, RunFolder
-from tfdm.training import artefacts, grids, metrics, provenance
+from tfdm.experiments import artefacts
+from tfdm.experiments.config import RunConfig
+from tfdm.experiments.load import build_model, restore_checkpoint
+from tfdm.models import registry
+from tfdm.runs import CheckpointStore, RunFolder, provenance
+from tfdm.training import grids, metrics
 from tfdm.training.callbacks import Checkpointer, DivergenceGuard, RawLogs, Span, StopOnSignal
 from tfdm.training.graphs import repeatable_graphs
-from tfdm.training.loading import build_model, restore_checkpoint
 from tfdm.training.progress import ProgressBar
 from tfdm.training.signals import StopSignals
 from tfdm.training.state import capture_state, restore_state

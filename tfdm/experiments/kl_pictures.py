@@ -13,7 +13,7 @@ from tfdm import estimators
 from tfdm.errors import UserError
 
 if TYPE_CHECKING:
-    from tfdm.cli.kl_sources import Posteriors, Source
+    from tfdm.experiments.kl_sources import Posteriors, Source
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def ordered_samples(model: Any, posteriors: Posteriors, seed: int) -> bytes:
     Of 4,096 codes z ~ p(z), 64 at even ranks are decoded: on top those that lie in the holes of
     the aggregate posterior, where no image is ever encoded, at the bottom those that it favours.
     """
-    from tfdm.training.grids import image_grid, png_bytes
+    from tfdm.pictures import image_grid, png_bytes
 
     codes = np.random.default_rng([seed, 1]).standard_normal((_CANDIDATES, model.latent_dim))
     chosen = codes[np.argsort(log_ratio(posteriors, codes), kind="stable")]

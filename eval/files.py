@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from tfdm.cli.evaluation_sources import (
+from tfdm.errors import UserError
+from tfdm.eval.sources import (
     PIECE,
     Blocks,
     ImageSource,
@@ -29,7 +30,6 @@ from tfdm.cli.evaluation_sources import (
     source_of,
     with_channels,
 )
-from tfdm.errors import UserError
 
 # An array in a file: its shape, its type, and what reads it in pieces.
 _Array = tuple[tuple[int, ...], np.dtype[Any], Callable[[], Iterator[np.ndarray]]]

@@ -15,10 +15,10 @@ import tqdm
 from tfdm.datasets import load_dataset
 from tfdm.datasets.labels import NUM_CLASSES, load_digits, load_labels
 from tfdm.errors import UserError
-from tfdm.eval.classifier_config import ClassifierConfig
+from tfdm.eval.classifiers.config import ClassifierConfig
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json
-from tfdm.training.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, git_revision, versions
 
 if TYPE_CHECKING:
     from tfdm.cli.train_classifier import ClassifierRequest
@@ -55,8 +55,8 @@ def run(request: ClassifierRequest) -> str:
         training or is in use.
       DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
     """
-    from tfdm.eval.classifier_training import ClassifierTraining
-    from tfdm.eval.classifiers import classifier_from, weights_bytes
+    from tfdm.eval.classifiers.shipped import classifier_from, weights_bytes
+    from tfdm.eval.classifiers.training import ClassifierTraining
 
     data = read_data(request.dataset, request.data_dir, request.cache_dir)
     _check_fit(request.config, data)
@@ -122,7 +122,7 @@ def read_data(name: str, data_dir: str | None, cache_dir: str | None) -> Labelle
 def measure(classifier: ImageClassifier, data: LabelledImages) -> dict[str, Any]:
     """Returns what the card says of errors, calibration, and the score of real images."""
     from tfdm.eval import inception_score_from_logits
-    from tfdm.eval.classifiers import fit_temperature
+    from tfdm.eval.classifiers.shipped import fit_temperature
 
     outputs = {name: classifier.logits_and_features(images) for name, images in data.tests.items()}
     logits = {name: rows for name, (rows, _) in outputs.items()}

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tfdm.errors import UserError
 
 if TYPE_CHECKING:
-    from tfdm.training.loading import TrainedRun
+    from tfdm.experiments.load import TrainedRun
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def read_run(
         or others than it was trained on.
     """
     from tfdm.datasets import load_dataset
-    from tfdm.training.loading import load_run
+    from tfdm.experiments.load import load_run
 
     run = load_run(path)
     if not run.model.infers:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdm.cli import evaluation_files, evaluation_sources
-from tfdm.cli.evaluation_metrics import CRITIC_IMAGES, METRICS, CriticImages
-from tfdm.cli.evaluation_sources import ImageSource
 from tfdm.datasets import ImageDataset, load_dataset
 from tfdm.datasets.dataset import SPLITS
 from tfdm.errors import UserError
+from tfdm.eval import files, sources
+from tfdm.eval.metrics import CRITIC_IMAGES, METRICS, CriticImages
+from tfdm.eval.sources import ImageSource
 
 if TYPE_CHECKING:
     from tfdm.cli.evaluate import EvaluationRequest
@@ -46,14 +46,14 @@ def dataset_and_source(request: EvaluationRequest) -> tuple[ImageDataset, ImageS
             f"{dataset.image_shape}: choose the data set they are like"
         )
     if request.noise:
-        source = evaluation_sources.noised(source, request.noise, request.seed)
+        source = sources.noised(source, request.noise, request.seed)
     return dataset, source
 
 
 def _of_run(
     request: EvaluationRequest, folders: dict[str, str | None]
 ) -> tuple[ImageDataset, ImageSource]:
-    from tfdm.training.loading import load_run
+    from tfdm.experiments.load import load_run
 
     run = load_run(str(request.run))
     config = run.config
@@ -66,17 +66,17 @@ def _of_run(
             f"{config.dataset} is not what {request.run} was trained on: its digest differs"
         )
     number = request.num_samples or 0
-    return dataset, evaluation_sources.run_source(run, number, request.seed)
+    return dataset, sources.run_source(run, number, request.seed)
 
 
 def _of_images(request: EvaluationRequest, dataset: ImageDataset) -> ImageSource:
     path = str(request.images)
     if path not in SPLITS:
-        return evaluation_files.file_source(path, dataset.image_shape, request.num_samples)
+        return files.file_source(path, dataset.image_shape, request.num_samples)
     if path == request.reference and any(METRICS[n].needs_features for n in request.configs):
         other = next(name for name in SPLITS if name != path)
         raise UserError(f"--images={path} would be compared with itself: give --reference={other}")
-    return evaluation_sources.split_source(dataset, path, request.num_samples)
+    return sources.split_source(dataset, path, request.num_samples)
 
 
 def classifiers(request: EvaluationRequest) -> dict[str, Any]:

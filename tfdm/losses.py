@@ -1,4 +1,4 @@
-"""Density ratios and adversarial losses as functions of a discriminator's logits.
+"""The losses of the players: functions of a discriminator's logits, and reconstruction errors.
 
 The convention of the whole project: label 1 is data (in data space) or prior (in code space), label
 0 is model or posterior. A logit l is the estimate of
@@ -25,7 +25,7 @@ non-saturating one on samples that it takes for real (D -> 1), the reverse KL, t
 
 import tensorflow as tf
 
-from tfdm.numerics import at_least_float32
+from tfdm.numerics import at_least_float32, require_same_shape
 
 
 def real_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
@@ -158,3 +158,31 @@ def fake_accuracy(fake_logits: tf.Tensor) -> tf.Tensor:
 def discriminator_accuracy(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """Mean of `real_accuracy` and `fake_accuracy`, scalar in [0, 1]; 0.5 is chance."""
     return 0.5 * (real_accuracy(real_logits) + fake_accuracy(fake_logits))
+
+
+def reconstruction_error(
+    originals: tf.Tensor, reconstructions: tf.Tensor, norm: str, reduction: str
+) -> tf.Tensor:
+    """Returns the error of each example, [B].
+
+    Args:
+      originals: [B, ...].
+      reconstructions: [B, ...].
+      norm: `l1` for |a − b|, `squared` for (a − b)².
+      reduction: `sum` over an example's elements or their `mean`; the sum is what stands beside
+        a KL divergence in nats, the mean does not grow with the image.
+
+    Raises:
+      ValueError: the shapes differ, or `norm` or `reduction` is none of these.
+    """
+    norms = {"l1": tf.abs, "squared": tf.square}
+    reductions = {"sum": tf.reduce_sum, "mean": tf.reduce_mean}
+    if norm not in norms:
+        raise ValueError(f"norm is {norm!r}, expected one of {', '.join(norms)}")
+    if reduction not in reductions:
+        raise ValueError(f"reduction is {reduction!r}, expected one of {', '.join(reductions)}")
+    originals = at_least_float32(originals, "originals")
+    reconstructions = at_least_float32(reconstructions, "reconstructions")
+    require_same_shape(originals=originals, reconstructions=reconstructions)
+    errors = norms[norm](originals - reconstructions)
+    return reductions[reduction](errors, axis=list(range(1, errors.shape.rank)))

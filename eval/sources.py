@@ -18,7 +18,7 @@ from tfdm.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from tfdm.datasets.dataset import ImageDataset
-    from tfdm.training.loading import TrainedRun
+    from tfdm.experiments.load import TrainedRun
 
 Shape = tuple[int, int, int]
 Blocks = Iterator[npt.NDArray[np.uint8]]

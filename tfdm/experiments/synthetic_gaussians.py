@@ -145,7 +145,7 @@ def _restore(experiment: SyntheticExperiment, path: Path) -> list[tuple[int, dic
 
 def _merged(folder: Path, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Returns all results of the folder, those of earlier commands included."""
-    from tfdm.training.provenance import command, git_revision, versions
+    from tfdm.runs.provenance import command, git_revision, versions
 
     path = folder / RESULTS_NAME
     earlier = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else {}

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdm.cli import evaluation_inputs
-from tfdm.cli.evaluation_folder import (
+from tfdm.datasets import ImageDataset
+from tfdm.datasets.cache import default_cache_dir
+from tfdm.errors import DivergedError, UserError
+from tfdm.eval.features import SamplePass, pass_over, real_features
+from tfdm.eval.metrics import CRITIC_IMAGES, METRICS, Inputs, Metric
+from tfdm.eval.nearest import nearest_neighbours
+from tfdm.eval.records import (
     earlier_evaluation,
     locked,
     other_samples,
     write_evaluation,
 )
-from tfdm.cli.evaluation_metrics import CRITIC_IMAGES, METRICS, Inputs, Metric
-from tfdm.cli.evaluation_pass import SamplePass, pass_over, real_features
-from tfdm.cli.evaluation_sources import ImageSource
-from tfdm.cli.progress import progress_bar
-from tfdm.datasets import ImageDataset
-from tfdm.datasets.cache import default_cache_dir
-from tfdm.errors import DivergedError, UserError
-from tfdm.eval.nearest import nearest_neighbours
-from tfdm.eval.report import NAME, evaluation_table
+from tfdm.eval.sources import ImageSource
+from tfdm.eval.tables import NAME, evaluation_table
+from tfdm.experiments import evaluation_inputs
+from tfdm.progress import progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, json_ready
-from tfdm.training.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, git_revision, versions
 
 if TYPE_CHECKING:
     from tfdm.cli.evaluate import EvaluationRequest
@@ -254,7 +254,7 @@ def _critic_state(request: EvaluationRequest) -> Path:
 
 def _nearest_sheet(dataset: ImageDataset, seen: SamplePass) -> bytes:
     """Returns a PNG: in each row a sample and its nearest training images."""
-    from tfdm.training.grids import image_grid, png_bytes
+    from tfdm.pictures import image_grid, png_bytes
 
     samples = seen.images[:_SHEET_ROWS]
     train = dataset.split("train")

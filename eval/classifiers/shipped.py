@@ -22,9 +22,9 @@ import tensorflow as tf
 
 from tfdm.errors import UserError, did_you_mean
 from tfdm.eval.checks import checked_images, unit_range
-from tfdm.eval.classifier_network import image_classifier
+from tfdm.eval.classifiers.network import image_classifier
 
-FOLDER = Path(__file__).resolve().parent / "weights"
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
 NAMES = ("cifar10", "color_mnist")
 _BATCH = 500
 

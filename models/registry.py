@@ -1,4 +1,4 @@
-"""The models and data sets by name, without TensorFlow.
+"""The models by name; imports no TensorFlow.
 
 A model's class is imported only when it is asked for, so that a command can check its flags
 and print its help before TensorFlow loads.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 
-from tfdm import hyperparameters
 from tfdm.errors import UserError, did_you_mean
+from tfdm.models import config as model_configs
+from tfdm.training.config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ModelEntry:
     name: str
     module: str
     class_name: str
-    config: type[hyperparameters.ModelConfig]
+    config: type[ModelConfig]
     summary: str
 
     def load(self) -> type:
@@ -37,7 +38,7 @@ class ModelEntry:
 
 
 def _entry(name: str, class_name: str, summary: str) -> ModelEntry:
-    config = getattr(hyperparameters, f"{class_name}Config")
+    config = getattr(model_configs, f"{class_name}Config")
     return ModelEntry(name, f"tfdm.models.{name}", class_name, config, summary)
 
 
@@ -54,14 +55,6 @@ MODELS: dict[str, ModelEntry] = {
     )
 }
 
-DATASETS: dict[str, str] = {
-    "color_mnist_5k": "5,000 real MNIST digits in colour, 28x28, carried by a package",
-    "color_mnist": "70,000 MNIST digits in colour, 28x28, from TFDS",
-    "cifar10": "CIFAR-10, 32x32, from TFDS",
-    "celeb_a": "CelebA faces, centre crop, 64x64, from TFDS",
-    "image_folder": "any folder of images (--data_dir, --image_size, --crop)",
-}
-
 
 def find_model(name: str) -> ModelEntry:
     """Returns the entry of a model.
@@ -72,14 +65,3 @@ def find_model(name: str) -> ModelEntry:
     if name not in MODELS:
         raise UserError(f"unknown model {name!r}: {did_you_mean(name, MODELS)}")
     return MODELS[name]
-
-
-def check_dataset(name: str) -> str:
-    """Returns `name` if it is a data set's.
-
-    Raises:
-      UserError: no data set has this name.
-    """
-    if name not in DATASETS:
-        raise UserError(f"unknown dataset {name!r}: {did_you_mean(name, DATASETS)}")
-    return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.hyperparameters import CheckedConfig, hyperparameter
+from tfdm.fields import CheckedConfig, hyperparameter
 
 MINIMUM_SIDE = 23
 

@@ -11,8 +11,8 @@ from tfdm.errors import UserError
 from tfdm.estimators import config as configs
 
 if TYPE_CHECKING:
-    from tfdm.cli.kl_sources import Source
     from tfdm.estimators.codes import CodeSampler
+    from tfdm.experiments.kl_sources import Source
 
 Progress = Callable[[int, int], None]
 

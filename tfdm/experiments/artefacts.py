@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfdm.config import RunConfig
-from tfdm.export import export_model, exported_folders, is_exported
-from tfdm.runs import RunFolder
+from tfdm.experiments.config import RunConfig
+from tfdm.experiments.export import export_model, exported_folders, is_exported
+from tfdm.experiments.load import WEIGHTS_NAME
+from tfdm.runs import RunFolder, provenance
 from tfdm.runs.atomic import atomic_file
-from tfdm.training import grids, metrics, provenance
-from tfdm.training.loading import WEIGHTS_NAME
+from tfdm.training import grids, metrics
 
 
 def write_networks(model: Any, folder: RunFolder) -> None:

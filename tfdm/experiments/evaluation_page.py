@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdm.errors import UserError
-from tfdm.eval.report import NAME, comparison_table, group_of, plot_comparison
+from tfdm.eval.tables import NAME, comparison_table, group_of, plot_comparison
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text
 
 PAGE_NAME = "evaluations"

@@ -10,15 +10,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tfdm import registry
+from tfdm.datasets.registry import DATASETS, check_dataset
 from tfdm.errors import UserError, did_you_mean
-from tfdm.hyperparameters import (
-    AAEPlusPlusConfig,
-    ModelConfig,
-    check_value,
-    hyperparameter,
-    parse_value,
-)
+from tfdm.fields import check_value, hyperparameter, parse_value
+from tfdm.models.config import AAEPlusPlusConfig
+from tfdm.models.registry import MODELS, find_model
+from tfdm.training.config import ModelConfig
 
 PRESETS = ("quick", "paper")
 STRATEGIES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
@@ -32,10 +29,8 @@ class RunConfig:
     The intervals are in steps. `image_size` and `crop` are 0 where the data set decides.
     """
 
-    model: str = hyperparameter("aae_plus_plus", "the model", choices=tuple(registry.MODELS))
-    dataset: str = hyperparameter(
-        "color_mnist_5k", "the data set", choices=tuple(registry.DATASETS)
-    )
+    model: str = hyperparameter("aae_plus_plus", "the model", choices=tuple(MODELS))
+    dataset: str = hyperparameter("color_mnist_5k", "the data set", choices=tuple(DATASETS))
     preset: str = hyperparameter("quick", "the scale of the run", choices=PRESETS)
     steps: int = hyperparameter(2500, "training steps (generator updates)", minimum=1)
     batch_size: int = hyperparameter(64, "examples a step, over all replicas", minimum=1)
@@ -56,7 +51,7 @@ class RunConfig:
         """Checks every field; raises `ValueError` with the value and what was expected."""
         for field in run_fields():
             object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
-        expected = registry.MODELS[self.model].config
+        expected = MODELS[self.model].config
         if type(self.hyperparameters) is not expected:
             given = type(self.hyperparameters).__name__
             raise ValueError(f"hyperparameters are a {given}, expected a {expected.__name__}")
@@ -73,7 +68,7 @@ class RunConfig:
         Raises:
           UserError: a field is missing, or a value is not admissible.
         """
-        entry = registry.find_model(str(flat.get("model")))
+        entry = find_model(str(flat.get("model")))
         fields = {field.name for field in run_fields()}
         own = {field.name for field in dataclasses.fields(entry.config)}
         missing = sorted((fields | own) - set(flat))
@@ -130,8 +125,8 @@ def resolve_run_config(
     values = {name: value for name, value in values.items() if value is not None}
     full = {name: text for name, text in (hyperparameters or {}).items() if text is not None}
     run = {field.name: field for field in run_fields()}
-    entry = registry.find_model(str(values.get("model", run["model"].default)))
-    dataset = registry.check_dataset(str(values.get("dataset", run["dataset"].default)))
+    entry = find_model(str(values.get("model", run["model"].default)))
+    dataset = check_dataset(str(values.get("dataset", run["dataset"].default)))
     own = {field.name: field for field in dataclasses.fields(entry.config)}
 
     chosen_run: dict[str, Any] = {}

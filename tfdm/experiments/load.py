@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfdm import registry
-from tfdm.config import RunConfig
 from tfdm.errors import UserError
+from tfdm.experiments.config import RunConfig
+from tfdm.models import registry
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.state import restore_state
 

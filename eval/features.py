@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdm.cli.evaluation_sources import ImageSource
 from tfdm.datasets import ImageDataset
 from tfdm.errors import UserError
+from tfdm.eval.sources import ImageSource
 from tfdm.runs.atomic import atomic_file
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Classifiers of images: network, training, and the weights that come with the package."""

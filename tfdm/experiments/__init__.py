@@ -1,0 +1,1 @@
+"""What a command does, each as a function that a notebook can call too."""

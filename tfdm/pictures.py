@@ -1,0 +1,51 @@
+"""Pictures from arrays: grids of images, and PNG bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import PIL.Image
+
+COLUMNS = 8
+_GAP = 2
+
+
+def image_grid(images: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
+    """Lays images out row by row, with white lines between them.
+
+    Args:
+      images: uint8, or floats in [0, 1], [n, H, W, C] with C of 1 or 3.
+      columns: images in a row.
+
+    Returns:
+      One image, uint8 [rows (H + 2) + 2, columns (W + 2) + 2, C].
+
+    Raises:
+      ValueError: the images do not have four axes, or not 1 or 3 channels.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"images have shape {images.shape}, expected [n, H, W, 1 or 3]")
+    if images.dtype != np.uint8:
+        images = np.round(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
+    number, height, width, channels = images.shape
+    rows = -(-number // columns)
+    pitch_y, pitch_x = height + _GAP, width + _GAP
+    grid = np.full((rows * pitch_y + _GAP, columns * pitch_x + _GAP, channels), 255, np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * pitch_y + _GAP, index % columns * pitch_x + _GAP
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def side_by_side(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
+    """Returns images [2 n, H, W, C] in which each original stands before its reconstruction."""
+    pairs = np.stack([originals, reconstructions], axis=1)
+    return pairs.reshape(-1, *originals.shape[1:])
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """Returns a uint8 image [H, W, 1 or 3] as PNG."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
+    return buffer.getvalue()
