@@ -4,135 +4,129 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.fields import CheckedConfig, hyperparameter
+from tfdm.fields import CheckedConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
 class MonteCarloConfig(CheckedConfig):
     """Fields of Algorithm 1."""
 
-    num_samples: int = hyperparameter(1_000_000, "samples of z; the paper has 10⁶", minimum=2)
+    num_samples: int = setting(1_000_000, "samples of z; the paper has 10⁶", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
 class DensityRatioConfig(CheckedConfig):
     """Fields of Algorithm 2 and Appendix A.3, and of what goes beyond them."""
 
-    num_layers: int = hyperparameter(
+    num_layers: int = setting(
         3, "hidden layers of the classifier; 3 to 10 in the paper", minimum=1, maximum=20
     )
-    width: int = hyperparameter(1000, "units of a layer; 5000 in the paper", minimum=1)
-    gradient_penalty: float = hyperparameter(
+    width: int = setting(1000, "units of a layer; 5000 in the paper", minimum=1)
+    gradient_penalty: float = setting(
         0.0, "weight of the penalty (‖∇ logit‖ − 1)² between the codes", minimum=0.0
     )
-    activation_noise: float = hyperparameter(
+    activation_noise: float = setting(
         0.0, "standard deviation of noise on the hidden activations in training", minimum=0.0
     )
-    dropout: float = hyperparameter(
+    dropout: float = setting(
         0.0, "share of the hidden units dropped in training", minimum=0.0, maximum=0.95
     )
-    calibrate: bool = hyperparameter(
+    calibrate: bool = setting(
         False, "divide the logits by a temperature fitted on held-out codes (Guo et al. 2017)"
     )
-    num_bridges: int = hyperparameter(
+    num_bridges: int = setting(
         0, "distributions between q(z) and p(z), a classifier for each gap", minimum=0, maximum=50
     )
-    bridge_power: float = hyperparameter(
+    bridge_power: float = setting(
         1.0, "bridge k of K has a share (k / (K + 1))^power of the prior", minimum=0.1, maximum=10.0
     )
-    steps: int = hyperparameter(20_000, "training steps; 500,000 in the paper", minimum=1)
-    batch_size: int = hyperparameter(256, "codes of q(z), and of p(z), a step", minimum=2)
-    learning_rate: float = hyperparameter(5e-4, "of Adam", minimum=0.0, maximum=1.0)
-    adam_beta_1: float = hyperparameter(
-        0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999
-    )
-    adam_beta_2: float = hyperparameter(
+    steps: int = setting(20_000, "training steps; 500,000 in the paper", minimum=1)
+    batch_size: int = setting(256, "codes of q(z), and of p(z), a step", minimum=2)
+    learning_rate: float = setting(5e-4, "of Adam", minimum=0.0, maximum=1.0)
+    adam_beta_1: float = setting(0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)
+    adam_beta_2: float = setting(
         0.9, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
     )
-    keep_best: bool = hyperparameter(
+    keep_best: bool = setting(
         False, "use the weights with the lowest held-out cross entropy, not the last"
     )
-    patience: int = hyperparameter(
+    patience: int = setting(
         0, "stop after as many looks without a lower held-out cross entropy; 0 never", minimum=0
     )
-    evaluate_every: int = hyperparameter(500, "steps between two looks", minimum=1)
-    num_samples: int = hyperparameter(100_000, "codes behind the value", minimum=2)
+    evaluate_every: int = setting(500, "steps between two looks", minimum=1)
+    num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
 class DensityFitConfig(CheckedConfig):
     """Fields of Algorithm 3, whatever the density is."""
 
-    steps: int = hyperparameter(5000, "the most training steps", minimum=1)
-    batch_size: int = hyperparameter(256, "codes a step", minimum=1)
-    learning_rate: float = hyperparameter(
+    steps: int = setting(5000, "the most training steps", minimum=1)
+    batch_size: int = setting(256, "codes a step", minimum=1)
+    learning_rate: float = setting(
         1e-3, "of Adam; 5e-5 to 1e-3 in the paper", minimum=0.0, maximum=1.0
     )
-    adam_beta_1: float = hyperparameter(
-        0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999
-    )
-    adam_beta_2: float = hyperparameter(
+    adam_beta_1: float = setting(0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)
+    adam_beta_2: float = setting(
         0.999, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
     )
-    clip_norm: float = hyperparameter(
-        10.0, "largest norm of the gradient; 0 does not clip", minimum=0.0
-    )
-    patience: int = hyperparameter(
+    clip_norm: float = setting(10.0, "largest norm of the gradient; 0 does not clip", minimum=0.0)
+    patience: int = setting(
         5, "stop after as many looks without a higher held-out likelihood; 0 never", minimum=0
     )
-    evaluate_every: int = hyperparameter(250, "steps between two looks", minimum=1)
-    num_samples: int = hyperparameter(100_000, "codes behind the value", minimum=2)
+    evaluate_every: int = setting(250, "steps between two looks", minimum=1)
+    num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
 class GaussianMixtureConfig(DensityFitConfig):
     """A diagonal Gaussian mixture (A.4)."""
 
-    num_components: int = hyperparameter(100, "components; 10, 50 or 100 in the paper", minimum=1)
+    num_components: int = setting(100, "components; 10, 50 or 100 in the paper", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class FlowConfig(DensityFitConfig):
     """A masked autoregressive flow (A.4)."""
 
-    num_flows: int = hyperparameter(2, "flows; 1 to 3 in the paper", minimum=1, maximum=20)
-    num_layers: int = hyperparameter(2, "hidden layers a flow; 1 or 2 in the paper", minimum=1)
-    width: int = hyperparameter(512, "units a layer; 512 to 2048 in the paper", minimum=1)
+    num_flows: int = setting(2, "flows; 1 to 3 in the paper", minimum=1, maximum=20)
+    num_layers: int = setting(2, "hidden layers a flow; 1 or 2 in the paper", minimum=1)
+    width: int = setting(512, "units a layer; 512 to 2048 in the paper", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class LSTMConfig(DensityFitConfig):
     """A Gaussian auto-regressive LSTM (A.4)."""
 
-    num_layers: int = hyperparameter(2, "layers; 1 to 5 in the paper", minimum=1, maximum=20)
-    units: int = hyperparameter(128, "units a layer; 500 to 2000 in the paper", minimum=1)
+    num_layers: int = setting(2, "layers; 1 to 5 in the paper", minimum=1, maximum=20)
+    units: int = setting(128, "units a layer; 500 to 2000 in the paper", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig(CheckedConfig):
     """The synthetic experiments of section 5 and Appendix E."""
 
-    steps: int = hyperparameter(10_000, "training steps; 10⁶ in the paper", minimum=1)
-    num_seeds: int = hyperparameter(10, "repetitions, each with Gaussians of its own", minimum=1)
-    seed: int = hyperparameter(0, "seed of the first", minimum=0, maximum=2**31 - 1)
-    num_layers: int = hyperparameter(
+    steps: int = setting(10_000, "training steps; 10⁶ in the paper", minimum=1)
+    num_seeds: int = setting(10, "repetitions, each with Gaussians of its own", minimum=1)
+    seed: int = setting(0, "seed of the first", minimum=0, maximum=2**31 - 1)
+    num_layers: int = setting(
         4, "hidden layers of the classifier; 3 or 4 in the paper", minimum=1, maximum=20
     )
-    width: int = hyperparameter(
+    width: int = setting(
         256, "units of a layer; the paper has 10⁸ weights, about 5600 at d = 1000", minimum=1
     )
-    batch_size: int = hyperparameter(128, "samples of each Gaussian a step", minimum=1)
-    discriminator_learning_rate: float = hyperparameter(
+    batch_size: int = setting(128, "samples of each Gaussian a step", minimum=1)
+    discriminator_learning_rate: float = setting(
         1e-4, "of the classifier's Adam", minimum=0.0, maximum=1.0
     )
-    generator_learning_rate: float = hyperparameter(
+    generator_learning_rate: float = setting(
         1e-3, "of the learned Gaussian's Adam", minimum=0.0, maximum=1.0
     )
-    discriminator_steps: int = hyperparameter(
+    discriminator_steps: int = setting(
         1, "steps of the classifier to one of the learned Gaussian; 1 or 5", minimum=1
     )
-    parameter_scale: float = hyperparameter(
+    parameter_scale: float = setting(
         1.0, "standard deviation of the entries of W and b", minimum=1e-3, maximum=1e3
     )
-    log_every: int = hyperparameter(100, "steps between two looks", minimum=1)
-    num_samples: int = hyperparameter(4096, "samples behind an estimate", minimum=2)
+    log_every: int = setting(100, "steps between two looks", minimum=1)
+    num_samples: int = setting(4096, "samples behind an estimate", minimum=2)

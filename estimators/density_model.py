@@ -22,7 +22,7 @@ import tensorflow as tf
 from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityFitConfig
 from tfdm.estimators.fitting import Fit, Progress, Schedule, fit
-from tfdm.estimators.moments import Moments
+from tfdm.statistics import RunningMean
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -117,7 +117,7 @@ def density_model_kl(
     selection, value = selection_and_value(codes, held_out)
     outcome = fit_density(codes, density, config, seed, selection=selection, progress=progress)
     evaluate = _evaluator(density)
-    kl, likelihood, training = Moments(), Moments(), Moments()
+    kl, likelihood, training = RunningMean(), RunningMean(), RunningMean()
     number = config.num_samples
     for fresh in evaluation_blocks(value, number, [seed, _VALUE], _BLOCK):
         log_density = evaluate(fresh)

@@ -24,7 +24,7 @@ from tfdm.estimators.code_classifier import CodeClassifier, cross_entropy, fit_c
 from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityRatioConfig
 from tfdm.estimators.fitting import Fit, Progress
-from tfdm.estimators.moments import Moments
+from tfdm.statistics import RunningMean
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -195,7 +195,7 @@ def evaluate_density_ratio(
     ratio: DensityRatio, codes: CodeSampler, num_samples: int, seed: int = 0
 ) -> DensityRatioKL:
     """Returns the estimate of a fitted ratio on codes that nothing was fitted on."""
-    kl, raw, prior_weights = Moments(), Moments(), _LogMoments()
+    kl, raw, prior_weights = RunningMean(), RunningMean(), _LogMoments()
     gaps = np.zeros(len(ratio.classifiers))
     entropy, right = [], 0.0
     prior = StandardNormalCodes(codes.num_latents)
@@ -285,7 +285,7 @@ class _LogMoments:
         return math.sqrt(excess / max(1, self.count - 1))
 
 
-def _bounds(kl: Moments, prior: _LogMoments) -> dict[str, float]:
+def _bounds(kl: RunningMean, prior: _LogMoments) -> dict[str, float]:
     log_mean = prior.log_mean
     mean = math.exp(log_mean) if log_mean < 700.0 else math.inf
     relative = prior.relative_error

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.estimators.moments import Moments
+from tfdm.statistics import RunningMean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def importance_weighted_bound(
     ):
         if value < least:
             raise ValueError(f"{name} is {value}, expected {least} or more")
-    bound, elbo, effective = Moments(), Moments(), Moments()
+    bound, elbo, effective = RunningMean(), RunningMean(), RunningMean()
     for start in range(0, num_data, batch_size):
         stop = min(start + batch_size, num_data)
         total = np.full(stop - start, -np.inf)

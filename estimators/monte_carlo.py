@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from tfdm.estimators.bounds import is_saturated, posterior_bounds
 from tfdm.estimators.mixture import MixtureDensity
-from tfdm.estimators.moments import Moments, digest, load_moments, save_moments
+from tfdm.statistics import RunningMean, digest, load_moments, save_moments
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -136,7 +136,7 @@ def monte_carlo_kl(
     variant = "leave_one_out" if leave_one_out else "whole" if held_out is None else "held_out"
     state = None if state_path is None else Path(state_path)
     key = "" if state is None else digest(loc, scale, *source, variant, num_samples, seed)
-    kl, information = load_moments(state, key) or (Moments(), Moments())
+    kl, information = load_moments(state, key) or (RunningMean(), RunningMean())
     mixture = MixtureDensity(loc, scale, strategy)
     for index in range(-(-kl.count // _BLOCK), -(-num_samples // _BLOCK)):
         rows, codes, log_posterior = _sample(*source, num_samples, seed, index)

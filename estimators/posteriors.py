@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdm.estimators.bounds import is_saturated
-from tfdm.estimators.moments import Moments
 from tfdm.estimators.monte_carlo import MonteCarloKL
+from tfdm.statistics import RunningMean
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def posterior_monte_carlo_kl(
     ):
         if value < least:
             raise ValueError(f"{name} is {value}, expected {least} or more")
-    kl, information, conditional = Moments(), Moments(), Moments()
+    kl, information, conditional = RunningMean(), RunningMean(), RunningMean()
     for index, start in enumerate(range(0, num_samples, batch_size)):
         size = min(batch_size, num_samples - start)
         # Two streams: a posterior that seeds its noise as we do must not repeat the rows' bits.

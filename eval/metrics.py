@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfdm.eval.critic_config import CriticConfig
-from tfdm.fields import CheckedConfig, hyperparameter
+from tfdm.fields import CheckedConfig, setting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,15 +26,15 @@ CRITIC_IMAGES = 10_000
 class ScoreConfig(CheckedConfig):
     """Fields of the inception score."""
 
-    num_splits: int = hyperparameter(10, "parts the shuffled samples are cut into", minimum=1)
+    num_splits: int = setting(10, "parts the shuffled samples are cut into", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class DiversityConfig(CheckedConfig):
     """Fields of the diversity."""
 
-    num_batches: int = hyperparameter(32, "disjoint batches, fewer for few images", minimum=1)
-    batch_size: int = hyperparameter(64, "images a batch, all pairs of which count", minimum=2)
+    num_batches: int = setting(32, "disjoint batches, fewer for few images", minimum=1)
+    batch_size: int = setting(64, "images a batch, all pairs of which count", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +46,16 @@ class FrechetConfig(CheckedConfig):
 class KernelConfig(CheckedConfig):
     """Fields of the kernel distance."""
 
-    num_images: int = hyperparameter(10_000, "samples, and as many real images, at most", minimum=2)
-    max_block_size: int = hyperparameter(1000, "images a block, at most", minimum=2)
+    num_images: int = setting(10_000, "samples, and as many real images, at most", minimum=2)
+    max_block_size: int = setting(1000, "images a block, at most", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionRecallConfig(CheckedConfig):
     """Fields of precision and recall."""
 
-    num_images: int = hyperparameter(10_000, "samples, and as many real images, at most", minimum=2)
-    neighbours: int = hyperparameter(3, "which nearest neighbour sets a radius", minimum=1)
+    num_images: int = setting(10_000, "samples, and as many real images, at most", minimum=2)
+    neighbours: int = setting(3, "which nearest neighbour sets a radius", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)

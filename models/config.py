@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from tfdm.fields import adam_rate, hyperparameter
+from tfdm.fields import adam_rate, setting
 from tfdm.training.config import ModelConfig
 
 
@@ -17,14 +17,14 @@ from tfdm.training.config import ModelConfig
 class VAEConfig(ModelConfig):
     """Variational autoencoder: eq. 3, and the marginal KL term of Appendix B."""
 
-    likelihood: str = hyperparameter(
+    likelihood: str = setting(
         "bernoulli", "pixel distribution p(x|z)", choices=("bernoulli", "quantized_normal")
     )
-    beta: float = hyperparameter(1.0, "coefficient β of KL[q(z|x) ‖ p(z)]", minimum=0.0)
-    marginal_kl_weight: float = hyperparameter(
+    beta: float = setting(1.0, "coefficient β of KL[q(z|x) ‖ p(z)]", minimum=0.0)
+    marginal_kl_weight: float = setting(
         0.0, "coefficient λ of KL[q(z) ‖ p(z)] by a code discriminator; 0 is off", minimum=0.0
     )
-    scale_sharing: str = hyperparameter(
+    scale_sharing: str = setting(
         "global",
         "what shares a learned scale of the quantized normal",
         choices=("global", "pixel"),
@@ -37,12 +37,12 @@ class VAEConfig(ModelConfig):
 class DCGANConfig(ModelConfig):
     """Generative adversarial network with the classifier's loss (section 3)."""
 
-    generator_loss: str = hyperparameter(
+    generator_loss: str = setting(
         "non_saturating",
         "loss of the generator as a function of the discriminator's logit",
         choices=("non_saturating", "saturating", "reverse_kl"),
     )
-    dropout_rate: float = hyperparameter(
+    dropout_rate: float = setting(
         0.2,
         "dropout after the last convolution of the 28x28 discriminator (Table 6: keep 0.8)",
         minimum=0.0,
@@ -56,11 +56,11 @@ class DCGANConfig(ModelConfig):
 class WGANGPConfig(ModelConfig):
     """Wasserstein GAN with gradient penalty (Gulrajani et al., 2017; Appendix K.1 and K.3)."""
 
-    gradient_penalty: float = hyperparameter(10.0, "coefficient λ of the penalty", minimum=0.0)
-    critic_steps: int = hyperparameter(
+    gradient_penalty: float = setting(10.0, "coefficient λ of the penalty", minimum=0.0)
+    critic_steps: int = setting(
         5, "critic updates before each generator update", minimum=1, maximum=100
     )
-    critic_normalization: str = hyperparameter(
+    critic_normalization: str = setting(
         "none",
         "normalisation inside the critic; batch norm breaks the penalty of a single example",
         choices=("none", "layer", "batch"),
@@ -70,7 +70,7 @@ class WGANGPConfig(ModelConfig):
 
 
 def _encoder_kind(default: str) -> Any:
-    return hyperparameter(
+    return setting(
         default,
         "q(z|x): a function, a diagonal Gaussian, or a function of x and noise without density",
         choices=("deterministic", "gaussian", "implicit"),
@@ -78,7 +78,7 @@ def _encoder_kind(default: str) -> Any:
 
 
 def _reduction(default: str) -> Any:
-    return hyperparameter(
+    return setting(
         default,
         "whether the reconstruction error of an example is summed or averaged over its elements",
         choices=("sum", "mean"),
@@ -90,7 +90,7 @@ class AAEConfig(ModelConfig):
     """Adversarial autoencoder (Makhzani et al., 2015; section 6.1)."""
 
     encoder: str = _encoder_kind("deterministic")
-    reconstruction_weight: float = hyperparameter(
+    reconstruction_weight: float = setting(
         1.0, "coefficient of the squared reconstruction error", minimum=0.0
     )
     reconstruction_reduction: str = _reduction("sum")
@@ -103,17 +103,17 @@ class VEEGANConfig(ModelConfig):
     """VEEGAN (Srivastava et al., 2017; section 6.2, eq. 14, Table 8)."""
 
     encoder: str = _encoder_kind("deterministic")
-    code_reconstruction_weight: float = hyperparameter(
+    code_reconstruction_weight: float = setting(
         1.0, "coefficient of the L1 reconstruction error of the codes", minimum=0.0
     )
     reconstruction_reduction: str = _reduction("sum")
     # Without it nothing draws F(x) towards the prior, and T tells pairs apart by the code alone.
-    reconstructor_adversarial_weight: float = hyperparameter(
+    reconstructor_adversarial_weight: float = setting(
         1.0,
         "coefficient of the adversarial term of the reconstructor on real pairs",
         minimum=0.0,
     )
-    head_maps: int = hyperparameter(512, "feature maps of the joint head", minimum=1)
+    head_maps: int = setting(512, "feature maps of the joint head", minimum=1)
     learning_rate: float = adam_rate(5e-4, "generator and reconstructor")
     discriminator_learning_rate: float = adam_rate(1e-4, "joint discriminator")
 
@@ -123,18 +123,18 @@ class AAEPlusPlusConfig(ModelConfig):
     """AAE++: eq. 10, Algorithm 4 without its terms on samples."""
 
     encoder: str = _encoder_kind("deterministic")
-    encoder_reconstruction_weight: float = hyperparameter(
+    encoder_reconstruction_weight: float = setting(
         50.0,
         "coefficient of the encoder's L1 reconstruction error; swept 1, 5, 10, 50",
         minimum=0.0,
     )
-    generator_reconstruction_weight: float = hyperparameter(
+    generator_reconstruction_weight: float = setting(
         50.0,
         "coefficient of the generator's L1 reconstruction error; swept 1, 5, 10, 50",
         minimum=0.0,
     )
     reconstruction_reduction: str = _reduction("mean")
-    updates: str = hyperparameter(
+    updates: str = setting(
         "simultaneous",
         "all players move from one forward pass, or one after the other as Algorithm 4 prints",
         choices=("simultaneous", "sequential"),

@@ -1,48 +1,113 @@
-"""Typed, ranged, documented fields of frozen dataclasses; imports nothing heavy."""
+"""Typed, ranged, documented fields of frozen dataclasses; imports nothing heavy.
+
+A field is declared once, by `setting`, and read everywhere: it is checked when the dataclass is
+made, becomes a flag of a command, a line of the help, and a key of a JSON file.
+
+    @dataclasses.dataclass(frozen=True)
+    class FitConfig(CheckedConfig):
+        steps: int = setting(5000, "training steps", minimum=1)
+        dims: tuple[int, ...] = setting((1, 10), "dimensions", minimum=1)
+        name: str | None = setting(None, "title of the plot", kind=str)
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+from tfdm.errors import did_you_mean
+
+Choices = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
-def hyperparameter(
+def setting(
     default: Any,
     help: str,
     *,
+    kind: type | None = None,
+    optional: bool = False,
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: tuple[Any, ...] | None = None,
+    choices: Choices | None = None,
+    placeholder: str = "",
+    shown_default: str | None = None,
+    in_help: bool = True,
 ) -> Any:
     """Declares a dataclass field with its documentation and its admissible values.
 
     Args:
-      default: the default value; its type is the type of the field.
+      default: the default value; a tuple makes the field a tuple.
       help: one line for the command's help.
+      kind: the type of the value or of a tuple's elements, by default that of `default`.
+      optional: whether the value may be `None`; implied by a default of `None`.
       minimum: smallest admissible value, inclusive.
       maximum: largest admissible value, inclusive.
-      choices: all admissible values.
+      choices: all admissible values, or a function that returns them.
+      placeholder: what stands for the value in the help, such as `DIR`.
+      shown_default: what the help shows as the default, if not `default`.
+      in_help: whether the help shows the field.
+
+    Raises:
+      ValueError: the type cannot be told from the default.
     """
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    many = isinstance(default, tuple)
+    example = default[0] if many and default else default
+    kind = kind or (type(example) if example is not None and example != () else None)
+    if kind is None:
+        raise ValueError(f"default is {default!r}, expected a kind beside it")
+    metadata = {
+        "help": help,
+        "kind": kind,
+        "many": many,
+        "optional": optional or default is None,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "placeholder": placeholder,
+        "shown_default": shown_default,
+        "in_help": in_help,
+    }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def adam_rate(default: float, of: str) -> Any:
+    """Declares the Adam learning rate `of` a player (Table 5)."""
+    return setting(default, f"Adam learning rate of the {of}", minimum=0.0, maximum=1.0)
+
+
+def choices_of(field: dataclasses.Field) -> tuple[Any, ...]:
+    """Returns all admissible values of a field, `()` where they are not listed."""
+    choices = field.metadata.get("choices")
+    return tuple(choices() if callable(choices) else choices or ())
 
 
 def check_value(field: dataclasses.Field, value: Any) -> Any:
     """Returns `value` as the field's type, or raises `ValueError` that says what is admissible."""
-    kind: type = type(field.default)
+    if value is None and field.metadata["optional"]:
+        return None
+    if not field.metadata["many"]:
+        return _check_one(field, value)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError(f"{field.name} is {value!r}, expected a sequence")
+    return tuple(_check_one(field, item) for item in value)
+
+
+def _check_one(field: dataclasses.Field, value: Any) -> Any:
+    kind: type = field.metadata["kind"]
+    if hasattr(value, "item") and not isinstance(value, kind):
+        value = value.item()  # a NumPy scalar
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
         raise ValueError(f"{field.name} is {value!r}, expected a value of type {kind.__name__}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{field.name} is {value!r}, expected a finite number")
-    choices = field.metadata.get("choices")
-    if choices is not None and value not in choices:
-        allowed = ", ".join(str(choice) for choice in choices)
-        raise ValueError(f"{field.name} is {value!r}, expected one of {allowed}")
-    minimum, maximum = field.metadata.get("minimum"), field.metadata.get("maximum")
+    choices = choices_of(field)
+    if choices and value not in choices:
+        raise ValueError(f"{field.name} is {value!r}, expected one of {_listed(choices)}")
+    minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
     if minimum is not None and value < minimum:
         raise ValueError(f"{field.name} is {value!r}, expected at least {minimum}")
     if maximum is not None and value > maximum:
@@ -53,22 +118,28 @@ def check_value(field: dataclasses.Field, value: Any) -> Any:
 def parse_value(field: dataclasses.Field, text: str) -> Any:
     """Reads `text`, as it stands on a command line, as a value of the field.
 
+    A tuple's elements are separated by commas; `none` is `None` where the field may be.
+
     Raises:
       ValueError: `text` is not of the field's type, or the value is not admissible.
     """
-    kind: type = type(field.default)
-    readers: dict[type, Callable[[str], Any]] = {
-        bool: _parse_bool,
-        int: int,
-        float: float,
-        str: str,
-    }
+    if field.metadata["optional"] and text.lower() == "none":
+        return None
+    if field.metadata["many"]:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return check_value(field, tuple(_parse_one(field, part) for part in parts))
+    return check_value(field, _parse_one(field, text))
+
+
+def _parse_one(field: dataclasses.Field, text: str) -> Any:
+    kind: type = field.metadata["kind"]
+    readers: dict[type, Callable[[str], Any]] = {bool: _parse_bool}
     try:
-        value = readers[kind](text)
+        return readers.get(kind, kind)(text)
     except ValueError:
         names = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise ValueError(f"{field.name} is {text!r}, expected {names[kind]}") from None
-    return check_value(field, value)
+        expected = names.get(kind, kind.__name__)
+        raise ValueError(f"{field.name} is {text!r}, expected {expected}") from None
 
 
 def _parse_bool(text: str) -> bool:
@@ -78,20 +149,55 @@ def _parse_bool(text: str) -> bool:
     return known[text.lower()]
 
 
-def adam_rate(default: float, of: str) -> Any:
-    """Declares the Adam learning rate `of` a player (Table 5)."""
-    return hyperparameter(default, f"Adam learning rate of the {of}", minimum=0.0, maximum=1.0)
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in values)
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckedConfig:
-    """A frozen group of fields that `hyperparameter` declared, each checked when it is made."""
+    """A frozen group of fields that `setting` declared, each checked when it is made."""
 
     def __post_init__(self) -> None:
         """Checks every field; raises `ValueError` with the value and what was expected."""
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
+            if "kind" in field.metadata:
+                value = check_value(field, getattr(self, field.name))
+                object.__setattr__(self, field.name, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as a plain dictionary that JSON can hold."""
-        return dataclasses.asdict(self)
+        """Returns the fields as a plain dictionary that JSON can hold: tuples become lists."""
+        values = dataclasses.asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Returns the group with these fields; those that are missing take their defaults.
+
+        Raises:
+          ValueError: a name is not a field's, or a value is not admissible.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                raise ValueError(f"{cls.__name__} has no field {name!r}: {hint}")
+        return cls(**values)
+
+    @classmethod
+    def of(cls, config: Self | Mapping[str, Any] | None, **values: Any) -> Self:
+        """Returns the group that a caller described by an object, a mapping or keywords.
+
+        Args:
+          config: a group of this class, or some of its fields; `None` stands for the defaults.
+          **values: fields that replace those of `config`.
+
+        Raises:
+          ValueError: `config` is of another class, a name is not a field's, or a value is not
+            admissible.
+        """
+        if isinstance(config, CheckedConfig):
+            if not isinstance(config, cls):
+                given = type(config).__name__
+                raise ValueError(f"config is a {given}, expected a {cls.__name__}")
+            config = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        return cls.from_dict({**(config or {}), **values})

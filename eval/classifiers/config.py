@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.fields import CheckedConfig, hyperparameter
+from tfdm.fields import CheckedConfig, setting
 
 MINIMUM_SIDE = 23
 
@@ -13,40 +13,40 @@ MINIMUM_SIDE = 23
 class ClassifierConfig(CheckedConfig):
     """The recipe of a classifier; no label smoothing, which would cap the inception score."""
 
-    epochs: int = hyperparameter(30, "passes over the training images in a whole cycle", minimum=1)
-    average_epochs: int = hyperparameter(
+    epochs: int = setting(30, "passes over the training images in a whole cycle", minimum=1)
+    average_epochs: int = setting(
         5, "passes that replace the end of the cycle, over which weights are averaged", minimum=0
     )
-    average_rate: float = hyperparameter(
+    average_rate: float = setting(
         0.1, "their rate, as a share of the peak", minimum=0.0, maximum=1.0
     )
-    small_share: float = hyperparameter(
+    small_share: float = setting(
         0.5, "share of the cycle, its first steps, on smaller images", minimum=0.0, maximum=1.0
     )
-    small_side: int = hyperparameter(24, "side of the smaller images", minimum=MINIMUM_SIDE)
-    batch_size: int = hyperparameter(500, "images a step", minimum=1)
-    learning_rate: float = hyperparameter(0.36, "SGD learning rate at the peak", minimum=0.0)
-    momentum: float = hyperparameter(0.9, "Nesterov momentum", minimum=0.0, maximum=1.0)
-    weight_decay: float = hyperparameter(
+    small_side: int = setting(24, "side of the smaller images", minimum=MINIMUM_SIDE)
+    batch_size: int = setting(500, "images a step", minimum=1)
+    learning_rate: float = setting(0.36, "SGD learning rate at the peak", minimum=0.0)
+    momentum: float = setting(0.9, "Nesterov momentum", minimum=0.0, maximum=1.0)
+    weight_decay: float = setting(
         0.01, "share of a kernel taken off by a step, times the rate", minimum=0.0
     )
-    bias_rate: float = hyperparameter(
+    bias_rate: float = setting(
         64.0, "learning rate of batch norm's biases over that of the kernels", minimum=0.0
     )
-    warm_up: float = hyperparameter(
+    warm_up: float = setting(
         0.23, "share of the steps in which the rate rises", minimum=0.0, maximum=1.0
     )
-    translate: int = hyperparameter(4, "largest shift of a crop in pixels", minimum=0)
-    flip: bool = hyperparameter(True, "mirror every image in every other epoch")
-    cutout: int = hyperparameter(10, "side of the square that is cut out of an image", minimum=0)
-    paint: bool = hyperparameter(False, "colour digits anew whenever they are drawn")
-    width1: int = hyperparameter(128, "feature maps of the first block", minimum=1)
-    width2: int = hyperparameter(384, "feature maps of the second block", minimum=1)
-    width3: int = hyperparameter(384, "feature maps of the third block", minimum=1)
-    precision: str = hyperparameter(
+    translate: int = setting(4, "largest shift of a crop in pixels", minimum=0)
+    flip: bool = setting(True, "mirror every image in every other epoch")
+    cutout: int = setting(10, "side of the square that is cut out of an image", minimum=0)
+    paint: bool = setting(False, "colour digits anew whenever they are drawn")
+    width1: int = setting(128, "feature maps of the first block", minimum=1)
+    width2: int = setting(384, "feature maps of the second block", minimum=1)
+    width3: int = setting(384, "feature maps of the third block", minimum=1)
+    precision: str = setting(
         "mixed_bfloat16", "arithmetic of training", choices=("float32", "mixed_bfloat16")
     )
-    seed: int = hyperparameter(0, "seed of weights, order and augmentation", minimum=0)
+    seed: int = setting(0, "seed of weights, order and augmentation", minimum=0)
 
     @property
     def widths(self) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from tfdm.cli.flags import Flag, FlagGroup, field_flag, help_text, parse_flags, 
 from tfdm.errors import UserError, did_you_mean
 from tfdm.estimators.registry import ESTIMATORS
 from tfdm.experiments.config import RunConfig, run_fields
-from tfdm.fields import hyperparameter, parse_value
+from tfdm.fields import parse_value, setting
 
 _DEFAULT = "monte_carlo"
 _RUN_FIELDS = {field.name: field for field in run_fields()}
@@ -20,7 +20,7 @@ _RUN_FIELDS = {field.name: field for field in run_fields()}
 
 @dataclasses.dataclass(frozen=True)
 class _LogLikelihood:
-    log_likelihood_samples: int = hyperparameter(
+    log_likelihood_samples: int = setting(
         0,
         "samples K of the importance-weighted log-likelihood of held-out images; 0 is off",
         minimum=0,

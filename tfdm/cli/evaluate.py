@@ -15,7 +15,7 @@ from tfdm.datasets.registry import DATASETS, check_dataset
 from tfdm.errors import UserError, did_you_mean
 from tfdm.eval.metrics import METRICS
 from tfdm.experiments.config import RunConfig, run_fields
-from tfdm.fields import hyperparameter, parse_value
+from tfdm.fields import parse_value, setting
 
 NUM_SAMPLES = 50_000
 _RUN_FIELDS = {field.name: field for field in run_fields()}
@@ -23,13 +23,13 @@ _RUN_FIELDS = {field.name: field for field in run_fields()}
 
 @dataclasses.dataclass(frozen=True)
 class _Numbers:
-    num_samples: int = hyperparameter(
+    num_samples: int = setting(
         NUM_SAMPLES,
         "how many samples; of files and splits the first, in the order of their names or of the "
         "array, and all where it is not given",
         minimum=2,
     )
-    noise: float = hyperparameter(
+    noise: float = setting(
         0.0, "standard deviation of noise added to pixels in [0, 1] (Figure 5: 0.1)", minimum=0.0
     )
 

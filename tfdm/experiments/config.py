@@ -12,7 +12,7 @@ from typing import Any
 
 from tfdm.datasets.registry import DATASETS, check_dataset
 from tfdm.errors import UserError, did_you_mean
-from tfdm.fields import check_value, hyperparameter, parse_value
+from tfdm.fields import check_value, parse_value, setting
 from tfdm.models.config import AAEPlusPlusConfig
 from tfdm.models.registry import MODELS, find_model
 from tfdm.training.config import ModelConfig
@@ -29,22 +29,20 @@ class RunConfig:
     The intervals are in steps. `image_size` and `crop` are 0 where the data set decides.
     """
 
-    model: str = hyperparameter("aae_plus_plus", "the model", choices=tuple(MODELS))
-    dataset: str = hyperparameter("color_mnist_5k", "the data set", choices=tuple(DATASETS))
-    preset: str = hyperparameter("quick", "the scale of the run", choices=PRESETS)
-    steps: int = hyperparameter(2500, "training steps (generator updates)", minimum=1)
-    batch_size: int = hyperparameter(64, "examples a step, over all replicas", minimum=1)
-    seed: int = hyperparameter(0, "seed of everything that is drawn", minimum=0, maximum=2**31 - 1)
-    strategy: str = hyperparameter("auto", "where to train", choices=STRATEGIES)
-    precision: str = hyperparameter("float32", "arithmetic of the networks", choices=PRECISIONS)
-    image_size: int = hyperparameter(0, "side of the images; 0: the data set's", minimum=0)
-    crop: int = hyperparameter(0, "side of the centre crop; 0: the data set's", minimum=0)
-    log_every: int = hyperparameter(50, "steps between two logged lines", minimum=1)
-    sample_every: int = hyperparameter(500, "steps between two grids of images", minimum=1)
-    checkpoint_every: int = hyperparameter(500, "steps between two checkpoints", minimum=1)
-    steps_per_execution: int = hyperparameter(
-        1, "steps in one call of the traced function", minimum=1
-    )
+    model: str = setting("aae_plus_plus", "the model", choices=tuple(MODELS))
+    dataset: str = setting("color_mnist_5k", "the data set", choices=tuple(DATASETS))
+    preset: str = setting("quick", "the scale of the run", choices=PRESETS)
+    steps: int = setting(2500, "training steps (generator updates)", minimum=1)
+    batch_size: int = setting(64, "examples a step, over all replicas", minimum=1)
+    seed: int = setting(0, "seed of everything that is drawn", minimum=0, maximum=2**31 - 1)
+    strategy: str = setting("auto", "where to train", choices=STRATEGIES)
+    precision: str = setting("float32", "arithmetic of the networks", choices=PRECISIONS)
+    image_size: int = setting(0, "side of the images; 0: the data set's", minimum=0)
+    crop: int = setting(0, "side of the centre crop; 0: the data set's", minimum=0)
+    log_every: int = setting(50, "steps between two logged lines", minimum=1)
+    sample_every: int = setting(500, "steps between two grids of images", minimum=1)
+    checkpoint_every: int = setting(500, "steps between two checkpoints", minimum=1)
+    steps_per_execution: int = setting(1, "steps in one call of the traced function", minimum=1)
     hyperparameters: ModelConfig = dataclasses.field(default_factory=AAEPlusPlusConfig)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 
 from tfdm.errors import UserError
 from tfdm.estimators import importance_weighted_bound, posterior_bounds
-from tfdm.estimators.moments import digest
 from tfdm.estimators.registry import ESTIMATORS, Task
 from tfdm.estimators.tables import estimates_table, plot_estimates
 from tfdm.experiments import kl_sources
@@ -23,6 +22,7 @@ from tfdm.experiments.kl_pictures import importance_weights, ordered_samples
 from tfdm.progress import progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text, json_ready
 from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.statistics import digest
 
 if TYPE_CHECKING:
     from tfdm.cli.estimate_kl import KLRequest

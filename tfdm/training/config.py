@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.fields import CheckedConfig, hyperparameter
+from tfdm.fields import CheckedConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(CheckedConfig):
     """What all models share: sizes, normalisation and the optimiser (Appendix K)."""
 
-    latent_dim: int = hyperparameter(50, "dimension L of the codes z", minimum=1)
-    width: float = hyperparameter(
+    latent_dim: int = setting(50, "dimension L of the codes z", minimum=1)
+    width: float = setting(
         1.0, "factor on the feature maps and units of every network", minimum=1 / 64, maximum=16.0
     )
-    batch_norm_momentum: float = hyperparameter(
+    batch_norm_momentum: float = setting(
         0.9, "share of the old value in the moving averages of batch norm", minimum=0.0, maximum=1.0
     )
-    adam_beta_1: float = hyperparameter(
-        0.5, "decay of Adam's first moment", minimum=0.0, maximum=0.999999
-    )
-    adam_beta_2: float = hyperparameter(
+    adam_beta_1: float = setting(0.5, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)
+    adam_beta_2: float = setting(
         0.9, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
     )
-    ema_decay: float = hyperparameter(
+    ema_decay: float = setting(
         0.0,
         "decay a step of a moving average of the generator's weights, used for samples; 0 is off",
         minimum=0.0,

@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 _TWO_SIDED_95 = 1.959964
 
 
-class Moments:
+class RunningMean:
     """The mean of a stream of blocks and its standard error (Chan et al., 1979).
 
     Attributes:
@@ -68,19 +68,19 @@ def digest(*parts: npt.NDArray | str | int) -> str:
     return sha.hexdigest()
 
 
-def save_moments(path: Path, key: str, moments: Sequence[Moments]) -> None:
+def save_moments(path: Path, key: str, moments: Sequence[RunningMean]) -> None:
     """Writes moments under a key, in one piece."""
     atomic_write_json(path, {"key": key, "moments": [m.state for m in moments]})
 
 
-def load_moments(path: Path | None, key: str) -> tuple[Moments, ...] | None:
+def load_moments(path: Path | None, key: str) -> tuple[RunningMean, ...] | None:
     """Returns the moments of a file, `None` where there are none under this key."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
         if content.get("key") != key:
             return None
         return tuple(
-            Moments(int(count), float(mean), float(squares))
+            RunningMean(int(count), float(mean), float(squares))
             for count, mean, squares in content["moments"]
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -1,0 +1,41 @@
+"""Named random streams: everything drawn is a function of (seed, name, index).
+
+A stream is named by what it draws, such as `"kl/prior"`, and indexed by where it is drawn, such as
+a block or a step. The whole key is hashed, so that two different keys never meet; NumPy itself pads
+keys with zeros (`[5, 1]` and `[5, 1, 0]` seed one stream).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+
+import numpy as np
+
+
+def stream(seed: int, name: str, *index: int) -> np.random.Generator:
+    """Returns the generator of a stream.
+
+    Args:
+      seed: the seed of the run or the call, at least 0.
+      name: what is drawn.
+      *index: where it is drawn, each at least 0.
+
+    Raises:
+      ValueError: a number is negative.
+    """
+    return np.random.default_rng(np.random.SeedSequence(_key(seed, name, index)))
+
+
+def derive(seed: int, name: str, *index: int) -> int:
+    """Returns a 63-bit seed for something that takes a whole number; arguments as `stream`."""
+    state = np.random.SeedSequence(_key(seed, name, index)).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def _key(seed: int, name: str, index: tuple[int, ...]) -> list[int]:
+    numbers = [operator.index(number) for number in (seed, *index)]
+    if min(numbers) < 0:
+        raise ValueError(f"seed and index are {numbers}, expected numbers of at least 0")
+    digest = hashlib.sha256(repr((name, numbers)).encode()).digest()
+    return [int.from_bytes(digest[i : i + 4], "little") for i in range(0, len(digest), 4)]
