@@ -1,4 +1,4 @@
-"""The progress bar of the commands that measure."""
+"""Progress bars of long calls and of the commands that make them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tqdm
+
+# What a long call takes: whether it shows a bar, or a function of (done, total) instead.
+Progress = bool | Callable[[int, int], Any]
 
 
 @contextlib.contextmanager
@@ -24,3 +27,15 @@ def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
             bar.update(done - bar.n)
 
         yield show
+
+
+@contextlib.contextmanager
+def reporting(progress: Progress, title: str, unit: str) -> Iterator[Callable[[int, int], Any]]:
+    """Yields the callback (done, total) that `progress` asks for: a bar, nothing, or its own."""
+    if callable(progress):
+        yield progress
+    elif progress:
+        with progress_bar(title, unit) as show:
+            yield show
+    else:
+        yield lambda done, total: None

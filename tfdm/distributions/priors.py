@@ -1,7 +1,42 @@
 """Priors over codes."""
 
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
+
+
+class Prior(Protocol):
+    """p(z) of codes [L]."""
+
+    @property
+    def latent_dim(self) -> int:
+        """L."""
+
+    def log_prob(self, codes: Any) -> tf.Tensor:
+        """Codes [..., L] -> log-densities [...], nats."""
+
+    def from_noise(self, noise: Any) -> tf.Tensor:
+        """Standard normal noise [n, L] -> codes [n, L]."""
+
+
+class StandardNormal:
+    """N(0, I)."""
+
+    def __init__(self, latent_dim: int) -> None:
+        self.latent_dim = latent_dim
+
+    def log_prob(self, codes: Any) -> tf.Tensor:
+        """Codes [..., L] -> log-densities [...], nats."""
+        codes = tf.convert_to_tensor(codes)
+        return -0.5 * tf.reduce_sum(codes**2 + math.log(2 * math.pi), axis=-1)
+
+    def from_noise(self, noise: Any) -> tf.Tensor:
+        """The noise itself."""
+        return tf.convert_to_tensor(noise)
 
 
 def standard_normal(latent_dim: int) -> tfd.Distribution:
