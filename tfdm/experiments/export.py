@@ -58,7 +58,7 @@ def _encoder(model: Any) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
         if model.has_posterior_density:
             posterior = model.posterior(images)
-            loc, scale = posterior.mean(), posterior.stddev()
+            loc, scale = posterior.loc, posterior.scale
             # Distinct outputs need distinct tensors.
             return {"z": tf.identity(loc), "loc": loc, "scale": scale}
         noise = tf.random.normal([tf.shape(images)[0], model.latent_dim])
