@@ -101,7 +101,7 @@ def read_run(
     from tfdm.experiments.load import load_run
 
     run = load_run(path)
-    if not run.model.infers:
+    if not run.model.has_encoder:
         raise UserError(
             f"{path} holds a {run.config.model}, which has no encoder: nothing to match"
         )

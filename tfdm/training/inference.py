@@ -31,7 +31,7 @@ class InferenceModel(GenerativeModel):
       encoder_kind: `deterministic`, `gaussian` or `implicit`.
     """
 
-    infers = True
+    has_encoder = True
 
     @property
     def encoder_kind(self) -> str:

@@ -45,14 +45,14 @@ class GenerativeModel(DistributedFit, keras.Model):
       optimizers: the optimisers by player.
       step: the number of completed training steps.
       batches_per_step: K, how many batches one training step takes.
-      infers: whether the model maps images to codes.
+      has_encoder: whether the model maps images to codes.
 
     Raises:
       ValueError: there are no networks for images of this shape.
     """
 
     config_class: ClassVar[type[ModelConfig]]
-    infers: ClassVar[bool] = False
+    has_encoder: ClassVar[bool] = False
 
     def __init__(
         self,
