@@ -31,10 +31,10 @@ class AutoregressiveLSTM(Density):
     """Stacked LSTM cells; the paper has 1 to 5 layers of 500, 1000 or 2000 units."""
 
     def __init__(
-        self, latent_dim: int, num_layers: int = 2, units: int = 256, seed: int = 0, **kwargs: Any
+        self, num_latents: int, num_layers: int = 2, units: int = 256, seed: int = 0, **kwargs: Any
     ) -> None:
         """Takes L, the number of layers, their units and the seed of the weights."""
-        super().__init__(latent_dim, seed, **kwargs)
+        super().__init__(num_latents, seed, **kwargs)
         for name, value in (("num_layers", num_layers), ("units", units)):
             if value < 1:
                 raise ValueError(f"{name} is {value}, expected 1 or more")
@@ -57,16 +57,16 @@ class AutoregressiveLSTM(Density):
                 )
             )
             # The first layer's bias tells it which latent comes next.
-            shape = (4 * units,) if layer else (latent_dim, 4 * units)
+            shape = (4 * units,) if layer else (num_latents, 4 * units)
             self.biases.append(
                 self.add_weight(shape=shape, initializer="zeros", name=f"bias_{layer}")
             )
         self.head = self.add_weight(shape=(units, 2), initializer="zeros", name="head")
         # A bias for each latent: the inactive ones are known before anything is read.
         self.head_bias = self.add_weight(
-            shape=(latent_dim, 2), initializer="zeros", name="head_bias"
+            shape=(num_latents, 2), initializer="zeros", name="head_bias"
         )
-        fixed = {"shape": (latent_dim,), "trainable": False}
+        fixed = {"shape": (num_latents,), "trainable": False}
         self.loc = self.add_weight(**fixed, initializer="zeros", name="loc")
         self.scale = self.add_weight(**fixed, initializer="ones", name="scale")
         self.built = True
@@ -77,7 +77,7 @@ class AutoregressiveLSTM(Density):
         states = self._start(tf.shape(standard)[0])
         previous = tf.zeros_like(standard[:, 0])
         outputs = []
-        for place in range(self.latent_dim):
+        for place in range(self.num_latents):
             output, states = self._step(place, previous, states)
             outputs.append(output)
             previous = standard[:, place]
@@ -89,10 +89,14 @@ class AutoregressiveLSTM(Density):
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes, float32 [num, L], a function of `seed`."""
-        noise = tf.random.stateless_normal([num, self.latent_dim], [seed, 3])
-        states, previous = self._start(num), tf.zeros([num])
+        return self.from_noise(tf.random.stateless_normal([num, self.num_latents], [seed, 3]))
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise [B, L] -> codes [B, L], latent by latent."""
+        noise = tf.cast(noise, tf.float32)
+        states, previous = self._start(tf.shape(noise)[0]), tf.zeros_like(noise[:, 0])
         latents = []
-        for place in range(self.latent_dim):
+        for place in range(self.num_latents):
             output, states = self._step(place, previous, states)
             parameters = output @ tf.convert_to_tensor(self.head) + self.head_bias[place]
             loc, scale = _loc_and_scale(parameters)
