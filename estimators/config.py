@@ -66,7 +66,7 @@ class DensityRatioConfig(CheckedConfig):
     )
     patience: int = setting(
         0,
-        "stop after as many evaluations without a lower held-out cross entropy; 0 never",
+        "stop after as many evaluations without a lower held-out loss; 0 never",
         minimum=0,
     )
     evaluate_every: int = setting(500, "steps between two evaluations", minimum=1)

@@ -31,15 +31,13 @@ from tfdm.estimators.records import DensityRatioKL
 from tfdm.estimators.registry import Task
 from tfdm.progress import Progress, reporting
 from tfdm.seeds import derive, stream
-from tfdm.statistics import RunningMean
+from tfdm.statistics import LogMeanExp, RunningMean, fit_binary_temperature
 
 FloatArray = npt.NDArray[np.float64]
 
 # Codes of either side that a temperature is fitted on.
 _CALIBRATION_CODES = 20_000
 _BLOCK = 8192
-# Bounds of 1 / temperature, in natural logarithms.
-_LOG_SHARPNESS = (-14.0, 7.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +117,7 @@ def fit_density_ratio(
                 for side, name in ((others[gap + 1], "prior"), (others[gap], "posterior"))
                 if config.calibrate
             ]
-            temperatures.append(temperature(*sides) if sides else 1.0)
+            temperatures.append(fit_binary_temperature(*sides) if sides else 1.0)
     return DensityRatio(tuple(classifiers), tuple(temperatures), tuple(fits))
 
 
@@ -162,7 +160,7 @@ def evaluate_density_ratio(
     prior: Prior | None = None,
 ) -> DensityRatioKL:
     """Returns the estimate of a fitted ratio on codes that nothing was fitted on."""
-    kl, raw, prior_weights = RunningMean(), RunningMean(), _LogMoments()
+    kl, raw, weights = RunningMean(), RunningMean(), LogMeanExp()
     gaps = np.zeros(len(ratio.classifiers))
     entropy, right = [], 0.0
     prior_codes = PriorCodes(codes.latent_dim, checked_prior(prior, codes.latent_dim))
@@ -176,13 +174,13 @@ def evaluate_density_ratio(
         )
         kl.add(log_ratio)
         raw.add(ratio.parts(posterior, calibrated=False).sum(axis=0))
-        prior_weights.add(of_prior)
+        weights.add(of_prior)
         gaps += parts.sum(axis=1)
         entropy.append(size * cross_entropy(-of_prior, -log_ratio))
         right += float(
             np.sum(0.5 + 0.5 * np.sign(log_ratio)) + np.sum(0.5 - 0.5 * np.sign(of_prior))
         )
-    bounds = _bounds(kl, prior_weights)
+    relative, mean = weights.relative_error, weights.mean
     return DensityRatioKL(
         kl=kl.mean,
         kl_per_dimension=kl.mean / codes.latent_dim,
@@ -198,35 +196,15 @@ def evaluate_density_ratio(
         num_samples=kl.count,
         latent_dim=codes.latent_dim,
         num_bridges=len(ratio.classifiers) - 1,
-        **bounds,
+        donsker_varadhan=kl.mean - weights.log_mean,
+        donsker_varadhan_standard_error=math.hypot(kl.standard_error, relative),
+        nwj=kl.mean - mean + 1.0,
+        nwj_standard_error=math.hypot(kl.standard_error, relative * mean),
     )
 
 
-def temperature(prior_logits: FloatArray, posterior_logits: FloatArray) -> float:
-    """Returns the T > 0 at which logits / T have the lowest cross entropy (Guo et al. 2017).
-
-    The cross entropy is convex in 1 / T; its derivative is brought to zero by bisection, between
-    1 / T of e^-14 and e^7.
-    """
-
-    def slope(sharpness: float) -> float:
-        return float(
-            np.mean(-prior_logits * _sigmoid(-sharpness * prior_logits))
-            + np.mean(posterior_logits * _sigmoid(sharpness * posterior_logits))
-        )
-
-    low, high = _LOG_SHARPNESS
-    while high - low > 1e-10:
-        middle = 0.5 * (low + high)
-        if slope(math.exp(middle)) < 0.0:
-            low = middle
-        else:
-            high = middle
-    return math.exp(-0.5 * (low + high))
-
-
 def density_ratio(task: Task) -> DensityRatioKL:
-    """The estimator `density_ratio`; also evaluated on held-out data where they have fresh codes."""
+    """The estimator `density_ratio`, evaluated also on Gaussian posteriors of held-out data."""
     config, prior = task.config, task.prior
     codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
     selection, value = selection_and_value(codes, held_out)
@@ -238,43 +216,3 @@ def density_ratio(task: Task) -> DensityRatioKL:
         return result
     other = evaluate_density_ratio(ratio, task.held_out, config.num_samples, task.seed, prior)
     return dataclasses.replace(result, kl_held_out_images=other.kl)
-
-
-class _LogMoments:
-    """The logarithms of the means of e^T and e^2T over a stream of T, without overflow."""
-
-    def __init__(self) -> None:
-        self.count, self._first, self._second = 0, -math.inf, -math.inf
-
-    def add(self, values: FloatArray) -> None:
-        self.count += values.size
-        self._first = float(np.logaddexp(self._first, np.logaddexp.reduce(values)))
-        self._second = float(np.logaddexp(self._second, np.logaddexp.reduce(2.0 * values)))
-
-    @property
-    def log_mean(self) -> float:
-        return self._first - math.log(self.count)
-
-    @property
-    def relative_error(self) -> float:
-        """Standard error of the mean of e^T over that mean."""
-        log_second = self._second - math.log(self.count)
-        # Above 1 by Jensen; a rounding below it is no variance.
-        excess = math.expm1(min(max(log_second - 2.0 * self.log_mean, 0.0), 700.0))
-        return math.sqrt(excess / max(1, self.count - 1))
-
-
-def _bounds(kl: RunningMean, prior: _LogMoments) -> dict[str, float]:
-    log_mean = prior.log_mean
-    mean = math.exp(log_mean) if log_mean < 700.0 else math.inf
-    relative = prior.relative_error
-    return {
-        "donsker_varadhan": kl.mean - log_mean,
-        "donsker_varadhan_standard_error": math.hypot(kl.standard_error, relative),
-        "nwj": kl.mean - mean + 1.0,
-        "nwj_standard_error": math.hypot(kl.standard_error, relative * mean),
-    }
-
-
-def _sigmoid(values: FloatArray) -> FloatArray:
-    return np.exp(-np.logaddexp(0.0, -values))

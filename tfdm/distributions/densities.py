@@ -21,19 +21,19 @@ class Density(keras.layers.Layer):
     """A density over codes with trainable weights.
 
     Attributes:
-      latent_dim: L.
+      num_latents: L.
     """
 
-    def __init__(self, latent_dim: int, seed: int = 0, **kwargs: Any) -> None:
+    def __init__(self, num_latents: int, seed: int = 0, **kwargs: Any) -> None:
         """Takes L and the seed of the initial weights.
 
         Raises:
-          ValueError: `latent_dim` is below 1.
+          ValueError: `num_latents` is below 1.
         """
         super().__init__(**{"dtype": "float32", **kwargs})
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim is {latent_dim}, expected 1 or more")
-        self.latent_dim, self.seed = latent_dim, seed
+        if num_latents < 1:
+            raise ValueError(f"num_latents is {num_latents}, expected 1 or more")
+        self.num_latents, self.seed = num_latents, seed
 
     @property
     def latent_dim(self) -> int:
@@ -62,7 +62,7 @@ class Density(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what makes the layer again, without its weights."""
-        return {**super().get_config(), "latent_dim": self.latent_dim, "seed": self.seed}
+        return {**super().get_config(), "num_latents": self.num_latents, "seed": self.seed}
 
     def initializer(self, scale: float, index: int) -> keras.initializers.Initializer:
         """Returns normal initial weights, the `index` different for each of them."""

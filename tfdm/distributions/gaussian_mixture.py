@@ -28,14 +28,14 @@ class DiagonalGaussianMixture(Density):
     """K diagonal Gaussians; the paper has 10, 50 and 100."""
 
     def __init__(
-        self, latent_dim: int, num_components: int = 100, seed: int = 0, **kwargs: Any
+        self, num_latents: int, num_components: int = 100, seed: int = 0, **kwargs: Any
     ) -> None:
         """Takes L, K and the seed of the initial means."""
-        super().__init__(latent_dim, seed, **kwargs)
+        super().__init__(num_latents, seed, **kwargs)
         if num_components < 1:
             raise ValueError(f"num_components is {num_components}, expected 1 or more")
         self.num_components = num_components
-        shape = (num_components, latent_dim)
+        shape = (num_components, num_latents)
         self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
         self.loc = self.add_weight(shape=shape, initializer=self.initializer(1.0, 0), name="loc")
         self.raw_scale = self.add_weight(

@@ -29,12 +29,12 @@ LARGEST_LOG_SCALE = 3.0
 class MaskedNetwork(keras.layers.Layer):
     """MADE: codes [B, L] -> (m, a), each [B, L], with m_i and a_i functions of z_<i alone."""
 
-    def __init__(self, latent_dim: int, num_layers: int, width: int, seed: int) -> None:
+    def __init__(self, num_latents: int, num_layers: int, width: int, seed: int) -> None:
         """Takes L, the hidden layers, their units and the seed of their weights."""
         super().__init__(dtype="float32")
-        inputs = np.arange(1, latent_dim + 1)
+        inputs = np.arange(1, num_latents + 1)
         # Hidden units of degree d see z_1 to z_d; a single latent has none to see.
-        hidden = np.arange(width) % max(1, latent_dim - 1) + 1
+        hidden = np.arange(width) % max(1, num_latents - 1) + 1
         degrees = [inputs, *[hidden] * num_layers]
         self.masks = [
             (after[None, :] >= before[:, None]).astype(np.float32)
@@ -70,7 +70,7 @@ class MaskedAutoregressiveFlow(Density):
 
     def __init__(
         self,
-        latent_dim: int,
+        num_latents: int,
         num_flows: int = 2,
         num_layers: int = 2,
         width: int = 512,
@@ -78,7 +78,7 @@ class MaskedAutoregressiveFlow(Density):
         **kwargs: Any,
     ) -> None:
         """Takes L, the number of flows, their hidden layers and units, and the weights' seed."""
-        super().__init__(latent_dim, seed, **kwargs)
+        super().__init__(num_latents, seed, **kwargs)
         for name, value in (
             ("num_flows", num_flows), ("num_layers", num_layers), ("width", width)
         ):  # fmt: skip
@@ -86,10 +86,10 @@ class MaskedAutoregressiveFlow(Density):
                 raise ValueError(f"{name} is {value}, expected 1 or more")
         self.num_flows, self.num_layers, self.width = num_flows, num_layers, width
         self.networks = [
-            MaskedNetwork(latent_dim, num_layers, width, 1000 * seed + 100 * flow)
+            MaskedNetwork(num_latents, num_layers, width, 1000 * seed + 100 * flow)
             for flow in range(num_flows)
         ]
-        fixed = {"shape": (latent_dim,), "trainable": False}
+        fixed = {"shape": (num_latents,), "trainable": False}
         self.loc = self.add_weight(**fixed, initializer="zeros", name="loc")
         self.scale = self.add_weight(**fixed, initializer="ones", name="scale")
         self.built = True
@@ -101,12 +101,12 @@ class MaskedAutoregressiveFlow(Density):
             tfb.Shift(tf.convert_to_tensor(self.loc)),
             tfb.Scale(tf.convert_to_tensor(self.scale)),
         ]
-        reverse = list(range(self.latent_dim))[::-1]
+        reverse = list(range(self.num_latents))[::-1]
         for index, network in enumerate(self.networks):
             if index:
                 parts.append(tfb.Permute(reverse))
             parts.append(tfb.MaskedAutoregressiveFlow(lambda x, *_, made=network, **__: made(x)))
-        noise = tfd.MultivariateNormalDiag(tf.zeros([self.latent_dim]))
+        noise = tfd.MultivariateNormalDiag(tf.zeros([self.num_latents]))
         return tfd.TransformedDistribution(noise, tfb.Chain(parts))
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
