@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tfdm.estimators.mixture import MixtureDensity
     from tfdm.estimators.monte_carlo import monte_carlo_kl
     from tfdm.estimators.posterior_monte_carlo import posterior_monte_carlo_kl
-    from tfdm.estimators.posteriors import DataPosteriors, Posterior
+    from tfdm.estimators.posteriors import DataPosteriors
     from tfdm.estimators.records import DensityModelKL, DensityRatioKL, MonteCarloKL, NoEstimate
 
 _MODULES = {
@@ -40,7 +40,6 @@ _MODULES = {
     "MixtureDensity": "tfdm.estimators.mixture",
     "MonteCarloKL": "tfdm.estimators.records",
     "NoEstimate": "tfdm.estimators.records",
-    "Posterior": "tfdm.estimators.posteriors",
     "PosteriorBounds": "tfdm.estimators.bounds",
     "density_model_kl": "tfdm.estimators.density_model",
     "density_ratio_kl": "tfdm.estimators.density_ratio",
@@ -51,6 +50,28 @@ _MODULES = {
     "posterior_monte_carlo_kl": "tfdm.estimators.posterior_monte_carlo",
 }
 
-__all__ = list(_MODULES)
+__all__ = [
+    "CodeSampler",
+    "DataPosteriors",
+    "DensityFitConfig",
+    "DensityModelKL",
+    "DensityRatio",
+    "DensityRatioConfig",
+    "DensityRatioKL",
+    "FixedCodes",
+    "GaussianCodes",
+    "ImportanceWeightedBound",
+    "MixtureDensity",
+    "MonteCarloKL",
+    "NoEstimate",
+    "PosteriorBounds",
+    "density_model_kl",
+    "density_ratio_kl",
+    "fit_density_ratio",
+    "importance_weighted_bound",
+    "monte_carlo_kl",
+    "posterior_bounds",
+    "posterior_monte_carlo_kl",
+]
 
 __getattr__, __dir__ = lazy_attributes(__name__, _MODULES)

@@ -28,7 +28,7 @@ from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import checked_prior, log_prior
 from tfdm.estimators.records import DensityModelKL
 from tfdm.estimators.registry import Task
-from tfdm.progress import Progress, reporting
+from tfdm.progress import ProgressOption, reporting
 from tfdm.seeds import derive, stream
 from tfdm.statistics import RunningMean
 
@@ -66,7 +66,7 @@ def density_model_kl(
     *,
     prior: Prior | None = None,
     held_out: CodeSampler | None = None,
-    progress: Progress = True,
+    progress: ProgressOption = True,
 ) -> DensityModelKL:
     """Fits a density to q(z) and estimates KL[q(z) ‖ p(z)] by it (Algorithm 3).
 
@@ -124,7 +124,7 @@ def fit_density(
     seed: int = 0,
     *,
     selection: CodeSampler | None = None,
-    progress: Progress = True,
+    progress: ProgressOption = True,
 ) -> Fit:
     """Maximises E_q log t(z) from the moments of codes on (Algorithm 3, lines 2 to 5)."""
     start = codes.sample(_START, stream(seed, "kl/density/start"))

@@ -29,7 +29,7 @@ from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import PriorCodes, checked_prior
 from tfdm.estimators.records import DensityRatioKL
 from tfdm.estimators.registry import Task
-from tfdm.progress import Progress, reporting
+from tfdm.progress import ProgressOption, reporting
 from tfdm.seeds import derive, stream
 from tfdm.statistics import LogMeanExp, RunningMean, fit_binary_temperature
 
@@ -76,7 +76,7 @@ def fit_density_ratio(
     *,
     prior: Prior | None = None,
     selection: CodeSampler | None = None,
-    progress: Progress = True,
+    progress: ProgressOption = True,
 ) -> DensityRatio:
     """Trains the classifiers, and with `config.calibrate` their temperatures.
 
@@ -128,7 +128,7 @@ def density_ratio_kl(
     *,
     prior: Prior | None = None,
     held_out: CodeSampler | None = None,
-    progress: Progress = True,
+    progress: ProgressOption = True,
 ) -> DensityRatioKL:
     """Estimates KL[q(z) ‖ p(z)] by classifiers of codes; see `fit_density_ratio`.
 

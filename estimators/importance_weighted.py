@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.progress import Progress, reporting
+from tfdm.progress import ProgressOption, reporting
 from tfdm.statistics import RunningMean
 
 
@@ -49,7 +49,7 @@ def importance_weighted_bound(
     num_samples: int = 100,
     *,
     batch_size: int = 100,
-    progress: Progress = True,
+    progress: ProgressOption = True,
 ) -> ImportanceWeightedBound:
     """Estimates the bound; memory grows with neither N nor K.
 

@@ -34,7 +34,7 @@ from tfdm.estimators.posteriors import DataPosteriors
 from tfdm.estimators.priors import checked_prior, log_prior, prior_digest
 from tfdm.estimators.records import MonteCarloKL
 from tfdm.estimators.registry import Task
-from tfdm.progress import Progress, reporting
+from tfdm.progress import ProgressOption, reporting
 from tfdm.seeds import stream
 from tfdm.statistics import RunningMean, digest, load_moments, save_moments
 from tfdm.training.strategy import make_strategy
@@ -61,7 +61,7 @@ def monte_carlo_kl(
     held_out: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     strategy: tf.distribute.Strategy | None = None,
     state_path: str | os.PathLike[str] | None = None,
-    progress: Progress = True,
+    progress: ProgressOption = True,
 ) -> MonteCarloKL:
     """Estimates KL[q(z) ‖ p(z)] for diagonal Gaussian posteriors (Algorithm 1).
 

@@ -14,12 +14,13 @@ import math
 
 import numpy as np
 
+from tfdm.distributions.posteriors import Posterior
 from tfdm.distributions.priors import Prior
 from tfdm.estimators.bounds import is_saturated
-from tfdm.estimators.posteriors import DataPosteriors, FloatArray, Posterior
+from tfdm.estimators.posteriors import DataPosteriors, FloatArray
 from tfdm.estimators.priors import checked_log_prob, checked_prior, log_prior
 from tfdm.estimators.records import MonteCarloKL
-from tfdm.progress import Progress, reporting
+from tfdm.progress import ProgressOption, reporting
 from tfdm.seeds import derive, stream
 from tfdm.statistics import RunningMean
 
@@ -31,13 +32,13 @@ def posterior_monte_carlo_kl(
     *,
     prior: Prior | None = None,
     block_pairs: int = 2**14,
-    progress: Progress = True,
+    progress: ProgressOption = True,
 ) -> MonteCarloKL:
     """Estimates KL[q(z) ‖ p(z)] and the average KL from densities alone (Algorithm 1).
 
-    The average KL is the mean of log q(z|x) − log p(z) over the same samples. Every data point gives
-    as many samples as the others, or one more; the standard errors do not count on that and are
-    rather too large.
+    The average KL is the mean of log q(z|x) − log p(z) over the same samples. Every data point
+    gives as many samples as the others, or one more; the standard errors do not count on that and
+    are rather too large.
 
     Args:
       posteriors: of the subset of the data that q(z) is the mixture of; an object with `sample` and

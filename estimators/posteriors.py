@@ -10,11 +10,12 @@ Shapes: N data points, B of a block, L latent dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tfdm.distributions.posteriors import Posterior
 from tfdm.estimators.codes import CodeSampler, FixedCodes, GaussianCodes
 from tfdm.estimators.gaussian import gaussian_log_prob
 from tfdm.estimators.priors import checked_log_prob
@@ -29,22 +30,13 @@ BLOCK = 500
 _BANK = 50_000
 
 
-class Posterior(Protocol):
-    """q(z|x) of B data points; `log_prob(codes [..., B, L]) -> [..., B]`, `loc`, `scale` [B, L]
-    are there where they exist."""
-
-    def sample(self, sample_shape: Any = (), seed: int = 0) -> Any:
-        """Returns codes [*sample_shape, B, L], a function of `seed`."""
-
-
 def gaussian_parameters(posterior: Any) -> tuple[FloatArray, FloatArray] | None:
     """Returns loc and scale, float64 [B, L], of a diagonal Gaussian, `None` of another posterior.
 
     A `scale` that is not one number for each of `loc`, such as a matrix, does not count.
     """
     loc, scale = getattr(posterior, "loc", None), getattr(posterior, "scale", None)
-    shapes = [tuple(value.shape) for value in (loc, scale) if hasattr(value, "shape")]
-    if len(shapes) != 2 or shapes[0] != shapes[1]:
+    if loc is None or scale is None or tuple(loc.shape) != tuple(scale.shape):
         return None
     return np.asarray(loc, np.float64), np.asarray(scale, np.float64)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdm.estimators import config as configs
 from tfdm.fields import CheckedConfig
-from tfdm.progress import Progress
+from tfdm.progress import ProgressOption
 
 if TYPE_CHECKING:
     from tfdm.distributions.priors import Prior
@@ -43,7 +43,7 @@ class Task:
     seed: int = 0
     strategy: str = "auto"
     state: Path | None = None
-    progress: Progress = False
+    progress: ProgressOption = False
 
 
 @dataclasses.dataclass(frozen=True)

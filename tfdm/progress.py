@@ -26,6 +26,10 @@ class Progress(Protocol):
         """Reports that `done` of `total` are done; `terms` are numbers to show, such as losses."""
 
 
+# What a long function takes: whether it shows a bar, or a callback (done, total) instead.
+ProgressOption = bool | Callable[[int, int], Any]
+
+
 class Bar:
     """A bar on the error stream, a `Progress`.
 
@@ -118,7 +122,7 @@ def progress_bar(title: str, unit: str, enabled: bool = True) -> Iterator[Progre
 
 @contextlib.contextmanager
 def reporting(
-    progress: bool | Callable[[int, int], Any], title: str, unit: str
+    progress: ProgressOption, title: str, unit: str
 ) -> Iterator[Callable[[int, int], Any]]:
     """Yields the callback (done, total) that a caller asks for: a bar, nothing, or its own."""
     if callable(progress):
