@@ -115,7 +115,11 @@ def flag_groups() -> list[FlagGroup]:
     return [
         FlagGroup("What to train", run_flags(_WHAT)),
         FlagGroup("Models", note=_listed({e.name: e.summary for e in registry.MODELS.values()})),
-        FlagGroup("Data sets", run_flags(_IMAGES), note=_listed(DATASETS)),
+        FlagGroup(
+            "Data sets",
+            run_flags(_IMAGES),
+            note=_listed({e.name: e.summary for e in DATASETS.values()}),
+        ),
         FlagGroup("Folders", _FOLDERS),
         FlagGroup("How to train", run_flags((*_HOW, *rest))),
         FlagGroup("What to report", run_flags(_REPORTS)),
