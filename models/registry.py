@@ -28,7 +28,7 @@ from tfdm.errors import UserError, did_you_mean
 from tfdm.models import config as model_configs
 from tfdm.training.config import ModelConfig
 
-ENTRY_POINTS = "tfdm.models"
+ENTRY_POINTS = __name__.rpartition(".")[0]  # "tfdm.models", the package
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -131,10 +131,8 @@ def register_model(
     config_class = config_class or getattr(model_class, "config_class", None)
     if not (isinstance(config_class, type) and issubclass(config_class, ModelConfig)):
         raise ValueError(f"config_class is {config_class!r}, expected a subclass of ModelConfig")
-    if not summary:
-        summary = (inspect.cleandoc(model_class.__doc__ or "") or model_class.__name__).split("\n")[
-            0
-        ]
+    documentation = inspect.cleandoc(model_class.__doc__ or model_class.__name__)
+    summary = summary or documentation.partition("\n")[0]
     source = _source or {"class": f"{model_class.__module__}.{model_class.__qualname__}"}
     MODELS[name] = ModelEntry(
         name, model_class.__name__, config_class, summary, model_class, dict(source)
