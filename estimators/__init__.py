@@ -11,20 +11,33 @@ from typing import TYPE_CHECKING
 from tfdm.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tfdm.estimators.bounds import PosteriorBounds, posterior_bounds
-    from tfdm.estimators.codes import CodeSampler, FixedCodes, GaussianCodes
-    from tfdm.estimators.config import DensityFitConfig, DensityRatioConfig
-    from tfdm.estimators.density_model import density_model_kl
-    from tfdm.estimators.density_ratio import DensityRatio, density_ratio_kl, fit_density_ratio
+    from tfdm.estimators.bounds import PosteriorBounds as PosteriorBounds
+    from tfdm.estimators.bounds import posterior_bounds as posterior_bounds
+    from tfdm.estimators.codes import CodeSampler as CodeSampler
+    from tfdm.estimators.codes import FixedCodes as FixedCodes
+    from tfdm.estimators.codes import GaussianCodes as GaussianCodes
+    from tfdm.estimators.config import DensityFitConfig as DensityFitConfig
+    from tfdm.estimators.config import DensityRatioConfig as DensityRatioConfig
+    from tfdm.estimators.density_model import density_model_kl as density_model_kl
+    from tfdm.estimators.density_ratio import DensityRatio as DensityRatio
+    from tfdm.estimators.density_ratio import density_ratio_kl as density_ratio_kl
+    from tfdm.estimators.density_ratio import fit_density_ratio as fit_density_ratio
     from tfdm.estimators.importance_weighted import (
-        ImportanceWeightedBound,
-        importance_weighted_bound,
+        ImportanceWeightedBound as ImportanceWeightedBound,
     )
-    from tfdm.estimators.mixture import MixtureDensity
-    from tfdm.estimators.monte_carlo import monte_carlo_kl
-    from tfdm.estimators.posterior_monte_carlo import posterior_monte_carlo_kl
-    from tfdm.estimators.posteriors import DataPosteriors
-    from tfdm.estimators.records import DensityModelKL, DensityRatioKL, MonteCarloKL, NoEstimate
+    from tfdm.estimators.importance_weighted import (
+        importance_weighted_bound as importance_weighted_bound,
+    )
+    from tfdm.estimators.mixture import MixtureDensity as MixtureDensity
+    from tfdm.estimators.monte_carlo import monte_carlo_kl as monte_carlo_kl
+    from tfdm.estimators.posterior_monte_carlo import (
+        posterior_monte_carlo_kl as posterior_monte_carlo_kl,
+    )
+    from tfdm.estimators.posteriors import DataPosteriors as DataPosteriors
+    from tfdm.estimators.records import DensityModelKL as DensityModelKL
+    from tfdm.estimators.records import DensityRatioKL as DensityRatioKL
+    from tfdm.estimators.records import MonteCarloKL as MonteCarloKL
+    from tfdm.estimators.records import NoEstimate as NoEstimate
 
 _MODULES = {
     "CodeSampler": "tfdm.estimators.codes",
@@ -50,28 +63,6 @@ _MODULES = {
     "posterior_monte_carlo_kl": "tfdm.estimators.posterior_monte_carlo",
 }
 
-__all__ = [
-    "CodeSampler",
-    "DataPosteriors",
-    "DensityFitConfig",
-    "DensityModelKL",
-    "DensityRatio",
-    "DensityRatioConfig",
-    "DensityRatioKL",
-    "FixedCodes",
-    "GaussianCodes",
-    "ImportanceWeightedBound",
-    "MixtureDensity",
-    "MonteCarloKL",
-    "NoEstimate",
-    "PosteriorBounds",
-    "density_model_kl",
-    "density_ratio_kl",
-    "fit_density_ratio",
-    "importance_weighted_bound",
-    "monte_carlo_kl",
-    "posterior_bounds",
-    "posterior_monte_carlo_kl",
-]
+__all__ = sorted(_MODULES)
 
 __getattr__, __dir__ = lazy_attributes(__name__, _MODULES)

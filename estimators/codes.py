@@ -41,6 +41,11 @@ class GaussianCodes:
         self.loc, self.scale = checked_gaussians(loc, scale)
 
     @property
+    def num_data(self) -> int:
+        """N."""
+        return len(self.loc)
+
+    @property
     def latent_dim(self) -> int:
         """L, the dimension of a code."""
         return self.loc.shape[1]
@@ -72,6 +77,11 @@ class FixedCodes:
             raise ValueError(
                 f"codes[{row}, {column}] is {self.codes[row, column]}, expected a finite value"
             )
+
+    @property
+    def num_data(self) -> int:
+        """N."""
+        return len(self.codes)
 
     @property
     def latent_dim(self) -> int:

@@ -134,7 +134,6 @@ Posteriors = GaussianCodes | DataPosteriors | FixedCodes
 def make_posteriors(
     posterior_of: Callable[[Rows], Any],
     num_data: int,
-    seed: int = 0,
     progress: Callable[[int], Any] = lambda done: None,
 ) -> Posteriors:
     """Asks posteriors for what they can: a Gaussian's arrays, a density, else one code each.
@@ -142,7 +141,6 @@ def make_posteriors(
     Args:
       posterior_of: from data points n [B] to q(z|x_n).
       num_data: N.
-      seed: of the codes.
       progress: called with the data points done.
     """
     parts: list[tuple[FloatArray, ...]] = []
@@ -151,8 +149,7 @@ def make_posteriors(
         gaussian = gaussian_parameters(posterior)
         if gaussian is None and hasattr(posterior, "log_prob"):
             return DataPosteriors(posterior_of, num_data, draw_codes(posterior, 0).shape[1])
-        codes_seed = derive(seed, "kl/codes", int(rows[0]))
-        parts.append(gaussian or (draw_codes(posterior, codes_seed),))
+        parts.append(gaussian or (draw_codes(posterior, derive(0, "kl/codes", int(rows[0]))),))
         progress(int(rows[-1]) + 1)
     arrays = [np.concatenate(part) for part in zip(*parts, strict=True)]
     return GaussianCodes(*arrays) if len(arrays) == 2 else FixedCodes(*arrays)
