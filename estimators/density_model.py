@@ -161,22 +161,26 @@ def fit_density(
 
 def gmm(task: Task) -> DensityModelKL:
     """The estimator `gmm`."""
-    dim, seed = task.posteriors.latent_dim, derive(task.seed, "kl/density/weights")
-    return _fitted(task, DiagonalGaussianMixture(dim, task.config.num_components, seed))
+    dim, components = task.posteriors.latent_dim, task.config.num_components
+    return _fitted(task, DiagonalGaussianMixture(dim, components, _weights_seed(task)))
 
 
 def maf(task: Task) -> DensityModelKL:
     """The estimator `maf`."""
     c, dim = task.config, task.posteriors.latent_dim
-    seed = derive(task.seed, "kl/density/weights")
+    seed = _weights_seed(task)
     return _fitted(task, MaskedAutoregressiveFlow(dim, c.num_flows, c.num_layers, c.width, seed))
 
 
 def lstm(task: Task) -> DensityModelKL:
     """The estimator `lstm`."""
     c, dim = task.config, task.posteriors.latent_dim
-    seed = derive(task.seed, "kl/density/weights")
-    return _fitted(task, AutoregressiveLSTM(dim, c.num_layers, c.units, seed))
+    return _fitted(task, AutoregressiveLSTM(dim, c.num_layers, c.units, _weights_seed(task)))
+
+
+def _weights_seed(task: Task) -> int:
+    """31 bits: the densities multiply it."""
+    return derive(task.seed, "kl/density/weights") >> 32
 
 
 def _fitted(task: Task, density: TrainableDensity) -> DensityModelKL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -199,6 +200,7 @@ def _content(
     if bounds is None:
         bounds_fields = [field.name for field in dataclasses.fields(PosteriorBounds)]
         content |= {key: None for key in bounds_fields if key not in ("num_data", "latent_dim")}
+        content["log_num_data"] = math.log(posteriors.num_data)
     else:
         content |= to_record(bounds)
     if held_out is not None:
