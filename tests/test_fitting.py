@@ -115,7 +115,7 @@ def test_a_fit_that_was_never_finite_raises() -> None:
 
 @pytest.mark.parametrize(
     ("cut", "changes", "bad_step"),
-    [(13, {}, -1), (20, {"patience": 2, "evaluate_every": 4}, -1), (16, {}, 22), (24, {}, 22)],
+    [(13, {}, -1), (10, {"patience": 2, "evaluate_every": 4}, -1), (16, {}, 22), (24, {}, 22)],
 )
 def test_a_fit_broken_off_goes_on_to_the_same_bits(
     cut: int,
@@ -140,7 +140,7 @@ def test_a_fit_broken_off_goes_on_to_the_same_bits(
                 raise KeyboardInterrupt
 
         def held_out_loss() -> float:
-            return float(tf.reduce_sum((w - 0.2) ** 2))
+            return abs(float(w[1]) + 1.4)
 
         outcome = fit([w], loss, _batch, held_out_loss, schedule, stop, state)
         return w.numpy(), outcome
