@@ -17,8 +17,7 @@ from tfdm.eval.critic_config import CriticConfig
 from tfdm.gradient_penalty import gradient_penalty
 from tfdm.losses import wasserstein_critic_loss
 from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
-from tfdm.training.adam import FusedAdam
-from tfdm.training.model import ADAM_EPSILON
+from tfdm.training.adam import ADAM_EPSILON, FusedAdam
 from tfdm.training.players import Player, update_players
 from tfdm.training.state import capture_state, restore_state
 

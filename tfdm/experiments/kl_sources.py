@@ -101,7 +101,7 @@ def read_run(
     from tfdm.experiments.load import load_run
 
     run = load_run(path)
-    if not run.model.infers:
+    if not run.model.has_encoder:
         raise UserError(
             f"{path} holds a {run.config.model}, which has no encoder: nothing to match"
         )
@@ -143,12 +143,12 @@ def _encode(run: TrainedRun, images: Any, progress: Callable[[int], Any]) -> Pos
     loc, scale = [], []
     for index, start in enumerate(range(0, len(images), _BATCH)):
         batch = images[start : start + _BATCH]
-        if model.has_posterior_density:
-            posterior = model.posterior(batch)
-            loc.append(posterior.mean().numpy())
-            scale.append(posterior.stddev().numpy())
+        posterior = model.posterior(batch)
+        if hasattr(posterior, "loc"):
+            loc.append(posterior.loc.numpy())
+            scale.append(posterior.scale.numpy())
         else:
-            loc.append(model.encode(batch, seed=index).numpy())
+            loc.append(posterior.sample(seed=index).numpy())
         progress(start + len(batch))
     return Posteriors(
         np.concatenate(loc).astype(np.float64),
