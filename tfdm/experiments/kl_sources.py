@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tfdm.errors import UserError
 
 if TYPE_CHECKING:
-    from tfdm.experiments.load import TrainedRun
+    from tfdm.experiments.load import Run
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Source:
     record: dict[str, Any]
     train: Posteriors
     held_out: Posteriors | None
-    run: TrainedRun | None = None
+    run: Run | None = None
     held_out_images: npt.NDArray[np.uint8] | None = None
 
 
@@ -138,7 +138,7 @@ def read_run(
     )
 
 
-def _encode(run: TrainedRun, images: Any, progress: Callable[[int], Any]) -> Posteriors:
+def _encode(run: Run, images: Any, progress: Callable[[int], Any]) -> Posteriors:
     model = run.model
     loc, scale = [], []
     for index, start in enumerate(range(0, len(images), _BATCH)):
