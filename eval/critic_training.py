@@ -16,9 +16,8 @@ from tfdm.gradient_penalty import gradient_penalty
 from tfdm.losses import wasserstein_critic_loss
 from tfdm.seeds import derive, stream
 from tfdm.statistics import digest
-from tfdm.training.adam import FusedAdam
+from tfdm.training.adam import ADAM_EPSILON, FusedAdam
 from tfdm.training.loop import ResumableTraining
-from tfdm.training.model import ADAM_EPSILON
 from tfdm.training.players import Player, update_players
 from tfdm.training.state import capture_state
 

@@ -18,7 +18,7 @@ from tfdm.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from tfdm.datasets.dataset import ImageDataset
-    from tfdm.experiments.load import TrainedRun
+    from tfdm.experiments.load import Run
 
 Shape = tuple[int, int, int]
 Blocks = Iterator[npt.NDArray[np.uint8]]
@@ -51,7 +51,7 @@ class ImageSource:
     blocks: Callable[[int], Blocks]
 
 
-def run_source(run: TrainedRun, num_samples: int, seed: int) -> ImageSource:
+def run_source(run: Run, num_samples: int, seed: int) -> ImageSource:
     """Returns samples of a trained model, quantised to 256 levels.
 
     They are generated 500 at a time, whatever is asked for, each time with a seed made of
