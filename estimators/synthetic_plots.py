@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tfdm.pictures import figure_png, new_figure
 
 
 def plot_synthetic(results: Mapping[str, Any], setting: str, title: str) -> bytes:
@@ -20,13 +21,8 @@ def plot_synthetic(results: Mapping[str, Any], setting: str, title: str) -> byte
       setting: `estimation` or `learning`.
       title: the heading.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = {dim: of_dim for dim, of_dim in results.items() if setting in of_dim}
-    figure = Figure(figsize=(3.6 * max(1, len(shown)), 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=9)
+    figure = new_figure(3.6 * max(1, len(shown)), 3.2, title)
     for place, (dim, of_dim) in enumerate(shown.items()):
         axes = figure.add_subplot(1, len(shown), place + 1)
         record = of_dim[setting]
@@ -47,9 +43,7 @@ def plot_synthetic(results: Mapping[str, Any], setting: str, title: str) -> byte
         if place == 0:
             axes.set_ylabel("KL[model ‖ data], nats", fontsize=7)
             axes.legend(fontsize=6)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110)
-    return buffer.getvalue()
+    return figure_png(figure)
 
 
 def _line(axes: Any, steps: list[int], values: Mapping[str, list], color: str, name: str) -> None:

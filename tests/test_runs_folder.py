@@ -244,7 +244,7 @@ def test_a_folder_that_another_writer_holds_is_not_discarded(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(UserError, match=f"cannot lock {tmp_path}"):
+    with pytest.raises(UserError, match=f"cannot write into {tmp_path}"):
         with RunFolder(tmp_path).lock():
             pass
 

@@ -1,11 +1,15 @@
-"""Pictures from arrays: grids of images, and PNG bytes."""
+"""Pictures from arrays: grids of images, figures, and their PNG bytes."""
 
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = 8
 _GAP = 2
@@ -48,4 +52,26 @@ def png_bytes(image: np.ndarray) -> bytes:
     """Returns a uint8 image [H, W, 1 or 3] as PNG."""
     buffer = io.BytesIO()
     PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def new_figure(width: float, height: float, title: str = "", fontsize: float = 9.0) -> Figure:
+    """Returns an empty figure of this size in inches, whose axes share the space.
+
+    It is drawn by Agg, apart from any figure or backend of the caller's.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=fontsize)
+    return figure
+
+
+def figure_png(figure: Figure, dpi: float = 110.0) -> bytes:
+    """Returns a figure as PNG, at so many dots an inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi)
     return buffer.getvalue()

@@ -1,15 +1,17 @@
-"""Means and standard errors of streams of values, and how they are kept on disk."""
+"""Means, standard errors and temperatures: of streams of values, and how they are kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
+from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from tfdm.runs.atomic import atomic_write_json
 
@@ -17,6 +19,11 @@ FloatArray = npt.NDArray[np.float64]
 
 # Of the standard normal: 95 % lie within as many standard deviations.
 _TWO_SIDED_95 = 1.959964
+# Bounds of log(1 / T): of two classes on codes, of many on images.
+_BINARY_SHARPNESS = (-14.0, 7.0)
+_SHARPNESS = (math.log(0.01), math.log(100.0))
+# Beyond it e^x overflows.
+_LARGEST_EXPONENT = 700.0
 
 
 class RunningMean:
@@ -54,6 +61,121 @@ class RunningMean:
     def state(self) -> list[float]:
         """The arguments that make this object again."""
         return [self.count, self.mean, self._squares]
+
+
+class LogMeanExp:
+    """The logarithm of the mean of e^T over a stream of blocks of T, without overflow.
+
+    Attributes:
+      count: how many values were taken in.
+    """
+
+    def __init__(self) -> None:
+        self.count, self._first, self._second = 0, -math.inf, -math.inf
+
+    def add(self, values: FloatArray) -> None:
+        """Takes in a block of values T [n]."""
+        self.count += values.size
+        self._first = float(logsumexp([self._first, logsumexp(values)]))
+        self._second = float(logsumexp([self._second, logsumexp(2.0 * values)]))
+
+    @property
+    def log_mean(self) -> float:
+        """log mean e^T."""
+        return self._first - math.log(self.count)
+
+    @property
+    def mean(self) -> float:
+        """mean e^T, infinite where it overflows."""
+        return math.exp(self.log_mean) if self.log_mean < _LARGEST_EXPONENT else math.inf
+
+    @property
+    def relative_error(self) -> float:
+        """The standard error of mean e^T over that mean; also the error of `log_mean`."""
+        log_second = self._second - math.log(self.count)
+        # Above 1 by Jensen; a rounding below it is no variance.
+        exponent = min(max(log_second - 2.0 * self.log_mean, 0.0), _LARGEST_EXPONENT)
+        return math.sqrt(math.expm1(exponent) / max(1, self.count - 1))
+
+
+def standard_error(values: npt.ArrayLike) -> float | None:
+    """Returns the standard error of the mean of values [n], `None` for fewer than two."""
+    array = np.asarray(values, np.float64)
+    return float(array.std(ddof=1) / math.sqrt(array.size)) if array.size > 1 else None
+
+
+def standard_error_of_difference(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
+    """Returns the standard error of a difference of two means, `None` where either has none."""
+    errors = standard_error(first), standard_error(second)
+    return None if errors[0] is None or errors[1] is None else math.hypot(errors[0], errors[1])
+
+
+def cross_entropy(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> float:
+    """Returns the mean of −log softmax(logits [n, K]) at the labels [n], in nats."""
+    log_probs = log_softmax(np.asarray(logits, np.float64), axis=1)
+    return -float(np.mean(log_probs[np.arange(len(labels)), labels]))
+
+
+def fit_temperature(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> float:
+    """Returns the T > 0 that minimises the cross entropy of softmax(logits / T) (Guo et al., 2017).
+
+    Args:
+      logits: [n, K].
+      labels: classes [n].
+
+    Returns:
+      T in [0.01, 100]: above 1 where the classifier is surer than it is right.
+
+    Raises:
+      ValueError: a logit is not finite.
+    """
+    values = np.asarray(logits, np.float64)
+    hit = values[np.arange(len(labels)), labels]
+
+    def slope(sharpness: float) -> float:
+        return float(np.mean((softmax(sharpness * values, axis=1) * values).sum(axis=1) - hit))
+
+    return _temperature(slope, _SHARPNESS)
+
+
+def fit_binary_temperature(positive_logits: FloatArray, negative_logits: FloatArray) -> float:
+    """Returns the T > 0 at which logits / T have the lowest binary cross entropy.
+
+    Args:
+      positive_logits: of the examples with label 1, [n].
+      negative_logits: of those with label 0, [m]; both sides weigh the same.
+
+    Returns:
+      T in [e^-7, e^14].
+
+    Raises:
+      ValueError: a logit is not finite.
+    """
+
+    def slope(sharpness: float) -> float:
+        return float(
+            np.mean(-positive_logits * expit(-sharpness * positive_logits))
+            + np.mean(negative_logits * expit(sharpness * negative_logits))
+        )
+
+    return _temperature(slope, _BINARY_SHARPNESS)
+
+
+def _temperature(slope: Callable[[float], float], bounds: tuple[float, float]) -> float:
+    """Returns T where the slope of a cross entropy in 1 / T, in which it is convex, is nought."""
+
+    def at(log_sharpness: float) -> float:
+        return slope(math.exp(log_sharpness))
+
+    low, high = bounds
+    at_low, at_high = at(low), at(high)
+    if not math.isfinite(at_low + at_high):
+        raise ValueError("a logit is not finite, expected finite ones")
+    if at_high <= 0.0:
+        return math.exp(-high)
+    if at_low >= 0.0:
+        return math.exp(-low)
+    return math.exp(-brentq(at, low, high, xtol=1e-12))
 
 
 def digest(*parts: npt.NDArray | str | int) -> str:

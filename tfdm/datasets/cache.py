@@ -22,12 +22,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from tfdm.datasets.dataset import SPLITS, ImageDataset, Source, SplitStream
 from tfdm.datasets.digest import block_digests, blocks_to_check, dataset_digest
 from tfdm.errors import UserError
+from tfdm.runs.results import locked
 
 _logger = logging.getLogger("tfdm")
 
@@ -35,6 +35,7 @@ _FORMAT = 1
 _META = "meta.json"
 _UNFINISHED = ".unfinished"
 _LOCK = ".lock"
+_ADVICE = "choose another cache folder with --cache_dir or TFDM_CACHE_DIR"
 _REPORT_SECONDS = 15.0
 
 
@@ -69,7 +70,7 @@ def prepared(source: Source, cache_dir: Path) -> ImageDataset:
         dataset = None  # Another process may be replacing it: look again under the lock.
     if dataset is not None:
         return dataset
-    with _locked(folder):
+    with locked(folder.parent, folder.name + _LOCK, wait=True, advice=_ADVICE):
         _remove_leftovers(cache_dir, folder)
         try:
             dataset = _open(folder, source)
@@ -186,22 +187,6 @@ def _write_array(path: Path, stream: SplitStream, shape: tuple[int, ...], title:
             os.fsync(file.fileno())
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with _writing(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder.with_name(folder.name + _LOCK))
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            _logger.info("waiting for another process that is preparing %s", folder)
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _remove_leftovers(cache_dir: Path, folder: Path) -> None:
     """Removes what killed processes left half-written; the caller holds the lock of `folder`."""
     for unfinished in cache_dir.glob(f"*{_UNFINISHED}"):
@@ -210,9 +195,8 @@ def _remove_leftovers(cache_dir: Path, folder: Path) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
             continue
         # Another data set's: only when nobody is preparing it now.
-        with contextlib.suppress(filelock.Timeout, OSError):
-            with filelock.FileLock(cache_dir / (owner + _LOCK), timeout=0):
-                shutil.rmtree(unfinished, ignore_errors=True)
+        with contextlib.suppress(UserError), locked(cache_dir, owner + _LOCK):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -221,7 +205,5 @@ def _writing(cache_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"cannot write the cache folder {cache_dir}: {error.strerror or error}; "
-            "choose another with --cache_dir or TFDM_CACHE_DIR"
-        ) from error
+        reason = error.strerror or error
+        raise UserError(f"cannot write into {cache_dir}: {reason}; {_ADVICE}") from error

@@ -14,7 +14,6 @@ and `README.md` shows them all. TensorFlow is not needed.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdm.errors import UserError
+from tfdm.pictures import figure_png, new_figure
 from tfdm.runs import atomic
 from tfdm.runs.folder import RunFolder
 
@@ -109,22 +109,15 @@ def write_report(runs: Sequence[RunReport], folder: Path, title: str) -> Path:
 
 def plot_curves(curves: dict[str, dict[str, list[float]]], title: str) -> bytes:
     """Returns a PNG with one small plot for every term."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = -(-len(curves) // COLUMNS)
-    figure = Figure(figsize=(3.4 * COLUMNS, 2.0 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
+    figure = new_figure(3.4 * COLUMNS, 2.0 * rows, title, fontsize=10)
     for index, (term, curve) in enumerate(sorted(curves.items())):
         axes = figure.add_subplot(rows, COLUMNS, index + 1)
         axes.plot(curve["step"], curve["value"], linewidth=0.9)
         axes.set_title(term.replace("_", " "), fontsize=8)
         axes.tick_params(labelsize=7)
         axes.margins(x=0)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=80)
-    return buffer.getvalue()
+    return figure_png(figure, dpi=80)
 
 
 def _write_run(run: RunReport, folder: Path) -> None:

@@ -18,10 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from tfdm.errors import UserError
 from tfdm.runs import atomic
+from tfdm.runs.results import differences, locked, read_json
 
 # What a folder may record without deciding the weights that come out of the run.
 NOT_COMPARED = frozenset(
@@ -142,21 +141,9 @@ class RunFolder:
         Raises:
           UserError: another process holds the folder.
         """
-        lock = filelock.FileLock(self.lock_path, timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise UserError(
-                f"{self.path} is in use by another process: "
-                "wait until it ends, stop it, or choose another folder"
-            ) from None
-        except OSError as error:
-            raise UserError(f"cannot lock {self.path}: {error.strerror or error}") from None
-        try:
+        with locked(self.path, self.lock_path.name):
             atomic.remove_leftovers(self.path)
             yield
-        finally:
-            lock.release()
 
     def discard_if_unused(self) -> None:
         """Removes the folder again if no more than a configuration came to stand in it.
@@ -180,13 +167,7 @@ class RunFolder:
         Raises:
           UserError: `config.json` is missing or cannot be read.
         """
-        try:
-            config = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {self.config_path} ({error}); start a new run") from None
-        if not isinstance(config, dict):
-            raise UserError(f"{self.config_path} holds no configuration; start a new run")
-        return config
+        return read_json(self.config_path, advice="start a new run")
 
     def check_config(self, flat: Mapping[str, Any]) -> None:
         """Checks fields against the recorded configuration, if there is one.
@@ -265,24 +246,10 @@ class RunFolder:
 
 
 def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Lists the fields that differ, as `name: recorded -> asked`, in the order asked."""
-    asked = atomic.json_ready(dict(asked))
-    lines = []
-    for name in [*asked, *(name for name in recorded if name not in asked)]:
-        before, after = recorded.get(name, "absent"), asked.get(name, "absent")
-        # 1 and 1.0 are one value, 1 and true are not.
-        same = before == after and isinstance(before, bool) == isinstance(after, bool)
-        if name in NOT_COMPARED or same:
-            continue
-        if name == "steps" and isinstance(before, int) and isinstance(after, int):
-            if after >= before:
-                continue
-        lines.append(f"{name}: {_shown(before)} -> {_shown(after)}")
-    return lines
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """Lists what decides the weights and differs; more steps go on with a run, fewer do not."""
+    before, after = recorded.get("steps"), asked.get("steps")
+    goes_on = isinstance(before, int) and isinstance(after, int) and after >= before
+    return differences(recorded, asked, NOT_COMPARED | ({"steps"} if goes_on else set()))
 
 
 def _is_metrics_line_until(line: bytes, step: int) -> bool:
