@@ -11,7 +11,7 @@ from typing import Any
 from tfdm.cli.command import how_to_call, quiet_tensorflow, run_command
 from tfdm.cli.flags import Flag, FlagGroup, field_flag, help_text, parse_flags, wants_help
 from tfdm.datasets.dataset import SPLITS
-from tfdm.datasets.registry import DATASETS, check_dataset
+from tfdm.datasets.registry import DATASETS, find_dataset
 from tfdm.errors import UserError, did_you_mean
 from tfdm.eval.metrics import METRICS
 from tfdm.experiments.config import RunConfig, run_fields
@@ -188,7 +188,7 @@ def read_request(given: Mapping[str, str]) -> EvaluationRequest:
                 raise UserError(f"--{flag} goes with --images: a run has its own; drop it")
         dataset = _run_dataset(run)
     elif "dataset" in given:
-        dataset = check_dataset(given["dataset"])
+        dataset = find_dataset(given["dataset"]).name
     else:
         raise UserError("--dataset is missing: name what the images are compared with")
     noise, configs = values.get("noise", 0.0), _configs(given)

@@ -1,6 +1,8 @@
 """Image data sets: prepared once to memory-mapped bytes, read by index.
 
   load_dataset     a data set by name, prepared in the cache folder when it is not there yet
+  from_array       images in memory as a data set
+  open_dataset     either of them, or a data set that a caller has
   ImageDataset     its splits, uint8 [N, H, W, C], and the digest of its pixels
   batch_indices    which examples a batch holds: a pure function of (seed, step)
   train_batches    those batches as a `tf.data.Dataset`
@@ -10,24 +12,27 @@ TensorFlow loads with `train_batches` or with a set that TFDS reads, not with th
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
+from tfdm.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from tfdm.datasets.arrays import from_array as from_array
+    from tfdm.datasets.dataset import ImageDataset as ImageDataset
+    from tfdm.datasets.load import load_dataset as load_dataset
+    from tfdm.datasets.load import open_dataset as open_dataset
+    from tfdm.datasets.order import batch_indices as batch_indices
+    from tfdm.datasets.pipeline import train_batches as train_batches
+
+_MODULES = {
     "ImageDataset": "tfdm.datasets.dataset",
-    "load_dataset": "tfdm.datasets.load",
     "batch_indices": "tfdm.datasets.order",
+    "from_array": "tfdm.datasets.arrays",
+    "load_dataset": "tfdm.datasets.load",
+    "open_dataset": "tfdm.datasets.load",
     "train_batches": "tfdm.datasets.pipeline",
 }
 
-__all__ = ["ImageDataset", "batch_indices", "load_dataset", "train_batches"]
+__all__ = sorted(_MODULES)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'tfdm.datasets' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_attributes(__name__, _MODULES)

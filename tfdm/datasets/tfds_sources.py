@@ -86,7 +86,7 @@ CELEB_A = TfdsSet(
 )
 
 
-def color_mnist_source(data_dir: str | None, tfds_set: TfdsSet = MNIST) -> Source:
+def color_mnist_source(data_dir: str | None = None, tfds_set: TfdsSet = MNIST) -> Source:
     """Returns 60,000 / 5,000 / 5,000 MNIST digits, coloured; see `tfdm.datasets.color_mnist`."""
 
     def open_splits() -> dict[str, SplitStream]:
@@ -97,7 +97,7 @@ def color_mnist_source(data_dir: str | None, tfds_set: TfdsSet = MNIST) -> Sourc
     return Source("color_mnist", color_mnist.IMAGE_SHAPE, key, open_splits)
 
 
-def cifar10_source(data_dir: str | None, tfds_set: TfdsSet = CIFAR10) -> Source:
+def cifar10_source(data_dir: str | None = None, tfds_set: TfdsSet = CIFAR10) -> Source:
     """Returns 50,000 / 5,000 / 5,000 images of CIFAR-10, 32x32."""
 
     def open_splits() -> dict[str, SplitStream]:
@@ -107,32 +107,36 @@ def cifar10_source(data_dir: str | None, tfds_set: TfdsSet = CIFAR10) -> Source:
 
 
 def celeb_a_source(
-    data_dir: str | None, image_size: int, crop: int, tfds_set: TfdsSet = CELEB_A
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    crop: int | None = None,
+    tfds_set: TfdsSet = CELEB_A,
 ) -> Source:
     """Returns 162,770 / 19,867 / 19,962 faces: central square, bilinear with antialiasing.
 
     Args:
       data_dir: TFDS's data folder.
-      image_size: the side of the result in pixels.
-      crop: the side of the central square of the 218x178 originals.
+      image_size: the side of the result in pixels; None stands for 64.
+      crop: the side of the central square of the 218x178 originals; None stands for 160.
 
     Raises:
       UserError: the crop is larger than the originals.
     """
-    if crop > _CELEB_A_SMALLER_SIDE:
+    size, side = image_size or CELEB_A_SIZE, crop or CELEB_A_CROP
+    if side > _CELEB_A_SMALLER_SIDE:
         raise UserError(
-            f"--crop={crop} is larger than CelebA's 178x218 images: choose at most "
+            f"--crop={side} is larger than CelebA's 178x218 images: choose at most "
             f"{_CELEB_A_SMALLER_SIDE}"
         )
 
     def shrink(images: np.ndarray) -> np.ndarray:
-        return np.stack([crop_and_resize(Image.fromarray(x), crop, image_size) for x in images])
+        return np.stack([crop_and_resize(Image.fromarray(x), side, size) for x in images])
 
     def open_splits() -> dict[str, SplitStream]:
         return _open(tfds_set, data_dir, shrink)
 
-    key = _key(tfds_set) | {"crop": crop, "resize": "bilinear, antialiased"}
-    return Source("celeb_a", (image_size, image_size, 3), key, open_splits)
+    key = _key(tfds_set) | {"crop": side, "resize": "bilinear, antialiased"}
+    return Source("celeb_a", (size, size, 3), key, open_splits)
 
 
 def _key(tfds_set: TfdsSet) -> dict[str, Any]:
