@@ -120,7 +120,7 @@ def copy_state(source: Any, target: Any) -> None:
 
 def test_every_registered_model_is_covered():
     assert set(OPTIONS) == set(MODELS) == set(PLAYERS)
-    infer = {name for name in NAMES if MODELS[name].load().infers}
+    infer = {name for name in NAMES if MODELS[name].load().has_encoder}
     assert infer == set(INFERRING)
 
 
@@ -253,7 +253,7 @@ def test_bfloat16_keeps_weights_losses_and_images_in_float32(name):
         model.optimizers[PLAYERS[name][0]].iterations.dtype
     }
     assert model.generate(2).dtype == tf.float32
-    if model.infers:
+    if model.has_encoder:
         assert model.encode(small_images(2)).dtype == tf.float32
     kernel = next(layer for layer in model.generator.layers if hasattr(layer, "kernel"))
     assert kernel.compute_dtype == "bfloat16"

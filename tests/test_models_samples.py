@@ -83,7 +83,7 @@ def test_prior_is_the_standard_normal(name):
 @every_model
 def test_a_model_that_does_not_infer_has_no_encoder(name):
     model = stirred(name)
-    assert model.infers == hasattr(model, "encode") == hasattr(model, "encoder")
+    assert model.has_encoder == hasattr(model, "encode") == hasattr(model, "encoder")
 
 
 @pytest.fixture(scope="module", params=["deterministic", "gaussian", "implicit"])
@@ -133,7 +133,7 @@ def test_every_inferring_model_reconstructs(name):
     images = small_images(3)
     assert model.encode(images).shape == [3, LATENT_DIM]
     assert_images(model.reconstruct(images), 3)
-    assert (model.posterior(images) is not None) and model.infers
+    assert (model.posterior(images) is not None) and model.has_encoder
     assert model.has_posterior_density == (name == "vae")
 
 

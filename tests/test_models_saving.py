@@ -54,7 +54,7 @@ def test_saved_model_is_loaded_with_its_state_and_goes_on(name, tmp_path: Path, 
     assert_same(values(all_variables(loaded)), values(all_variables(model)))
     codes = tf.constant(rng.normal(size=[2, LATENT_DIM]), tf.float32)
     np.testing.assert_array_equal(loaded.generate(codes), model.generate(codes))
-    if model.infers:
+    if model.has_encoder:
         images = small_images(2)
         np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
 

@@ -89,8 +89,12 @@ class AutoregressiveLSTM(Density):
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes, float32 [num, L], a function of `seed`."""
-        noise = tf.random.stateless_normal([num, self.num_latents], [seed, 3])
-        states, previous = self._start(num), tf.zeros([num])
+        return self.from_noise(tf.random.stateless_normal([num, self.num_latents], [seed, 3]))
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise [B, L] -> codes [B, L], latent by latent."""
+        noise = tf.cast(noise, tf.float32)
+        states, previous = self._start(tf.shape(noise)[0]), tf.zeros_like(noise[:, 0])
         latents = []
         for place in range(self.num_latents):
             output, states = self._step(place, previous, states)

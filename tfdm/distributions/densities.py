@@ -1,7 +1,7 @@
 """What the trainable densities of codes share (Appendix A.4): `log_prob`, `sample`, a start.
 
-A density is a Keras layer with float32 weights under every precision policy, so that a model can
-have one for its prior. Shapes: B batch, L latent dimension.
+A density is a Keras layer with float32 weights under every precision policy, and a prior: a model
+can return one from `build_prior`. Shapes: B batch, L latent dimension.
 """
 
 from __future__ import annotations
@@ -35,8 +35,17 @@ class Density(keras.layers.Layer):
             raise ValueError(f"num_latents is {num_latents}, expected 1 or more")
         self.num_latents, self.seed = num_latents, seed
 
+    @property
+    def latent_dim(self) -> int:
+        """L, under the name that priors have for it."""
+        return self.num_latents
+
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [B, L] -> log-densities [B], nats, float32, differentiable in codes and weights."""
+        raise NotImplementedError
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Standard normal noise [B, L] -> codes [B, L], float32, that follow the density."""
         raise NotImplementedError
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:

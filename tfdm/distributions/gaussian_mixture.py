@@ -58,6 +58,26 @@ class DiagonalGaussianMixture(Density):
         """Codes [B, L] -> log-densities [B], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise [B, L] -> codes [B, L]; the first coordinate chooses the component.
+
+        Its normal distribution function u lies in the component's share of [0, 1]; the place of u
+        within that share is uniform again and gives the first coordinate of the code.
+        """
+        noise = tf.cast(noise, tf.float32)
+        uniform = 0.5 * tf.math.erfc(tf.cast(noise[:, 0], tf.float64) / -math.sqrt(2.0))
+        ends = tf.cumsum(tf.nn.softmax(tf.cast(self.logits.value, tf.float64)))
+        chosen = tf.searchsorted(ends[:-1], uniform, side="right")
+        starts = tf.concat([[np.float64(0.0)], ends[:-1]], axis=0)
+        start, end = tf.gather(starts, chosen), tf.gather(ends, chosen)
+        # The ends of a share would be infinite codes.
+        place = tf.clip_by_value((uniform - start) / (end - start), 1e-12, 1.0 - 1e-12)
+        first = tf.cast(tf.math.ndtri(place), tf.float32)
+        standard = tf.concat([first[:, tf.newaxis], noise[:, 1:]], axis=1)
+        components = self.distribution.components_distribution
+        loc, scale = components.mean(), components.stddev()
+        return tf.gather(loc, chosen) + tf.gather(scale, chosen) * standard
+
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes, float32 [num, L], a function of `seed`."""
         return self.distribution.sample(num, seed=tf.constant([seed, 1]))

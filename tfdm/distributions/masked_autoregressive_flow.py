@@ -113,6 +113,10 @@ class MaskedAutoregressiveFlow(Density):
         """Codes [B, L] -> log-densities [B], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise [B, L] -> codes [B, L]; L passes for each flow."""
+        return self.distribution.bijector.forward(tf.cast(noise, tf.float32))
+
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes, float32 [num, L], a function of `seed`; L passes for each flow."""
         return self.distribution.sample(num, seed=tf.constant([seed, 2]))

@@ -1,19 +1,142 @@
-"""Diagonal Gaussian posteriors q(z|x) = N(loc, diag(scale^2)) and their divergence from the prior.
+"""Posteriors q(z|x) of a batch of images, asked by capability, and the divergence from the prior.
 
-B is the batch, L the latent dimension.
+All can `sample`; `log_prob`, and `loc` with `scale`, are there where they exist:
+
+    GaussianPosterior        sample, log_prob, loc, scale
+    ImplicitPosterior        sample
+    DeterministicPosterior   sample
+
+Their codes are a differentiable function of standard normal noise, `from_noise`, by which a
+training step draws them too. Shapes: B batch, L latent dimension, M noise dimension.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
+from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.numerics import at_least_float32, require_rank, require_same_shape
+from tfdm.training.noise import stateless_normal
 
 # Far below it, float32 could not resolve epsilon in loc + scale * epsilon at |loc| of a few.
 MINIMUM_SCALE = 1e-4
 # softplus(SCALE_OFFSET) = 1: an encoder that says nothing starts at the prior.
 SCALE_OFFSET = math.log(math.e - 1.0)
+
+
+class Posterior(Protocol):
+    """q(z|x) of B images; ask for more with `hasattr(posterior, "log_prob")` and `"loc"`."""
+
+    def sample(self, sample_shape: Sequence[int] = (), seed: int = 0) -> tf.Tensor:
+        """Returns codes [*sample_shape, B, L], a function of `seed`."""
+
+
+class NoisePosterior:
+    """A posterior whose codes are a function of standard normal noise."""
+
+    @property
+    def noise_shape(self) -> tuple[int | tf.Tensor, int]:
+        """[B, M] of the noise that gives one code for each image."""
+        raise NotImplementedError
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Standard normal noise [..., B, M] -> codes [..., B, L]."""
+        raise NotImplementedError
+
+    def sample(self, sample_shape: Sequence[int] = (), seed: int = 0) -> tf.Tensor:
+        """Returns codes [*sample_shape, B, L], a function of `seed`."""
+        shape = [*sample_shape, *self.noise_shape]
+        return self.from_noise(stateless_normal(shape, seed, "posterior"))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GaussianPosterior(NoisePosterior):
+    """Diagonal Gaussians N(loc, diag(scale²)).
+
+    Attributes:
+      loc: means [B, L].
+      scale: standard deviations [B, L], positive.
+    """
+
+    loc: tf.Tensor
+    scale: tf.Tensor
+
+    @classmethod
+    def from_parameters(cls, parameters: tf.Tensor) -> GaussianPosterior:
+        """The posterior of an encoder's outputs [B, 2L]; see `gaussian_loc_and_scale`."""
+        return cls(*gaussian_loc_and_scale(parameters))
+
+    @property
+    def noise_shape(self) -> tuple[int | tf.Tensor, int]:
+        """[B, L]."""
+        return _batch_size(self.loc), self.loc.shape[-1]
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise [..., B, L] -> loc + scale * noise."""
+        return reparameterize(self.loc, self.scale, noise)
+
+    def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
+        """Codes [..., B, L] -> log q(z|x) [..., B], nats, float64 when `codes` is."""
+        codes = at_least_float32(codes, "codes")
+        loc, scale = tf.cast(self.loc, codes.dtype), tf.cast(self.scale, codes.dtype)
+        logs = -0.5 * tf.square((codes - loc) / scale) - tf.math.log(scale)
+        return tf.reduce_sum(logs - 0.5 * math.log(2.0 * math.pi), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImplicitPosterior(NoisePosterior):
+    """A function of the images and noise: it can be sampled, its density is not known.
+
+    Attributes:
+      draw: noise [B, M] -> codes [B, L].
+      batch_size: B.
+      noise_dim: M.
+    """
+
+    draw: Callable[[tf.Tensor], tf.Tensor]
+    batch_size: int | tf.Tensor
+    noise_dim: int
+
+    @property
+    def noise_shape(self) -> tuple[int | tf.Tensor, int]:
+        """[B, M]."""
+        return self.batch_size, self.noise_dim
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise [..., B, M] -> codes [..., B, L], one pass for each leading index."""
+        leading = noise.shape[:-2]
+        if not leading:
+            return self.draw(noise)
+        rows = tf.unstack(tf.reshape(noise, [leading.num_elements(), *self.noise_shape]))
+        codes = tf.stack([self.draw(row) for row in rows])
+        return tf.reshape(codes, [*leading, *tf.unstack(tf.shape(codes)[1:])])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DeterministicPosterior(NoisePosterior):
+    """A point mass at each image's code: every sample is the same.
+
+    Attributes:
+      codes: [B, L].
+    """
+
+    codes: tf.Tensor
+
+    @property
+    def noise_shape(self) -> tuple[int | tf.Tensor, int]:
+        """[B, 0]: there is no noise."""
+        return _batch_size(self.codes), 0
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        """Noise [..., B, any] -> the codes, once for each leading index."""
+        if noise.shape.rank == 2:
+            return self.codes
+        return tf.broadcast_to(self.codes, [*noise.shape[:-2], *tf.unstack(tf.shape(self.codes))])
 
 
 def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -42,41 +165,24 @@ def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     return loc, tf.nn.softplus(raw + SCALE_OFFSET) + MINIMUM_SCALE
 
 
-def diagonal_gaussian(parameters: tf.Tensor) -> tfd.MultivariateNormalDiag:
-    """The posterior that an encoder's output describes.
-
-    Args:
-      parameters: As for `gaussian_loc_and_scale`, [B, 2L].
-
-    Returns:
-      Distribution with batch shape [B] and event shape [L]; `mean()` is loc, `stddev()` is scale,
-      `log_prob` is in nats.
-
-    Raises:
-      ValueError: `parameters` is not a matrix with an even number of columns.
-    """
-    loc, scale = gaussian_loc_and_scale(parameters)
-    return tfd.MultivariateNormalDiag(loc=loc, scale_diag=scale, name="posterior")
-
-
 def reparameterize(loc: tf.Tensor, scale: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     """loc + scale * epsilon, a sample of N(loc, diag(scale^2)) when epsilon is one of N(0, I).
 
     Args:
       loc: Means, [B, L].
       scale: Standard deviations, [B, L].
-      epsilon: Standard normal noise, [B, L].
+      epsilon: Standard normal noise, [..., B, L].
 
     Returns:
-      Codes, [B, L]; derivative 1 in loc and epsilon in scale.
+      Codes, [..., B, L]; derivative 1 in loc and epsilon in scale.
 
     Raises:
-      ValueError: The three shapes are not the same.
+      ValueError: The three shapes do not agree in B and L.
     """
     loc = at_least_float32(loc, "loc")
     scale = tf.cast(at_least_float32(scale, "scale"), loc.dtype)
     epsilon = tf.cast(at_least_float32(epsilon, "epsilon"), loc.dtype)
-    require_same_shape(loc=loc, scale=scale, epsilon=epsilon)
+    require_same_shape(loc=loc, scale=scale, epsilon=epsilon[(0,) * (epsilon.shape.rank - 2)])
     return loc + scale * epsilon
 
 
@@ -100,3 +206,24 @@ def gaussian_kl_to_standard_normal(loc: tf.Tensor, scale: tf.Tensor) -> tf.Tenso
     scale = tf.cast(at_least_float32(scale, "scale"), loc.dtype)
     require_same_shape(loc=loc, scale=scale)
     return 0.5 * (tf.square(loc) + tf.square(scale) - 1.0) - tf.math.log(scale)
+
+
+def kl_to_prior(posterior: Any, codes: tf.Tensor, prior: Prior) -> tf.Tensor:
+    """KL[q(z|x) ‖ p(z)] of each image, [B], nats.
+
+    The closed form for a Gaussian posterior and the standard normal, otherwise the estimate
+    log q(z|x) − log p(z) at one code, which is unbiased and differentiable in both.
+
+    Args:
+      posterior: q(z|x) of B images, with `log_prob`.
+      codes: [B, L] drawn from it.
+      prior: p(z).
+    """
+    if isinstance(posterior, GaussianPosterior) and isinstance(prior, StandardNormal):
+        kl = gaussian_kl_to_standard_normal(posterior.loc, posterior.scale)
+        return tf.reduce_sum(kl, axis=-1)
+    return posterior.log_prob(codes) - prior.log_prob(codes)
+
+
+def _batch_size(tensor: tf.Tensor) -> int | tf.Tensor:
+    return tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]

@@ -27,16 +27,16 @@ def write_networks(model: Any, folder: RunFolder) -> None:
     export_model(model, folder.export)
 
 
-def grid_paths(folder: RunFolder, step: int, infers: bool) -> list[Path]:
-    """Returns where the grids of a step stand, of a model that infers or does not."""
-    folders = [folder.samples, folder.reconstructions] if infers else [folder.samples]
+def grid_paths(folder: RunFolder, step: int, has_encoder: bool) -> list[Path]:
+    """Returns where the grids of a step stand, of a model with or without an encoder."""
+    folders = [folder.samples, folder.reconstructions] if has_encoder else [folder.samples]
     return [grids.grid_path(path, step) for path in folders]
 
 
-def missing_files(folder: RunFolder, step: int, infers: bool) -> list[Path]:
+def missing_files(folder: RunFolder, step: int, has_encoder: bool) -> list[Path]:
     """Lists what a finished run should have and this one has not, its summary apart."""
-    files = [folder.weights / WEIGHTS_NAME, *grid_paths(folder, step, infers)]
-    saved_models = exported_folders(infers, folder.export)
+    files = [folder.weights / WEIGHTS_NAME, *grid_paths(folder, step, has_encoder)]
+    saved_models = exported_folders(has_encoder, folder.export)
     return [path for path in files if not path.is_file()] + [
         path for path in saved_models if not is_exported(path)
     ]

@@ -17,7 +17,7 @@ from tfdm.runs.atomic import atomic_directory
 
 
 def export_model(model: Any, folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes `generator/` and, where the model infers, `encoder/` into a folder.
+    """Writes `generator/` and, where the model has an encoder, `encoder/` into a folder.
 
     Each is a SavedModel with one signature, `serving_default`, for any number n of rows; batch
     norm is in inference mode and uses its moving averages.
@@ -37,15 +37,15 @@ def export_model(model: Any, folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     codes = tf.TensorSpec([None, model.latent_dim], tf.float32, name="z")
     written = [_write(folder / "generator", lambda z: {"images": model.decode(z)}, codes)]
-    if model.infers:
+    if model.has_encoder:
         images = tf.TensorSpec([None, *model.image_shape], tf.float32, name="images")
         written.append(_write(folder / "encoder", _encoder(model), images))
     return written
 
 
-def exported_folders(infers: bool, folder: str | os.PathLike[str]) -> list[Path]:
-    """Returns the folders that `export_model` writes for a model that infers or does not."""
-    names = ("generator", "encoder") if infers else ("generator",)
+def exported_folders(has_encoder: bool, folder: str | os.PathLike[str]) -> list[Path]:
+    """Returns the folders that `export_model` writes for a model with or without an encoder."""
+    names = ("generator", "encoder") if has_encoder else ("generator",)
     return [Path(folder, name) for name in names]
 
 
@@ -58,7 +58,7 @@ def _encoder(model: Any) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
         if model.has_posterior_density:
             posterior = model.posterior(images)
-            loc, scale = posterior.mean(), posterior.stddev()
+            loc, scale = posterior.loc, posterior.scale
             # Distinct outputs need distinct tensors.
             return {"z": tf.identity(loc), "loc": loc, "scale": scale}
         noise = tf.random.normal([tf.shape(images)[0], model.latent_dim])

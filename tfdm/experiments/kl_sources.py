@@ -101,7 +101,7 @@ def read_run(
     from tfdm.experiments.load import load_run
 
     run = load_run(path)
-    if not run.model.infers:
+    if not run.model.has_encoder:
         raise UserError(
             f"{path} holds a {run.config.model}, which has no encoder: nothing to match"
         )
@@ -145,8 +145,8 @@ def _encode(run: TrainedRun, images: Any, progress: Callable[[int], Any]) -> Pos
         batch = images[start : start + _BATCH]
         if model.has_posterior_density:
             posterior = model.posterior(batch)
-            loc.append(posterior.mean().numpy())
-            scale.append(posterior.stddev().numpy())
+            loc.append(posterior.loc.numpy())
+            scale.append(posterior.scale.numpy())
         else:
             loc.append(model.encode(batch, seed=index).numpy())
         progress(start + len(batch))

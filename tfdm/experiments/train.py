@@ -143,7 +143,7 @@ class _Run:
         steps, summary = self.config.steps, None
         if self.workers.is_chief:
             model_class: Any = registry.find_model(self.config.model).load()
-            if not artefacts.missing_files(self.folder, steps, model_class.infers):
+            if not artefacts.missing_files(self.folder, steps, model_class.has_encoder):
                 summary = artefacts.read_summary(self.folder, steps)
         if self.workers.maximum(int(summary is not None)):
             return summary or {"steps": steps}
@@ -230,7 +230,7 @@ class _Run:
             # The files hold plain variables, not ones with a copy on each replica.
             mirrored, model = model, build_model(self.config, self.dataset.image_shape)
             restore_state(model, capture_state(mirrored))
-        if not all(p.is_file() for p in artefacts.grid_paths(self.folder, step, model.infers)):
+        if not all(p.is_file() for p in artefacts.grid_paths(self.folder, step, model.has_encoder)):
             with contextlib.ExitStack() as stack:
                 self._grids(Span(step, step), self._tensorboard(stack)).write(model, step)
         artefacts.write_networks(model, self.folder)

@@ -60,7 +60,7 @@ class ImageGrids(StepCallback):
         """Writes the grids of a model after `step` steps."""
         samples = model.generate(SAMPLES, seed=self._seed).numpy()
         self._show("samples", grid_path(self._folder.samples, step), samples, step)
-        if model.infers:
+        if model.has_encoder:
             remade = model.reconstruct(self._images, seed=self._seed).numpy()
             pairs = side_by_side(self._images.astype(np.float32) / 255.0, remade)
             path = grid_path(self._folder.reconstructions, step)

@@ -7,36 +7,20 @@ but has no density. Shapes: B batch, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfdm.distributions.posteriors import (
-    diagonal_gaussian,
+    DeterministicPosterior,
+    GaussianPosterior,
+    ImplicitPosterior,
+    Posterior,
     gaussian_loc_and_scale,
     reparameterize,
 )
 from tfdm.networks import images as image_networks
 from tfdm.training.model import GenerativeModel
 from tfdm.training.noise import stateless_normal
-
-
-@dataclasses.dataclass(frozen=True)
-class ImplicitPosterior:
-    """q(z|x) that can be sampled but whose density is not known.
-
-    Attributes:
-      draw: seed -> codes [B, L].
-    """
-
-    draw: Callable[[int], tf.Tensor]
-
-    def sample(self, seed: int = 0) -> tf.Tensor:
-        """Returns one code for each image, [B, L], a function of `seed`."""
-        return self.draw(seed)
 
 
 class InferenceModel(GenerativeModel):
@@ -47,7 +31,7 @@ class InferenceModel(GenerativeModel):
       encoder_kind: `deterministic`, `gaussian` or `implicit`.
     """
 
-    infers = True
+    has_encoder = True
 
     @property
     def encoder_kind(self) -> str:
@@ -90,15 +74,19 @@ class InferenceModel(GenerativeModel):
         epsilon = stateless_normal([tf.shape(images)[0], self.latent_dim], seed, "posterior")
         return self.infer(images, epsilon, training=False)
 
-    def posterior(self, images: tf.Tensor) -> tfp.distributions.Distribution | ImplicitPosterior:
-        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C].
-
-        Returns:
-          A TFP distribution over [n, L] where there is a density, else an `ImplicitPosterior`.
-        """
-        if self.has_posterior_density:
-            return diagonal_gaussian(self.encoder(self._network_range(images), training=False))
-        return ImplicitPosterior(lambda seed: self.encode(images, seed))
+    def posterior(self, images: tf.Tensor) -> Posterior:
+        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C]."""
+        images = self._network_range(images)
+        if self.encoder_kind == "implicit":
+            return ImplicitPosterior(
+                lambda noise: self.encoder([images, noise], training=False),
+                tf.shape(images)[0],
+                self.latent_dim,
+            )
+        outputs = self.encoder(images, training=False)
+        if self.encoder_kind == "deterministic":
+            return DeterministicPosterior(outputs)
+        return GaussianPosterior.from_parameters(outputs)
 
     def reconstruct(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Images, uint8 or in [0, 1], [n, H, W, C] -> G(ẑ) in [0, 1], ẑ ~ q(z|x)."""

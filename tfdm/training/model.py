@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from tfdm.distributions.priors import standard_normal
+from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.networks.images import check_image_shape
 from tfdm.networks.layers import LayerFactory
 from tfdm.training.adam import FusedAdam
@@ -46,14 +45,14 @@ class GenerativeModel(DistributedFit, keras.Model):
       optimizers: the optimisers by player.
       step: the number of completed training steps.
       batches_per_step: K, how many batches one training step takes.
-      infers: whether the model maps images to codes.
+      has_encoder: whether the model maps images to codes.
 
     Raises:
       ValueError: there are no networks for images of this shape.
     """
 
     config_class: ClassVar[type[ModelConfig]]
-    infers: ClassVar[bool] = False
+    has_encoder: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -240,9 +239,9 @@ class GenerativeModel(DistributedFit, keras.Model):
         return self.config.latent_dim
 
     @property
-    def prior(self) -> tfp.distributions.Distribution:
+    def prior(self) -> Prior:
         """p(z), the standard normal (Appendix K.4)."""
-        return standard_normal(self.latent_dim)
+        return StandardNormal(self.latent_dim)
 
     @property
     def sampler(self) -> keras.Model:
