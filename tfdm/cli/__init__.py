@@ -1,4 +1,14 @@
-"""The commands: one module each, with its flags, one call and one printed table.
+"""The commands: each reads flags, calls a function of `tfdm.experiments` and prints its answer."""
 
-A module of a command imports TensorFlow only after its flags are checked.
-"""
+from __future__ import annotations
+
+COMMANDS = {
+    "train": "train a model into a run folder, or resume the run there",
+    "sample": "generate images from a trained run",
+    "evaluate": "measure how good samples are",
+    "estimate_kl": "estimate KL[q(z) ‖ p(z)] of a trained run or of posteriors",
+    "export": "write the networks of a run as SavedModels",
+    "report": "make a page of finished runs",
+    "synthetic_gaussians": "density ratios between Gaussians of known divergence",
+    "train_classifier": "train the classifiers behind the metrics",
+}

@@ -1,4 +1,4 @@
-"""What every command does around its work: exit status, one-line errors, a quiet TensorFlow.
+"""What every command does around its work: help, exit status, one-line errors, a quiet TensorFlow.
 
 Exit status: 0 done, 1 the system failed (a full disk), 2 bad input, 3 training diverged,
 130 interrupted, 141 nobody reads the output any more, 128 + n stopped by signal n after a
@@ -8,6 +8,7 @@ checkpoint.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
@@ -17,10 +18,67 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import tfdm
+from tfdm.cli.flags import FlagGroup, Given, flags_of, help_text, parse_flags
 from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.fields import CheckedConfig, setting
+from tfdm.models.registry import register_file
 
 # The system's failures that a user can mend; any other `OSError` is a fault to be seen whole.
 _SYSTEM_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+_HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
+
+
+@dataclasses.dataclass(frozen=True)
+class _General(CheckedConfig):
+    register: tuple[str, ...] = setting(
+        (), "Python files that call tfdm.register_model", kind=str, placeholder="FILE.py"
+    )
+    version: bool = setting(False, "show the version", shown_default=" ")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command of the package.
+
+    Attributes:
+      name: the name of its module, such as `estimate_kl`.
+      usage: its arguments in short.
+      summary: what it does.
+      groups: returns its flags; called after the files of `--register` have run.
+      run: does the work and returns what is printed.
+      ending: what stands below the flags in the help; `{command}` is how the user calls it.
+    """
+
+    name: str
+    usage: str
+    summary: str
+    groups: Callable[[], Sequence[FlagGroup]]
+    run: Callable[[Given], str]
+    ending: str = ""
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Runs the command; returns its exit status."""
+        return run_command(self._main, arguments)
+
+    def _main(self, arguments: Sequence[str]) -> None:
+        if "--version" in arguments:
+            print(f"tfdm {tfdm.__version__}")
+            return
+        for argument in arguments:
+            if argument.startswith("--register="):
+                with quiet_tensorflow():
+                    for path in argument.removeprefix("--register=").split(","):
+                        register_file(path)
+        groups = [*self.groups(), FlagGroup("General", flags_of(_General))]
+        if any(argument in _HELP for argument in arguments):
+            command = how_to_call(self.name)
+            usage = f"{command} {self.usage}"
+            ending = self.ending.format(command=command)
+            print(help_text(usage, self.summary, groups, ending), end="")
+            return
+        print(self.run(parse_flags(groups, arguments)))
 
 
 def run_command(

@@ -1,8 +1,8 @@
-"""Command-line flags on absl: parsed without TensorFlow, explained in one line when wrong.
+"""Command-line flags from the fields of configurations, without TensorFlow.
 
-A command lists its flags in groups; `parse_flags` returns the text that was given for each, and
-`help_text` shows them all. Every value stays text here: the configuration that it goes into
-knows its type and range (`tfdm.experiments.config.resolve_run_config`).
+A flag is a name and a field that `tfdm.fields.setting` declared: the field knows the type, the
+range and the help. A command lists its flags in groups; `parse_flags` reads a command line against
+them and `help_text` shows them all.
 """
 
 from __future__ import annotations
@@ -11,39 +11,57 @@ import dataclasses
 import difflib
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from absl import flags as absl_flags
 
 from tfdm.errors import UserError, did_you_mean
+from tfdm.fields import CheckedConfig, choices_of, parse_value
 
-_HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
+Config = TypeVar("Config", bound=CheckedConfig)
+
 _UNBROKEN = "\u00a0"  # a space at which no line is broken
 
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """One flag, written `--name=VALUE`.
+    """One flag, written `--name=VALUE`, or `--name` alone where the value is true or false.
 
     Attributes:
       name: the name, dots allowed.
-      help: what it is, one line.
-      value: what stands for the value in the help: `INT`, `DIR`, `a|b`.
-      default: what holds when the flag is not given, as the help shows it; `None` shows nothing.
-      choices: all admissible values, `()` where they are not listed.
+      field: the field that it sets.
+      shown_default: what the help shows as the default, if not the field's own.
       required: whether the command cannot do without it.
-      in_help: whether the help shows it; short forms of other flags stay out.
-      switch: whether it is written `--name` alone; its text is then `true`.
+      in_help: whether the help shows it; short forms of other flags are not shown.
     """
 
     name: str
-    help: str
-    value: str = "TEXT"
-    default: str | None = None
-    choices: tuple[str, ...] = ()
+    field: dataclasses.Field
+    shown_default: str | None = None
     required: bool = False
     in_help: bool = True
-    switch: bool = False
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether `--name` alone means true."""
+        return self.field.metadata["kind"] is bool
+
+    @property
+    def value(self) -> str:
+        """What stands for the value in the help: `INT`, `DIR`, `a|b`."""
+        metadata = self.field.metadata
+        kinds = {int: "INT", float: "NUMBER", bool: "true|false", str: "TEXT"}
+        choices = () if metadata["many"] else choices_of(self.field)
+        listed = "|".join(map(str, choices))
+        one = metadata["placeholder"] or listed or kinds.get(metadata["kind"], "TEXT")
+        return f"{one},.." if metadata["many"] else one
+
+    @property
+    def default(self) -> str | None:
+        """What the help shows as the default; `None` shows nothing."""
+        shown = self.shown_default or self.field.metadata["shown_default"]
+        return shown or (None if self.field.default is None else shown_value(self.field.default))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,66 +79,138 @@ class FlagGroup:
     note: str = ""
 
 
-def field_flag(field: dataclasses.Field, name: str | None = None) -> Flag:
-    """Returns the flag of a configuration field that `tfdm.fields` declared.
+class Given:
+    """The values that a command line gives, by the name of the flag.
+
+    Attributes:
+      values: the value of every flag that is given.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = dict(values)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns the value of a flag, `default` where it is not given."""
+        return self.values.get(name, default)
+
+    def config(self, config: type[Config], **others: Any) -> Config:
+        """Returns the configuration that the flags of its fields' names give.
+
+        Args:
+          config: its class.
+          **others: fields that no flag sets.
+
+        Raises:
+          UserError: the fields do not fit each other.
+        """
+        names = [field.name for field in dataclasses.fields(config)]
+        values = {name: self.values[name] for name in names if name in self.values}
+        try:
+            return config(**{**others, **values})
+        except ValueError as error:
+            raise UserError(f"bad value: {error}") from None
+
+    def members(self, chosen: Collection[str], option: str) -> dict[str, dict[str, Any]]:
+        """Returns the fields given as `--member.field`, by member.
+
+        Args:
+          chosen: the members that take part.
+          option: the flag that chooses them, for the message.
+
+        Raises:
+          UserError: a field of a member that does not take part is given.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for flag, value in self.values.items():
+            member, dot, name = flag.partition(".")
+            if not dot:
+                continue
+            if member not in chosen:
+                raise UserError(f"--{flag} has no effect: add {member} to --{option} or drop it")
+            found.setdefault(member, {})[name] = value
+        return found
+
+
+def flags_of(
+    config: type[CheckedConfig], *names: str, prefix: str = "", required: Collection[str] = ()
+) -> tuple[Flag, ...]:
+    """Returns the flags of a configuration's fields.
 
     Args:
-      field: the field; its metadata says what it is and what it may be.
-      name: the name of the flag, if it is not the field's.
+      config: the class.
+      *names: the fields, in order; all of them if none is named.
+      prefix: goes before the names of the fields, such as `maf.`.
+      required: the fields that must be given.
     """
-    choices = tuple(str(choice) for choice in field.metadata.get("choices") or ())
-    values = {int: "INT", float: "NUMBER", bool: "true|false"}
-    value = "|".join(choices) or values.get(type(field.default), "TEXT")
-    return Flag(
-        name=name or field.name,
-        help=field.metadata["help"] + _range(field.metadata),
-        value=value,
-        default=_number(field.default),
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    return tuple(
+        Flag(
+            prefix + name,
+            fields[name],
+            required=name in required,
+            in_help=fields[name].metadata["in_help"],
+        )
+        for name in names or fields
+        if "kind" in fields[name].metadata
     )
 
 
-def wants_help(arguments: Sequence[str]) -> bool:
-    """Says whether help is asked for anywhere among the arguments."""
-    return any(argument in _HELP for argument in arguments)
+def member_groups(title: str, members: Mapping[str, Any]) -> list[FlagGroup]:
+    """Returns the list of a registry's members, and a group for the fields of each.
+
+    Args:
+      title: the heading of the list.
+      members: by name, objects with `config` and `summary`.
+    """
+    groups = [FlagGroup(title, note=listed({n: m.summary for n, m in members.items()}))]
+    for name, member in members.items():
+        if flags := flags_of(member.config, prefix=f"{name}."):
+            groups.append(FlagGroup(f"Fields of {name}", flags))
+    return groups
 
 
-def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> dict[str, str]:
+def listed(entries: Mapping[str, str]) -> str:
+    """Returns names and one-line texts as two columns."""
+    width = max(map(len, entries)) + 2
+    return "\n".join(f"{name:{width}}{text}" for name, text in entries.items())
+
+
+def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> Given:
     """Reads a command line.
 
     Args:
       groups: the flags of the command; a flag may stand in several groups.
       arguments: the command line without the name of the program.
 
-    Returns:
-      The text given for each flag that was given.
-
     Raises:
-      UserError: an unknown flag, a value that is missing or not among the choices, a flag given
-        twice with different values, a missing flag, or an argument that is no flag.
+      UserError: an unknown flag, a value that is missing or not admissible, a flag given twice
+        with different values, a missing flag, or an argument that is not a flag.
     """
     known = {flag.name: flag for group in groups for flag in group.flags}
     parser = absl_flags.FlagValues()
     for flag in known.values():
         # Lists, so that a flag that is given twice can be told from one given once.
-        absl_flags.DEFINE_multi_string(flag.name, None, flag.help, flag_values=parser)
-    switches = {f"--{flag.name}" for flag in known.values() if flag.switch}
+        absl_flags.DEFINE_multi_string(flag.name, None, "", flag_values=parser)
+    switches = {f"--{flag.name}" for flag in known.values() if flag.is_switch}
     arguments = [f"{text}=true" if text in switches else text for text in arguments]
     try:
         rest = parser(["", *arguments])[1:]
     except absl_flags.UnrecognizedFlagError as error:
-        raise UserError(
-            f"unknown flag --{error.flagname}: {_near(error.flagname, known)}"
-        ) from None
+        near = _near(error.flagname, known)
+        raise UserError(f"unknown flag --{error.flagname}: {near}") from None
     except absl_flags.Error as error:
         problem = str(error).removeprefix("ERROR:: ").strip().rstrip(".")
         raise UserError(f"{problem}: write --name=value, see --help") from None
     if rest:
-        raise UserError(f"{rest[0]!r} is no flag: write --name=value, see --help")
-    given = {name: _single(flag, parser[name].value) for name, flag in known.items()}
-    return {name: text for name, text in given.items() if text is not None}
+        raise UserError(f"{rest[0]!r} is not a flag: write --name=value, see --help")
+    texts = {name: _single(flag, parser[name].value) for name, flag in known.items()}
+    return Given({n: _read(known[n], text) for n, text in texts.items() if text is not None})
 
 
-def help_text(usage: str, summary: str, groups: Sequence[FlagGroup], ending: str = "") -> str:
+def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str = "") -> str:
     """Returns the help of a command, wrapped to the terminal.
 
     Args:
@@ -132,28 +222,35 @@ def help_text(usage: str, summary: str, groups: Sequence[FlagGroup], ending: str
     width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 110))
     parts = [f"usage: {usage}", textwrap.fill(summary, width)]
     for group in groups:
-        shown = [flag for flag in group.flags if flag.in_help]
-        if shown or group.note:
-            lines = (
-                [group.title, textwrap.indent(group.note, "  ")] if group.note else [group.title]
-            )
-            parts.append("\n".join([*lines, *(_flag_lines(flag, width) for flag in shown)]))
+        shown = [_flag_lines(flag, width) for flag in group.flags if flag.in_help]
+        note = [textwrap.indent(group.note, "  ")] if group.note else []
+        if shown or note:
+            parts.append("\n".join([group.title, *note, *shown]))
     return "\n\n".join([*parts, *([ending] if ending else [])]) + "\n"
 
 
+def shown_value(value: object) -> str:
+    """Returns a value as a command line would have it."""
+    if isinstance(value, tuple):
+        return ",".join(map(shown_value, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _flag_lines(flag: Flag, width: int) -> str:
-    text = flag.help
-    if flag.required or flag.default is not None:
+    text = flag.field.metadata["help"] + _range(flag.field.metadata)
+    if flag.required or flag.default:
         default = "[required]" if flag.required else f"[default {flag.default}]"
         text = f"{text} {default.replace(' ', _UNBROKEN)}"
     margin = " " * 6
     wrapped = textwrap.fill(text, width, initial_indent=margin, subsequent_indent=margin)
-    value = "" if flag.switch else f"={flag.value}"
+    value = "" if flag.is_switch and not flag.field.default else f"={flag.value}"
     return f"  --{flag.name}{value}\n{wrapped.replace(_UNBROKEN, ' ')}"
 
 
 def _single(flag: Flag, texts: list[str] | None) -> str | None:
-    """Returns the one value of a flag, `None` where it was not given."""
+    """Returns the one text of a flag, `None` where it is not given."""
     values = list(dict.fromkeys(texts or ()))
     if len(values) > 1:
         raise UserError(f"--{flag.name} is given twice, {values[0]} and {values[1]}: drop one")
@@ -163,12 +260,23 @@ def _single(flag: Flag, texts: list[str] | None) -> str | None:
         return None
     if not values[0]:
         raise UserError(f"--{flag.name} is empty: write --{flag.name}={flag.value}")
-    if flag.switch and values[0] != "true":
-        raise UserError(f"--{flag.name}={values[0]} takes no value: write --{flag.name} or drop it")
-    if flag.choices and values[0] not in flag.choices:
-        hint = did_you_mean(values[0], flag.choices)
-        raise UserError(f"unknown {flag.name} {values[0]!r}: {hint}")
     return values[0]
+
+
+def _read(flag: Flag, text: str) -> Any:
+    choices, many = choices_of(flag.field), flag.field.metadata["many"]
+    if choices and flag.field.metadata["kind"] is str:
+        for part in filter(None, map(str.strip, text.split(","))) if many else [text]:
+            if part not in choices:
+                name = flag.field.name.removesuffix("s") if many else flag.field.name
+                raise UserError(f"unknown {name} {part!r}: {did_you_mean(part, choices)}")
+    try:
+        value = parse_value(flag.field, text)
+    except ValueError as error:
+        raise UserError(f"--{flag.name}: {error}") from None
+    if value == ():
+        raise UserError(f"--{flag.name}={text} names nothing: write --{flag.name}={flag.value}")
+    return value
 
 
 def _near(name: str, known: Mapping[str, Flag]) -> str:
@@ -178,14 +286,10 @@ def _near(name: str, known: Mapping[str, Flag]) -> str:
     return f"did you mean {' or '.join('--' + other for other in near)}?"
 
 
-def _range(metadata: Mapping[str, object]) -> str:
-    low, high = metadata.get("minimum"), metadata.get("maximum")
+def _range(metadata: Mapping[str, Any]) -> str:
+    low, high = metadata["minimum"], metadata["maximum"]
     if low is not None and high is not None:
-        return f"; {_number(low)} to {_number(high)}"
+        return f"; {shown_value(low)} to {shown_value(high)}"
     if low is not None:
-        return f"; at least {_number(low)}"
-    return f"; at most {_number(high)}" if high is not None else ""
-
-
-def _number(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"; at least {shown_value(low)}"
+    return f"; at most {shown_value(high)}" if high is not None else ""

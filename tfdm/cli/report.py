@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
 
-from tfdm.cli.command import how_to_call, run_command
-from tfdm.cli.flags import Flag, FlagGroup, help_text, parse_flags, wants_help
+from tfdm.cli.command import Command
+from tfdm.cli.flags import FlagGroup, Given, flags_of
 from tfdm.errors import UserError
-
-_FLAGS = FlagGroup(
-    "Flags",
-    (
-        Flag("runs", "the run folders, with commas between them", value="DIR,..", required=True),
-        Flag("output_dir", "where the report goes", value="DIR", required=True),
-        Flag("title", "the heading of the page", default="Runs"),
-    ),
-)
-
-_SUMMARY = (
-    "Makes a page of finished runs: OUTPUT_DIR/README.md and, for every run, the last grids of "
-    "samples and reconstructions, the curves of all losses as a picture and as JSON, and the "
-    "command, seed, configuration and versions that made it."
-)
+from tfdm.fields import CheckedConfig, setting
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return run_command(_report, arguments)
+@dataclasses.dataclass(frozen=True)
+class _ReportConfig(CheckedConfig):
+    runs: tuple[str, ...] = setting((), "the run folders", kind=str, placeholder="DIR")
+    output_dir: str | None = setting(None, "where the page goes", kind=str, placeholder="DIR")
+    title: str = setting("Runs", "the heading of the page")
 
 
-def _report(arguments: Sequence[str]) -> None:
-    if wants_help(arguments):
-        usage = f"{how_to_call('report')} --runs=DIR,.. --output_dir=DIR [--title=TEXT]"
-        print(help_text(usage, _SUMMARY, [_FLAGS]), end="")
-        return
-    given = parse_flags([_FLAGS], arguments)
-    paths = [path for path in given["runs"].split(",") if path]
-    if not paths:
-        raise UserError("--runs names no run folder: give one or more, with commas between them")
+def _report(given: Given) -> str:
     from tfdm.experiments.pages import read_run, write_report
-    from tfdm.runs import RunFolder
+    from tfdm.runs import RunFolder  # loads NumPy, which the help does without
 
-    runs = [read_run(RunFolder.open(path)) for path in paths]
+    config = given.config(_ReportConfig)
+    runs = [read_run(RunFolder.open(path)) for path in config.runs]
     try:
-        page = write_report(runs, Path(given["output_dir"]), given.get("title") or "Runs")
+        return str(write_report(runs, Path(str(config.output_dir)), config.title))
     except OSError as error:
-        raise UserError(f"cannot write into {given['output_dir']}: {error.strerror}") from None
-    print(page)
+        raise UserError(f"cannot write into {config.output_dir}: {error.strerror}") from None
+
+
+COMMAND = Command(
+    name="report",
+    usage="--runs=DIR,.. --output_dir=DIR [--title=TEXT]",
+    summary=(
+        "Makes a page of finished runs: OUTPUT_DIR/README.md and, for every run, the last grids of "
+        "samples and reconstructions, the curves of all losses as a picture and as JSON, and the "
+        "command, seed, configuration and versions that made it."
+    ),
+    groups=lambda: [FlagGroup("Flags", flags_of(_ReportConfig, required=("runs", "output_dir")))],
+    run=_report,
+)
+main = COMMAND.main

@@ -1,78 +1,50 @@
-"""`tfdm-train`: trains a model into a run folder, or goes on with the run that stands there."""
+"""`tfdm-train`: trains a model into a run folder, or resumes the run that stands there."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdm.cli.command import how_to_call, quiet_tensorflow, run_command
-from tfdm.cli.flags import help_text, wants_help
-from tfdm.cli.train_flags import TrainingRequest, flag_groups, read_request
+from tfdm.cli.command import Command, quiet_tensorflow
+from tfdm.cli.flags import Given
+from tfdm.cli.train_flags import flag_groups, run_config
 
 if TYPE_CHECKING:
+    from tfdm.experiments.config import RunConfig
     from tfdm.runs import RunFolder
 
-_SUMMARY = (
-    "Trains a model and leaves a run folder: grids of samples and reconstructions, TensorBoard "
-    "logs, checkpoints, the trained networks as SavedModels, and config.json and summary.json. "
-    "The same command goes on with a run that was stopped, from its newest good checkpoint."
-)
 
-_ENDING = """\
-Examples
-  {command}
-      AAE++ on 4,000 real digits, some five minutes on two cores
-  {command} --model=vae --dataset=cifar10 --steps=5000 --latent_dim=128
-  {command} --model=wgan_gp --config.critic_steps=3 --seed=1 --output_dir=runs/three-steps
+def _train(given: Given) -> str:
+    from tfdm.runs import RunFolder  # loads NumPy, which the help does without
 
-Exit status
-  0 done, 2 bad input, 3 training diverged, 130 interrupted, 143 stopped by SIGTERM; after 130
-  and 143 during training the last step stands in a checkpoint"""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    return run_command(_train, arguments)
-
-
-def _train(arguments: Sequence[str]) -> None:
-    if wants_help(arguments):
-        command = how_to_call("train")
-        usage = f"{command} [--NAME=VALUE ...]"
-        print(help_text(usage, _SUMMARY, flag_groups(), _ENDING.format(command=command)), end="")
-        return
-    request = read_request(arguments)
-    from tfdm.runs import RunFolder  # with NumPy, which the help can do without
-
-    config, folder = request.config, RunFolder(request.output_dir)
+    config = run_config(given)
+    folder = RunFolder(config.folder)
     if config.strategy == "multi_worker":
         # The folder may be the chief's alone, and is checked when it is known who that is.
-        summary = _run(request)
-    else:
-        folder.create()
-        try:
-            folder.check_config(config.flat())
-            summary = _run(request)
-        finally:
-            folder.discard_if_unused()
-    print(report(summary, folder))
+        return report(_run(config), folder)
+    folder.create()
+    try:
+        folder.check_config(config.flat())
+        return report(_run(config), folder)
+    finally:
+        folder.discard_if_unused()
 
 
-def _run(request: TrainingRequest) -> dict[str, Any]:
-    config = request.config
+def _run(config: RunConfig) -> Mapping[str, Any]:
     with quiet_tensorflow():
-        from tfdm.experiments.train import train
+        from tfdm.experiments.train import train_run
 
         device = _device(config.strategy)
     print(
         f"{config.model} on {config.dataset}: {config.steps} steps of batch {config.batch_size}, "
-        f"seed {config.seed}, {device}, into {request.output_dir}",
+        f"latent_dim {config.hyperparameters.latent_dim}, seed {config.seed}, {device}, "
+        f"into {config.folder}",
         flush=True,
     )
-    return train(config, request.output_dir, data_dir=request.data_dir, cache_dir=request.cache_dir)
+    return train_run(config)
 
 
 def _device(strategy: str) -> str:
@@ -96,8 +68,7 @@ def report(summary: Mapping[str, Any], folder: RunFolder) -> str:
     """Returns the closing table: final losses, rate, and where to look.
 
     Args:
-      summary: what `tfdm.experiments.train.train` returned; a worker that is not the chief has
-        only `steps` to tell.
+      summary: the content of `summary.json`; a worker that is not the chief has only `steps`.
       folder: the run folder.
     """
     if "final" not in summary:
@@ -134,3 +105,27 @@ def _duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+COMMAND = Command(
+    name="train",
+    usage="[--NAME=VALUE ...]",
+    summary=(
+        "Trains a model and leaves a run folder: grids of samples and reconstructions, TensorBoard "
+        "logs, checkpoints, the trained networks as SavedModels, and config.json and summary.json. "
+        "The same command resumes a run that was interrupted, from its newest good checkpoint."
+    ),
+    groups=flag_groups,
+    run=_train,
+    ending="""\
+Examples
+  {command}
+      AAE++ on 4,000 real digits, some five minutes on two cores
+  {command} --model=vae --dataset=cifar10 --steps=5000 --latent_dim=128
+  {command} --model=wgan_gp --config.critic_steps=3 --seed=1 --output_dir=runs/three-steps
+
+Exit status
+  0 done, 2 bad input, 3 training diverged, 130 interrupted, 143 stopped by SIGTERM; after 130
+  and 143 during training the last step stands in a checkpoint""",
+)
+main = COMMAND.main

@@ -1,0 +1,124 @@
+"""Samples of a trained run: a sheet, the arrays, and interpolations; imports no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfdm.errors import UserError
+from tfdm.experiments.load import Run, load_run
+from tfdm.fields import CheckedConfig, setting
+from tfdm.pictures import image_grid, png_bytes
+from tfdm.runs.atomic import atomic_write_bytes
+from tfdm.seeds import stream
+
+_BLOCK = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig(CheckedConfig):
+    """How many samples, which ones, and where they go."""
+
+    num: int = setting(64, "number of samples", minimum=1)
+    seed: int = setting(0, "seed of the samples", minimum=0)
+    columns: int = setting(8, "images in a row of a sheet", minimum=2)
+    interpolations: int = setting(
+        8, "rows that lead from one sample to another; 0 is none", minimum=0
+    )
+    output_dir: str | None = setting(
+        None,
+        "where samples.png, samples.npz and interpolations.png go",
+        kind=str,
+        placeholder="DIR",
+        shown_default="RUN/generated",
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Samples:
+    """Images that a model generated.
+
+    Attributes:
+      noise: standard normal noise, float32 [n, L], which the model's prior turns into codes.
+      images: uint8 [n, H, W, C].
+      interpolations: uint8 [rows, columns, H, W, C]; each row leads from one noise to another.
+      files: what was written.
+    """
+
+    noise: np.ndarray
+    images: np.ndarray
+    interpolations: np.ndarray
+    files: tuple[Path, ...]
+
+
+def sample(run: Run | str | Path, config: SampleConfig | None = None, **options: Any) -> Samples:
+    """Generates images from the prior of a trained run.
+
+    Args:
+      run: what `tfdm.load_run` returned, or the run folder.
+      config: the options, see `SampleConfig`.
+      **options: fields that replace those of `config`.
+
+    Returns:
+      The samples. With `output_dir` they are written too: `samples.png`, `samples.npz` (`images`
+      and `noise`) and, where interpolations are asked for, `interpolations.png`.
+
+    Raises:
+      UserError: the folder holds no trained run, or nothing can be written there.
+      ValueError: an option is not admissible.
+    """
+    config = SampleConfig.of(config, **options)
+    run = run if isinstance(run, Run) else load_run(run)
+    model = run.model
+    rng = stream(config.seed, "sample/noise")
+    noise = rng.standard_normal((config.num, model.latent_dim), np.float32)
+    images = _generate(model, noise)
+    rows = min(config.interpolations, config.num // 2)
+    between = _interpolated(noise[:rows], noise[rows : 2 * rows], config.columns)
+    shape = (rows, config.columns, *model.image_shape)
+    interpolations = _generate(model, between.reshape(-1, model.latent_dim)).reshape(shape)
+    files: list[Path] = []
+    if config.output_dir is not None:
+        folder = Path(config.output_dir).expanduser()
+        arrays = io.BytesIO()
+        np.savez(arrays, images=images, noise=noise)
+        contents = {
+            "samples.png": png_bytes(image_grid(images, config.columns)),
+            "samples.npz": arrays.getvalue(),
+        }
+        if rows:
+            grid = image_grid(interpolations.reshape(-1, *model.image_shape), config.columns)
+            contents["interpolations.png"] = png_bytes(grid)
+        try:
+            for name, content in contents.items():
+                atomic_write_bytes(folder / name, content)
+                files.append(folder / name)
+        except OSError as error:
+            raise UserError(
+                f"cannot write into {folder}: {error.strerror}; choose another --output_dir"
+            ) from None
+    return Samples(noise, images, interpolations, tuple(files))
+
+
+def _interpolated(first: np.ndarray, last: np.ndarray, columns: int) -> np.ndarray:
+    """Returns noise [rows, columns, L] on the arcs between pairs of noise [rows, L].
+
+    √(1 − t²)-like weights cos and sin keep every point a standard normal draw, as the ends are.
+    """
+    angle = np.linspace(0.0, np.pi / 2, columns, dtype=np.float32)[None, :, None]
+    return np.cos(angle) * first[:, None] + np.sin(angle) * last[:, None]
+
+
+def _generate(model: Any, noise: np.ndarray) -> np.ndarray:
+    blocks = [
+        np.asarray(model.generate(noise[first : first + _BLOCK]))
+        for first in range(0, len(noise), _BLOCK)
+    ]
+    images = np.concatenate(blocks) if blocks else np.empty([0, *model.image_shape])
+    if not np.isfinite(images).all():
+        raise UserError("the model generates images that are not finite: choose another run")
+    return np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
