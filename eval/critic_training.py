@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfdm.datasets.order import batch_indices
 from tfdm.errors import DivergedError
 from tfdm.eval.checks import unit_range
-from tfdm.eval.critic_config import CriticConfig
+from tfdm.eval.config import CriticConfig
 from tfdm.gradient_penalty import gradient_penalty
 from tfdm.losses import wasserstein_critic_loss
 from tfdm.seeds import derive, stream

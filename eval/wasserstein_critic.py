@@ -20,14 +20,16 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from tfdm.eval.checks import checked_images
-from tfdm.eval.critic_config import CriticConfig
+from tfdm.eval.config import CriticConfig
 from tfdm.eval.critic_training import CriticTraining
+from tfdm.eval.inputs import Inputs
 from tfdm.networks import images as image_networks
 from tfdm.networks.layers import LayerFactory
 from tfdm.runs.checkpoints import CheckpointStore
@@ -195,3 +197,19 @@ def independent_wasserstein_critic(
 def _initial_seed(seed: int, index: int) -> int:
     """A 31-bit seed of the initial weights of a critic, which Keras's initialisers take."""
     return derive(seed, "critic/weights", index) >> 32
+
+
+def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
+    """Returns the record of the independent critics, with the splits that they saw."""
+    images = inputs.critic_images()
+    distance = independent_wasserstein_critic(
+        images.real,
+        images.held_out,
+        inputs.images[: config.images_needed],
+        config,
+        training_images=images.training,
+        seed=inputs.seed,
+        state=inputs.state,
+        progress=inputs.open_progress(),
+    )
+    return {**dataclasses.asdict(distance), **images.splits}
