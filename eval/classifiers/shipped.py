@@ -36,6 +36,7 @@ class ImageClassifier:
       name: its name.
       digest: SHA-256 (hex) of its weights.
       card: its model card.
+      image_side: the side of the images that it takes.
       num_classes: the number K of classes.
       num_features: the number d of features.
     """
@@ -47,11 +48,11 @@ class ImageClassifier:
         self.digest = digest
         self.card = dict(card)
         self._network = network
-        self._side = int(card["image_shape"][0])
+        self.image_side = int(card["image_shape"][0])
         self.num_classes, self.num_features = (int(output.shape[-1]) for output in network.outputs)
         self._call = tf.function(
             lambda images: network(images, training=False),
-            input_signature=[tf.TensorSpec([None, self._side, self._side, 3], tf.float32)],
+            input_signature=[tf.TensorSpec([None, self.image_side, self.image_side, 3], tf.float32)],
             autograph=False,
         )
 
@@ -83,10 +84,10 @@ class ImageClassifier:
           ValueError: wrong size or range, or values that are not finite.
         """
         images = checked_images(images)
-        if images.shape[1:3] != (self._side, self._side):
+        if images.shape[1:3] != (self.image_side, self.image_side):
             raise ValueError(
                 f"images are {images.shape[1]}x{images.shape[2]}, the classifier {self.name!r} "
-                f"expects {self._side}x{self._side}"
+                f"expects {self.image_side}x{self.image_side}"
             )
         blocks = (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))
         outputs = [self._call(_three_channels(unit_range(block))) for block in blocks]
@@ -115,6 +116,19 @@ def load_classifier(name: str, folder: Path | None = None) -> ImageClassifier:
 @functools.cache
 def _packaged(name: str) -> ImageClassifier:
     return _load(name, FOLDER)
+
+
+def classifier_in(folder: Path) -> ImageClassifier:
+    """Returns the classifier that stands in a folder of `tfdm-train-classifier`.
+
+    Raises:
+      UserError: there is none or more than one, or its files are damaged or others than its card
+        says.
+    """
+    names = sorted(path.stem for path in folder.glob("*.npz") if path.with_suffix(".json").exists())
+    if len(names) != 1:
+        raise UserError(f"{folder} holds {len(names)} classifiers, not one: {_advice(folder)}")
+    return _load(names[0], folder)
 
 
 def _load(name: str, folder: Path) -> ImageClassifier:
