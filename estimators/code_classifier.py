@@ -8,6 +8,7 @@ way round. Shapes: B batch, L latent dimension.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +94,7 @@ def fit_classifier(
     seed: int,
     held_out: CodeSampler | None = None,
     progress: Progress | None = None,
+    state: Path | None = None,
 ) -> tuple[CodeClassifier, Fit]:
     """Trains a classifier between two samplers (Algorithm 2, lines 2 to 5).
 
@@ -104,6 +106,7 @@ def fit_classifier(
       held_out: `posterior` of data that are not trained on, for the held-out cross entropy; by
         default fresh codes of the same.
       progress: called with (steps done, steps).
+      state: a folder of this fit alone, see `fit`.
 
     Raises:
       ValueError: the samplers differ in their latent dimension, or the first steps diverge.
@@ -141,7 +144,13 @@ def fit_classifier(
         keep_best=config.keep_best or config.patience > 0,
     )
     outcome = fit(
-        classifier.trainable_variables, classifier.loss, batch, held_out_loss, schedule, progress
+        classifier.trainable_variables,
+        classifier.loss,
+        batch,
+        held_out_loss,
+        schedule,
+        progress,
+        state,
     )
     return classifier, outcome
 

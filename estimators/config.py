@@ -6,6 +6,9 @@ import dataclasses
 
 from tfdm.fields import CheckedConfig, setting
 
+# Of the synthetic Gaussians: both fixed, or one that learns to be the other.
+SETTINGS = ("estimation", "learning")
+
 
 @dataclasses.dataclass(frozen=True)
 class MonteCarloConfig(CheckedConfig):

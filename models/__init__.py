@@ -7,10 +7,21 @@ TensorFlow, is imported when the name is first used.
 
 from __future__ import annotations
 
-from tfdm.lazy import lazy_attributes
-from tfdm.models.registry import MODELS
+from typing import TYPE_CHECKING
 
-_MODULES = {entry.class_name: entry.module for entry in MODELS.values()}
+from tfdm.lazy import lazy_attributes
+from tfdm.models.registry import BUILT_IN, MODELS
+
+if TYPE_CHECKING:
+    from tfdm.models.aae import AAE as AAE
+    from tfdm.models.aae_gan import AAEGAN as AAEGAN
+    from tfdm.models.aae_plus_plus import AAEPlusPlus as AAEPlusPlus
+    from tfdm.models.dcgan import DCGAN as DCGAN
+    from tfdm.models.vae import VAE as VAE
+    from tfdm.models.veegan import VEEGAN as VEEGAN
+    from tfdm.models.wgan_gp import WGANGP as WGANGP
+
+_MODULES = {MODELS[name].class_name: f"tfdm.models.{name}" for name in BUILT_IN}
 
 __all__ = sorted(_MODULES)
 

@@ -1,4 +1,12 @@
-"""Attributes of a package that are imported when they are first asked for (PEP 562)."""
+"""Attributes of a package that are imported when they are first asked for (PEP 562).
+
+A package's `__init__` names them twice, for its two readers; a test compares the two:
+
+    if TYPE_CHECKING:  # for type checkers and editors
+        from tfdm.models.vae import VAE as VAE
+
+    __getattr__, __dir__ = lazy_attributes(__name__, {"VAE": "tfdm.models.vae"})
+"""
 
 from __future__ import annotations
 
@@ -14,7 +22,8 @@ def lazy_attributes(
 
     Args:
       package: the package's `__name__`.
-      modules: the public names, each with the full name of the module that defines it.
+      modules: the public names, each with the full name of the module that defines it; a name
+        that is itself a module of the package stands for that module.
 
     Returns:
       Two functions for the package's `__init__`: the first imports the module of a name and
@@ -25,7 +34,8 @@ def lazy_attributes(
     def get_attribute(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(modules[name]), name)
+        module = importlib.import_module(modules[name])
+        return module if module.__name__ == f"{package}.{name}" else getattr(module, name)
 
     def list_attributes() -> list[str]:
         return sorted(modules)

@@ -71,10 +71,13 @@ def _synthetic_gaussians(arguments: Sequence[str]) -> None:
         return
     request = read_request(parse_flags([_FLAGS], arguments))
     with quiet_tensorflow():
-        from tfdm.experiments.synthetic_gaussians import run
+        from tfdm.experiments.synthetic_gaussians import synthetic_gaussians
 
-        table = run(request)
-    print(table, end="")
+    fields = {**dataclasses.asdict(request.config), "dims": request.dims}
+    done = synthetic_gaussians(
+        fields, settings=request.settings, output_dir=str(request.output_dir)
+    )
+    print(f"{done.table}\n{done.path}")
 
 
 def read_request(given: Mapping[str, str]) -> SyntheticRequest:

@@ -67,8 +67,16 @@ def _train_classifier(arguments: Sequence[str]) -> None:
         return
     request = read_request(parse_flags([_WHAT, _RECIPE], arguments))
     with quiet_tensorflow():
-        from tfdm.experiments.train_classifier import run
-    print(run(request), end="")
+        from tfdm.experiments.train_classifier import train_classifier
+    done = train_classifier(
+        request.dataset,
+        dataclasses.asdict(request.config),
+        output_dir=str(request.output_dir),
+        data_dir=request.data_dir,
+        cache_dir=request.cache_dir,
+    )
+    errors = ", ".join(f"{name} {100 * error:.2f} %" for name, error in done.test_error.items())
+    print(f"test error: {errors}\n{done.files[0]}")
 
 
 def read_request(given: Mapping[str, str]) -> ClassifierRequest:

@@ -31,7 +31,7 @@ def flag_groups() -> list[FlagGroup]:
     flags = {flag.name: _with_presets(flag) for flag in flags_of(RunConfig)}
     # A field that is added to the configuration gets its flag without being named here.
     groups = {**_GROUPS, "More": tuple(name for name in flags if name not in placed)}
-    notes = {"Data sets": {name: getattr(entry, "summary", entry) for name, entry in DATASETS.items()}}
+    notes = {"Data sets": {name: entry.summary for name, entry in DATASETS.items()}}
     models = FlagGroup("Models", note=listed({m.name: m.summary for m in MODELS.values()}))
     run = [
         FlagGroup(title, tuple(flags[n] for n in names if n in flags), _note(notes.get(title)))

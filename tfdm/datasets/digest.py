@@ -61,7 +61,7 @@ def block_digests(path: Path, blocks: Sequence[int] | None = None) -> list[str]:
 
 def array_block_digests(array: np.ndarray) -> list[str]:
     """Returns what `block_digests` returns for a file of this array."""
-    content = memoryview(np.ascontiguousarray(array)).cast("B")
+    content = np.ascontiguousarray(array).data.cast("B")
     starts = range(0, len(content), BLOCK_BYTES)
     return [hashlib.sha256(content[i : i + BLOCK_BYTES]).hexdigest() for i in starts]
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         raise UserError(f"cannot read {path} ({' '.join(reason.split())}): {advice}") from error
 
 
-def _is_deep(image: Image.Image) -> bool:
+def _is_deep(image: Any) -> bool:
     """Says whether an opened image has more than 8 bits a channel, which Pillow may cut to 8."""
     if image.mode.startswith(("I", "F")):
         return True

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-from tfdm.datasets.registry import DATASETS, check_dataset
 from tfdm.errors import UserError, did_you_mean
-from tfdm.fields import check_value, parse_value, setting
+from tfdm.fields import CheckedConfig, check_value, parse_value, setting
 from tfdm.models.config import AAEPlusPlusConfig
-from tfdm.models.registry import MODELS, find_model
+from tfdm.models.registry import MODELS, find_model, model_names, unknown_model_advice
 from tfdm.training.config import ModelConfig
 
 PRESETS = ("quick", "paper")
 STRATEGIES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
+# Where a run reads and writes: these decide nothing that it computes.
+FOLDERS = ("output_dir", "data_dir", "cache_dir")
+
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(CheckedConfig):
     """A checked, complete configuration of one training run.
 
     The intervals are in steps. `image_size` and `crop` are 0 where the data set decides.
+    `dataset` is a name of the registry, or that of images which the caller has.
     """
 
-    model: str = setting("aae_plus_plus", "the model", choices=tuple(MODELS))
-    dataset: str = setting("color_mnist_5k", "the data set", choices=tuple(DATASETS))
+    model: str = setting("aae_plus_plus", "the model", placeholder="MODEL")
+    dataset: str = setting("color_mnist_5k", "the data set", placeholder="DATASET")
     preset: str = setting("quick", "the scale of the run", choices=PRESETS)
     steps: int = setting(2500, "training steps (generator updates)", minimum=1)
     batch_size: int = setting(64, "examples a step, over all replicas", minimum=1)
@@ -43,38 +46,100 @@ class RunConfig:
     sample_every: int = setting(500, "steps between two grids of images", minimum=1)
     checkpoint_every: int = setting(500, "steps between two checkpoints", minimum=1)
     steps_per_execution: int = setting(1, "steps in one call of the traced function", minimum=1)
+    output_dir: str | None = setting(
+        None,
+        "the run folder; one that holds the same run is resumed",
+        kind=str,
+        placeholder="DIR",
+        shown_default="runs/MODEL-DATASET-seedSEED",
+    )
+    data_dir: str | None = setting(
+        None,
+        "where the data set is read from: the data folder of TFDS, or your folder of images",
+        kind=str,
+        placeholder="DIR",
+        shown_default="$TFDS_DATA_DIR or TFDS's own",
+    )
+    cache_dir: str | None = setting(
+        None,
+        "where prepared data sets are kept",
+        kind=str,
+        placeholder="DIR",
+        shown_default="$TFDM_CACHE_DIR or ~/.cache/tfdm",
+    )
     hyperparameters: ModelConfig = dataclasses.field(default_factory=AAEPlusPlusConfig)
 
     def __post_init__(self) -> None:
         """Checks every field; raises `ValueError` with the value and what was expected."""
-        for field in run_fields():
-            object.__setattr__(self, field.name, check_value(field, getattr(self, field.name)))
-        expected = MODELS[self.model].config
+        super().__post_init__()
+        try:
+            expected = find_model(self.model).config
+        except UserError as error:
+            raise ValueError(str(error)) from None
         if type(self.hyperparameters) is not expected:
             given = type(self.hyperparameters).__name__
             raise ValueError(f"hyperparameters are a {given}, expected a {expected.__name__}")
+        own = {field.name for field in dataclasses.fields(expected)}
+        taken = sorted(own.intersection(field.name for field in run_fields()))
+        if taken:
+            raise ValueError(
+                f"{expected.__name__} has {', '.join(taken)}, which every run has: choose "
+                "other names"
+            )
+
+    @property
+    def folder(self) -> str:
+        """The run folder: `output_dir`, or the default one."""
+        return self.output_dir or f"runs/{self.model}-{self.dataset}-seed{self.seed}"
 
     def flat(self) -> dict[str, Any]:
-        """Returns all fields, those of the model at the top level too, as JSON can hold them."""
-        fields = {field.name: getattr(self, field.name) for field in run_fields()}
+        """Returns what `config.json` records: all fields but those of the folder and the cache.
+
+        Those of the model stand at the top level too; values are such that JSON can hold them.
+        """
+        fields = self.to_dict()
+        for name in ("hyperparameters", "output_dir", "cache_dir"):
+            del fields[name]
         return fields | self.hyperparameters.to_dict()
 
     @classmethod
-    def from_flat(cls, flat: Mapping[str, Any]) -> RunConfig:
-        """Returns the configuration that `flat` gave; other keys (versions, digests) are ignored.
+    def of(cls, config: Self | Mapping[str, Any] | None, **values: Any) -> Self:
+        """Returns the configuration that an object, a mapping or keywords describe.
+
+        Args:
+          config: a configuration, or some of its fields; those of the model stand beside those
+            of the run.
+          **values: fields that replace those of `config`.
 
         Raises:
-          UserError: a field is missing, or a value is not admissible.
+          UserError: as `resolve_run_config`.
         """
-        entry = find_model(str(flat.get("model")))
-        fields = {field.name for field in run_fields()}
+        if isinstance(config, RunConfig):
+            folders = {name: getattr(config, name) for name in FOLDERS}
+            config = config.flat() | folders
+        return cls(**_resolved({**(config or {}), **values}, {}))
+
+    @classmethod
+    def from_flat(cls, flat: Mapping[str, Any]) -> RunConfig:
+        """Returns the configuration that `flat` gave.
+
+        Other keys (versions, digests) are ignored; a field that an older version did not record
+        takes its default.
+
+        Raises:
+          UserError: the model is not known here, or a value is not admissible.
+        """
+        name = flat.get("model")
+        if not isinstance(name, str):
+            raise UserError("the configuration names no model; start a new run")
+        if name not in MODELS and name not in model_names():
+            raise UserError(unknown_model_advice(name, flat.get("model_source")))
+        entry = find_model(name)
         own = {field.name for field in dataclasses.fields(entry.config)}
-        missing = sorted((fields | own) - set(flat))
-        if missing:
-            raise UserError(f"the configuration lacks {', '.join(missing)}; start a new run")
+        fields = {field.name for field in run_fields()}
         try:
-            config = entry.config(**{name: flat[name] for name in own})
-            return cls(**{name: flat[name] for name in fields}, hyperparameters=config)
+            config = entry.config(**{name: flat[name] for name in own & set(flat)})
+            return cls(**{name: flat[name] for name in fields & set(flat)}, hyperparameters=config)
         except ValueError as error:
             raise UserError(f"bad configuration: {error}") from None
 
@@ -107,24 +172,26 @@ def preset_values(preset: str, dataset: str) -> dict[str, int]:
 
 
 def resolve_run_config(
-    values: Mapping[str, Any], hyperparameters: Mapping[str, str] | None = None
+    values: Mapping[str, Any], hyperparameters: Mapping[str, Any] | None = None
 ) -> RunConfig:
     """Turns what a user typed into a configuration.
 
     Args:
       values: run fields by name, and hyperparameters by their short name (`latent_dim`); text
-        is read as the field's type; `None` stands for "not given".
+        is read as the field's type.
       hyperparameters: the same for hyperparameters given by their full name.
 
     Raises:
       UserError: an unknown name, a wrong type, a value out of range, or a hyperparameter given
         twice with different values. The line says what to do.
     """
-    values = {name: value for name, value in values.items() if value is not None}
-    full = {name: text for name, text in (hyperparameters or {}).items() if text is not None}
+    return RunConfig(**_resolved(values, hyperparameters or {}))
+
+
+def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
     run = {field.name: field for field in run_fields()}
     entry = find_model(str(values.get("model", run["model"].default)))
-    dataset = check_dataset(str(values.get("dataset", run["dataset"].default)))
+    dataset = str(values.get("dataset", run["dataset"].default))
     own = {field.name: field for field in dataclasses.fields(entry.config)}
 
     chosen_run: dict[str, Any] = {}
@@ -150,8 +217,11 @@ def resolve_run_config(
     preset_own: dict[str, Any] = {}
     for name, value in preset_values(preset, dataset).items():
         (preset_run if name in run else preset_own)[name] = value
-    config = entry.config(**{**preset_own, **chosen_own})
-    return RunConfig(**{**preset_run, **chosen_run}, hyperparameters=config)
+    try:
+        config = entry.config(**{**preset_own, **chosen_own})
+    except ValueError as error:
+        raise UserError(f"bad value: {error}") from None
+    return {**preset_run, **chosen_run, "hyperparameters": config}
 
 
 def _read(field: dataclasses.Field, value: Any) -> Any:

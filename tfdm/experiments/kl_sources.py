@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tfdm.errors import UserError
 
 if TYPE_CHECKING:
-    from tfdm.experiments.load import TrainedRun
+    from tfdm.experiments.load import Run
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Source:
     record: dict[str, Any]
     train: Posteriors
     held_out: Posteriors | None
-    run: TrainedRun | None = None
+    run: Run | None = None
     held_out_images: npt.NDArray[np.uint8] | None = None
 
 
@@ -138,17 +138,17 @@ def read_run(
     )
 
 
-def _encode(run: TrainedRun, images: Any, progress: Callable[[int], Any]) -> Posteriors:
+def _encode(run: Run, images: Any, progress: Callable[[int], Any]) -> Posteriors:
     model = run.model
     loc, scale = [], []
     for index, start in enumerate(range(0, len(images), _BATCH)):
         batch = images[start : start + _BATCH]
-        if model.has_posterior_density:
-            posterior = model.posterior(batch)
+        posterior = model.posterior(batch)
+        if hasattr(posterior, "loc"):
             loc.append(posterior.loc.numpy())
             scale.append(posterior.scale.numpy())
         else:
-            loc.append(model.encode(batch, seed=index).numpy())
+            loc.append(posterior.sample(seed=index).numpy())
         progress(start + len(batch))
     return Posteriors(
         np.concatenate(loc).astype(np.float64),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tfdm.datasets import ImageDataset, load_dataset, open_dataset
+from tfdm.datasets.load import Data
+from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
 from tfdm.experiments.config import RunConfig
 from tfdm.models import registry
@@ -20,7 +24,7 @@ WEIGHTS_NAME = "last.weights.h5"
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedRun:
+class Run:
     """A run read back.
 
     Attributes:
@@ -29,6 +33,9 @@ class TrainedRun:
       config: the configuration of the run.
       recorded: all of `config.json`.
       folder: the run folder.
+      data: the data that the caller gave; `None` opens them by their name.
+      data_dir: where the data are read from, if not where they were read in training.
+      cache_dir: where prepared data stand, if not in the default place.
     """
 
     model: Any
@@ -36,6 +43,35 @@ class TrainedRun:
     config: RunConfig
     recorded: dict[str, Any]
     folder: RunFolder
+    data: ImageDataset | None = dataclasses.field(default=None, repr=False)
+    data_dir: str | os.PathLike[str] | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+
+    @functools.cached_property
+    def dataset(self) -> ImageDataset:
+        """The data that the run was trained on, opened when it is first asked for.
+
+        Raises:
+          UserError: the data cannot be had, or differ from those of the training.
+        """
+        name = self.config.dataset
+        if self.data is not None:
+            return self.data
+        if name not in DATASETS:
+            shape = "x".join(map(str, self.recorded["image_shape"]))
+            raise UserError(
+                f"{self.folder.path} was trained on {shape} images that its caller had, called "
+                f"{name!r}: give them, tfdm.load_run(.., dataset=images)"
+            )
+        dataset = load_dataset(
+            name,
+            data_dir=self.data_dir or self.config.data_dir,
+            cache_dir=self.cache_dir,
+            image_size=self.config.image_size,
+            crop=self.config.crop,
+        )
+        _check_digest(dataset, self.recorded, self.folder)
+        return dataset
 
 
 def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> Any:
@@ -50,22 +86,40 @@ def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> Any:
     """
     model_class = registry.find_model(config.model).load()
     try:
-        return model_class(config.hyperparameters, image_shape, config.seed, dtype=config.precision)
+        return model_class(
+            config.hyperparameters,
+            image_shape=image_shape,
+            seed=config.seed,
+            dtype=config.precision,
+        )
     except ValueError as error:
         raise UserError(f"cannot build {config.model} for {config.dataset}: {error}") from error
 
 
-def load_run(path: str | os.PathLike[str]) -> TrainedRun:
-    """Returns the trained model of a run folder.
+def load_run(
+    path: str | os.PathLike[str],
+    *,
+    dataset: Data | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Returns the trained model of a run folder, its configuration, and its data.
 
     The newest good checkpoint counts; without one, `weights/last.weights.h5`, whose optimisers
-    start anew. Nothing that could run code is read.
+    start anew. Nothing that could run code is read. The data are opened when `Run.dataset` is
+    first asked for.
 
     Args:
       path: the run folder; it may be one that is still being trained.
+      dataset: the data of a run that was trained on an array, uint8 [n, H, W, C], or on an
+        `ImageDataset`; they must have the recorded digest.
+      data_dir: where the data set is read from (default: where it was read in training).
+      cache_dir: where prepared data sets stand.
 
     Raises:
-      UserError: `path` is no run folder, or nothing in it fits the model.
+      UserError: `path` is no run folder, its model is not known here, nothing in it fits the
+        model, or `dataset` has another digest.
+      ValueError: `dataset` is no array of images.
     """
     folder = RunFolder.open(path)
     recorded = folder.read_config()
@@ -84,7 +138,11 @@ def load_run(path: str | os.PathLike[str]) -> TrainedRun:
             raise _misfit(weights, error) from error
     else:
         raise UserError(f"{folder.path} holds no trained weights yet: train it first")
-    return TrainedRun(model, int(model.step.numpy()), config, recorded, folder)
+    data = None if dataset is None else open_dataset(dataset, data_dir=data_dir)
+    if data is not None:
+        _check_digest(data, recorded, folder)
+    step = int(model.step.numpy())
+    return Run(model, step, config, recorded, folder, data, data_dir, cache_dir)
 
 
 def restore_checkpoint(model: Any, arrays: Mapping[str, np.ndarray], source: Path) -> None:
@@ -102,6 +160,13 @@ def restore_checkpoint(model: Any, arrays: Mapping[str, np.ndarray], source: Pat
         restore_state(model, arrays)
     except ValueError as error:
         raise _misfit(source, error) from error
+
+
+def _check_digest(dataset: ImageDataset, recorded: Mapping[str, Any], folder: RunFolder) -> None:
+    if recorded.get("dataset_digest", dataset.digest) != dataset.digest:
+        raise UserError(
+            f"{dataset.name} is not what {folder.path} was trained on: its digest differs"
+        )
 
 
 def _misfit(source: Path, error: Exception) -> UserError:
