@@ -8,6 +8,7 @@ from tfdm.cli.command import Command, quiet_tensorflow
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.estimators.registry import ESTIMATORS
+from tfdm.experiments.config import RunConfig
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.fields import CheckedConfig, setting
 
@@ -19,51 +20,44 @@ class _Source(CheckedConfig):
     )
     posterior: str | None = setting(
         None,
-        "instead of a run: arrays loc and scale [N, L] (and held_out_loc, held_out_scale), or codes",
+        "instead of a run: arrays loc and scale [N, L] (and held_out_loc, ..), or codes [N, L]",
         kind=str,
         placeholder="FILE.npz",
     )
 
 
-def _groups() -> list[FlagGroup]:
-    names = [field.name for field in dataclasses.fields(EstimateKLConfig)]
-    folders = [name for name in names if name.endswith("_dir")]
-    others = [name for name in names if name not in folders]
-    return [
-        FlagGroup("What to estimate", flags_of(_Source) + flags_of(EstimateKLConfig, *others)),
-        *member_groups("Estimators", ESTIMATORS),
-        FlagGroup("Folders", flags_of(EstimateKLConfig, *folders)),
-    ]
-
-
-def _estimate_kl(given: Given) -> str:
-    source = given.config(_Source)
-    if (source.run is None) == (source.posterior is None):
+def _estimate(given: Given) -> str:
+    run, posterior = given.get("run"), given.get("posterior")
+    if (run is None) == (posterior is None):
         raise UserError("give one of --run=DIR and --posterior=FILE.npz")
-    output_dir = source.run or f"{source.posterior}.kl"
-    config = given.config(EstimateKLConfig, output_dir=output_dir)
+    config = given.config(EstimateKLConfig, output_dir=run or f"{posterior}.kl")
+    if config.log_likelihood_samples and run is None:
+        raise UserError("--log_likelihood_samples needs --run: a file of posteriors has no p(x|z)")
     fields = given.members(config.estimators, "estimators")
-    if source.run is not None:
-        from tfdm.runs import RunFolder  # loads NumPy, which the help does without
+    if run is not None:
+        from tfdm.runs import RunFolder  # with NumPy, which the help can do without
 
-        RunFolder.open(source.run).read_config()
+        RunConfig.from_flat(RunFolder.open(run).read_config())
     with quiet_tensorflow():
-        from tfdm.experiments.estimate_kl import estimate_kl
-    estimates = estimate_kl(source.run or source.posterior, config, fields=fields)
-    return f"{estimates.name}\n\n{estimates.table()}\n{config.output_dir}/kl.json"
+        from tfdm.experiments.estimate_kl import RESULT_NAME, estimate_kl
+    result = estimate_kl(run or posterior, config, fields=fields)
+    return f"{result.name}\n\n{result.table()}\n{config.output_dir}/{RESULT_NAME}"
 
 
 COMMAND = Command(
     name="estimate_kl",
     usage="--run=DIR | --posterior=FILE.npz [--estimators=..]",
     summary=(
-        "Estimates KL[q(z) ‖ p(z)] of a trained run, or of diagonal Gaussian posteriors of any "
-        "model. Writes kl.json, a table (kl.md), a plot beside the bounds of eq. 5 (kl.png), and "
-        "for a run samples from the prior in the order of log q(z)/p(z), decoded (kl_samples.png). "
-        "Estimates of the same posteriors that stand there already are kept; one that was "
-        "interrupted is resumed."
+        "Estimates KL[q(z) ‖ p(z)] of a trained run, or of any diagonal Gaussian posteriors. "
+        "Writes kl.json, a table (kl.md), a plot beside the bounds of eq. 5 (kl.png), and for a "
+        "run samples from the prior in the order of log q(z)/p(z), decoded (kl_samples.png). "
+        "Estimates of the same posteriors that are there already are kept; one that was stopped "
+        "goes on."
     ),
-    groups=_groups,
-    run=_estimate_kl,
+    groups=lambda: [
+        FlagGroup("What to estimate", flags_of(_Source) + flags_of(EstimateKLConfig)),
+        *member_groups("Estimators", ESTIMATORS),
+    ],
+    run=_estimate,
 )
 main = COMMAND.main
