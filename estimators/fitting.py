@@ -10,19 +10,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfdm.runs.checkpoints import CheckpointStore
 from tfdm.training.adam import FusedAdam
+from tfdm.training.loop import ResumableTraining, run_resumable
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 # Numbers in the batches of one call: some MiB.
 _NUMBERS = 2**20
+_STEPS_A_SAVE = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,7 @@ def fit(
     held_out_loss: Callable[[], float],
     schedule: Schedule,
     progress: Progress | None = None,
+    state: Path | None = None,
 ) -> Fit:
     """Minimises a loss by Adam.
 
@@ -89,58 +94,108 @@ def fit(
       batch: step -> the arrays of its batch.
       held_out_loss: the loss on codes that are never trained on.
       schedule: how long and how fast.
-      progress: called with (steps done, steps) after every look.
+      progress: called with (steps done, steps).
+      state: a folder of this fit alone, from which a fit that was broken off goes on to the same
+        bits; `None` keeps nothing.
 
     Raises:
       ValueError: the loss is not finite before the first look at held-out codes that is.
+      Terminated: with `state`, SIGTERM or SIGINT asked to stop; a checkpoint was written.
     """
-    variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
-    optimizer = FusedAdam(
-        schedule.learning_rate, schedule.adam_beta_1, schedule.adam_beta_2, epsilon=1e-8
+    training = _FitTraining(variables, loss, batch, held_out_loss, schedule)
+    steps = run_resumable(
+        training,
+        schedule.steps,
+        # The held-out losses may be infinite.
+        store=None if state is None else CheckpointStore(state, keep=1, finite=False),
+        steps_a_save=_STEPS_A_SAVE,
+        steps_a_look=schedule.evaluate_every,
+        steps_a_call=_steps_of_a_call(batch(0)),
+        progress=progress,
     )
-    optimizer.build(variables)
-    run = _make_run(variables, loss, optimizer, schedule.clip_norm)
-    best = _Best(variables)
-    best.look(0, held_out_loss())
-    step, diverged_at = 0, None
-    chunk = _steps_of_a_call(batch(0))
-    while step < schedule.steps and diverged_at is None and not best.exhausted(schedule.patience):
-        until = min(step + schedule.evaluate_every, schedule.steps)
-        while step < until and diverged_at is None:
-            number = min(chunk, until - step)
-            batches = [batch(step + i) for i in range(number)]
-            stacked = {
-                name: np.stack([b[name] for b in batches]).astype(np.float32) for name in batches[0]
-            }
-            bad = int(run(stacked, tf.constant(step, tf.int64)))
-            diverged_at = step + bad if bad >= 0 else None
-            step += number
-        if diverged_at is None:
-            value = held_out_loss()
-            best.look(step, value)
-            diverged_at = None if math.isfinite(value) else step
-        if progress is not None:
-            progress(step, schedule.steps)
-    if diverged_at is not None and not math.isfinite(best.value):
+    best = training.best
+    if training.diverged_at is not None and not math.isfinite(best.value):
         raise ValueError(
-            f"the loss is not finite at step {diverged_at}, expected a finite one: "
+            f"the loss is not finite at step {training.diverged_at}, expected a finite one: "
             "choose a smaller learning rate"
         )
     stopped_early = best.exhausted(schedule.patience)
-    if schedule.keep_best or diverged_at is not None:
-        best.restore()
+    if schedule.keep_best or training.diverged_at is not None:
+        best.put_back()
     return Fit(
-        steps=step,
+        steps=steps,
         best_step=best.step,
         held_out_loss=best.value,
         stopped_early=stopped_early,
-        diverged_at=diverged_at,
+        diverged_at=training.diverged_at,
         curve=tuple(best.curve),
     )
 
 
+class _FitTraining(ResumableTraining):
+    """The variables on their way to the lowest held-out loss."""
+
+    def __init__(
+        self,
+        variables: Sequence[tf.Variable | keras.Variable],
+        loss: Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor],
+        batch: Callable[[int], Mapping[str, FloatArray]],
+        held_out_loss: Callable[[], float],
+        schedule: Schedule,
+    ) -> None:
+        self._variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
+        optimizer = FusedAdam(
+            schedule.learning_rate, schedule.adam_beta_1, schedule.adam_beta_2, epsilon=1e-8
+        )
+        optimizer.build(self._variables)
+        self.optimizers = {"adam": optimizer}
+        self.best = _Best(self._variables)
+        self.diverged_at: int | None = None
+        self._batch, self._held_out_loss, self._patience = batch, held_out_loss, schedule.patience
+        self._run = _make_run(self._variables, loss, optimizer, schedule.clip_norm)
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What is moved."""
+        return self._variables
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loss is not finite any more, or patience ran out."""
+        return self.diverged_at is not None or self.best.exhausted(self._patience)
+
+    def take_steps(self, step: int, number: int) -> None:
+        """Takes steps in one call; from a bad one on nothing is moved."""
+        batches = [self._batch(step + i) for i in range(number)]
+        stacked = {
+            name: np.stack([b[name] for b in batches]).astype(np.float32) for name in batches[0]
+        }
+        bad = int(self._run(stacked, tf.constant(step, tf.int64)))
+        self.diverged_at = step + bad if bad >= 0 else None
+
+    def look(self, step: int) -> None:
+        """Takes the held-out loss in."""
+        value = self._held_out_loss()
+        self.best.look(step, value)
+        if step > 0 and not math.isfinite(value):
+            self.diverged_at = step
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The variables, the optimiser, and what was seen at the looks."""
+        diverged_at = -1 if self.diverged_at is None else self.diverged_at
+        return {**super().state(), **self.best.state(), "diverged_at": np.array(diverged_at)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Puts a state back."""
+        own = {name: a for name, a in arrays.items() if name.startswith(("model/", "optimizers/"))}
+        super().restore(own)
+        self.best.restore(arrays)
+        diverged_at = int(arrays["diverged_at"])
+        self.diverged_at = None if diverged_at < 0 else diverged_at
+
+
 class _Best:
-    """The variables at the lowest held-out loss, and how long ago it was."""
+    """The variables at the lowest held-out loss, and the looks until now."""
 
     def __init__(self, variables: Sequence[tf.Variable]) -> None:
         self._variables = variables
@@ -150,20 +205,36 @@ class _Best:
 
     def look(self, step: int, value: float) -> None:
         """Takes a held-out loss in."""
+        if self._improves(step, value):
+            self._values = [variable.numpy() for variable in self._variables]
+
+    def _improves(self, step: int, value: float) -> bool:
         self.curve.append((step, value))
         self._since += 1
         if value < self.value:
             self.step, self.value, self._since = step, value, 0
-            self._values = [variable.numpy() for variable in self._variables]
+        return self._since == 0
 
     def exhausted(self, patience: int) -> bool:
         """Says whether there were `patience` looks without improvement."""
         return 0 < patience <= self._since
 
-    def restore(self) -> None:
+    def put_back(self) -> None:
         """Puts the best variables back."""
         for variable, value in zip(self._variables, self._values, strict=True):
             variable.assign(value)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The looks and the best variables as named arrays."""
+        steps, losses = zip(*self.curve, strict=True)
+        values = {f"best/{i:04d}": value for i, value in enumerate(self._values)}
+        return {"curve/steps": np.array(steps), "curve/losses": np.array(losses), **values}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes the looks in again."""
+        for step, loss in zip(arrays["curve/steps"], arrays["curve/losses"], strict=True):
+            self._improves(int(step), float(loss))
+        self._values = [arrays[name] for name in sorted(arrays) if name.startswith("best/")]
 
 
 def _steps_of_a_call(arrays: Mapping[str, FloatArray]) -> int:

@@ -10,7 +10,7 @@ another, so that one may diverge alone. Shapes: R repetitions, B batch, D dimens
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -22,29 +22,28 @@ from tfdm.estimators.affine_gaussians import (
     kl_between,
     random_gaussian,
 )
-from tfdm.estimators.config import SyntheticConfig
+from tfdm.estimators.config import SETTINGS, SyntheticConfig
 from tfdm.losses import fake_cross_entropy, real_cross_entropy, reverse_kl_loss
+from tfdm.seeds import derive, stream
+from tfdm.statistics import standard_error
 from tfdm.training.adam import FusedAdam
+from tfdm.training.loop import ResumableTraining
 
-SETTINGS = ("estimation", "learning")
 SLOPE = 0.2
 ADAM_BETAS = (0.5, 0.9)
 # From this width on a product for each repetition is faster than one over all of them.
 LOOP_WIDTH = 256
-# Streams of a step's noise; a step has room for this many.
-_DATA, _MODEL, _GENERATOR, _STREAMS = 0, 1, 2, 4
-_DRAW, _CLASSIFIER, _LOOK = 0, 1, 2
-
-State = dict[str, npt.NDArray[Any]]
+# What a look holds of every repetition.
+SERIES = ("true_kl", "estimate", "standard_error")
 
 
-class SyntheticExperiment:
+class SyntheticExperiment(ResumableTraining):
     """One setting in one dimension, all repetitions.
 
     Attributes:
       setting: `estimation` or `learning`.
       dim: D.
-      step: steps taken.
+      looks: (step, `true_kl`, `estimate` and `standard_error` [R]) of every look until now.
       initial_kl: KL[p_θ ‖ p*] [R] before anything is learned.
     """
 
@@ -58,7 +57,8 @@ class SyntheticExperiment:
             raise ValueError(f"setting is {setting!r}, expected one of {', '.join(SETTINGS)}")
         if dim < 1:
             raise ValueError(f"dim is {dim}, expected 1 or more")
-        self.setting, self.dim, self.config, self.step = setting, dim, config, 0
+        self.setting, self.dim, self.config = setting, dim, config
+        self.looks: list[tuple[int, dict[str, npt.NDArray[np.float64]]]] = []
         self._is_looped = config.width >= LOOP_WIDTH
         self._seeds = [config.seed + r for r in range(config.num_seeds)]
         pairs = [self._draw_gaussians(seed) for seed in self._seeds]
@@ -76,24 +76,33 @@ class SyntheticExperiment:
         self._discriminator_adam.build(self._classifier_variables)
         self._generator_adam = FusedAdam(config.generator_learning_rate, *ADAM_BETAS)
         self._generator_adam.build([self._weights, self._bias])
+        self.optimizers = {
+            "classifier": self._discriminator_adam,
+            "generator": self._generator_adam,
+        }
         self._traced = tf.function(self._run, autograph=False)
         self._traced_logits = tf.function(self._evaluate, autograph=False)
 
-    def train(self, num_steps: int) -> None:
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The classifiers, W and b."""
+        return [*self._classifier_variables, self._weights, self._bias]
+
+    def take_steps(self, step: int, number: int) -> None:
         """Takes steps; what a step draws is a function of (seed, step)."""
-        self._traced(tf.constant(self.step, tf.int64), tf.constant(num_steps, tf.int64))
-        self.step += num_steps
+        self._traced(tf.constant(step, tf.int64), tf.constant(number, tf.int64))
 
-    def look(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Returns the true KL [R], the classifier's estimate [R] and its standard error [R].
+    def look(self, step: int) -> None:
+        """Adds what the classifiers say after so many steps; not finite where one has diverged."""
+        self.looks.append((step, self.measure(step)))
 
-        Not finite where a repetition has diverged.
-        """
-        logits = self._traced_logits(tf.constant(self.step, tf.int64)).numpy().astype(np.float64)
+    def measure(self, step: int) -> dict[str, npt.NDArray[np.float64]]:
+        """Returns the true KL [R], the classifier's estimate [R] and its standard error [R]."""
+        logits = self._traced_logits(tf.constant(step, tf.int64)).numpy().astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
-            error = logits.std(axis=1, ddof=1) / np.sqrt(logits.shape[1])
+            errors = np.array([standard_error(row) for row in logits])
             estimate = -logits.mean(axis=1)
-        return {"true_kl": self.true_kl(), "estimate": estimate, "standard_error": error}
+        return {"true_kl": self.true_kl(), "estimate": estimate, "standard_error": errors}
 
     def true_kl(self) -> npt.NDArray[np.float64]:
         """KL[p_θ ‖ p*] [R] in closed form."""
@@ -105,28 +114,24 @@ class SyntheticExperiment:
             ]
         )
 
-    def state(self) -> State:
-        """Returns what `restore` needs to go on to the same bits."""
-        values = {f"v{i}": v.numpy() for i, v in enumerate(self._all_variables())}
-        return {**values, "step": np.array(self.step)}
+    def state(self) -> dict[str, np.ndarray]:
+        """The variables, the optimisers, and the looks until now."""
+        looks = {f"looks/{key}": np.stack([look[key] for _, look in self.looks]) for key in SERIES}
+        steps = np.array([step for step, _ in self.looks])
+        return {**super().state(), **looks, "looks/steps": steps}
 
-    def restore(self, state: State) -> None:
-        """Goes on where `state` was taken."""
-        for index, variable in enumerate(self._all_variables()):
-            variable.assign(state[f"v{index}"])
-        self.step = int(state["step"])
-
-    def _all_variables(self) -> list[Any]:
-        optimizers = (self._discriminator_adam, self._generator_adam)
-        return [
-            *self._classifier_variables,
-            self._weights,
-            self._bias,
-            *(v for optimizer in optimizers for v in optimizer.variables),
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Puts a state back, without the look at an earlier, other end of the training."""
+        looks = {name: array for name, array in arrays.items() if name.startswith("looks/")}
+        super().restore({name: array for name, array in arrays.items() if name not in looks})
+        self.looks = [
+            (int(step), {key: looks[f"looks/{key}"][i] for key in SERIES})
+            for i, step in enumerate(looks["looks/steps"])
+            if step % self.config.log_every == 0 or step == self.config.steps
         ]
 
     def _draw_gaussians(self, seed: int) -> tuple[AffineGaussian, AffineGaussian]:
-        rng = np.random.default_rng([seed, _DRAW, self.dim])
+        rng = stream(seed, "synthetic/gaussians", self.dim)
         scale = self.config.parameter_scale
         return random_gaussian(self.dim, scale, rng), random_gaussian(self.dim, scale, rng)
 
@@ -140,7 +145,7 @@ class SyntheticExperiment:
     def _make_classifiers(self) -> list[tuple[tf.Variable, tf.Variable]]:
         config = self.config
         sizes = [self.dim, *[config.width] * config.num_layers, 1]
-        rngs = [np.random.default_rng([seed, _CLASSIFIER, self.dim]) for seed in self._seeds]
+        rngs = [stream(seed, "synthetic/classifier", self.dim) for seed in self._seeds]
         layers = []
         for fan_in, units in zip(sizes[:-1], sizes[1:], strict=True):
             scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
@@ -165,27 +170,27 @@ class SyntheticExperiment:
         kernel, bias = self._layers[-1]
         return tf.squeeze(self._product(hidden, tf.convert_to_tensor(kernel)) + bias, axis=-1)
 
-    def _noise(self, step: tf.Tensor, stream: int, shape: list[int]) -> tf.Tensor:
-        """Standard normal [R, *shape], each repetition by its own seed."""
-        counter = step * (_STREAMS * (self.config.discriminator_steps + 1)) + stream
-        seeds = [tf.stack([tf.constant(seed, tf.int64), counter]) for seed in self._seeds]
+    def _noise(self, step: tf.Tensor, name: str, shape: list[int]) -> tf.Tensor:
+        """Standard normal [R, *shape], a function of (the repetition's seed, name, step)."""
+        keys = [derive(seed, f"synthetic/{name}") for seed in self._seeds]
+        seeds = [tf.stack([tf.constant(key, tf.int64), step]) for key in keys]
         return tf.stack([tf.random.stateless_normal(shape, seed) for seed in seeds])
 
     def _samples_of_data(self, noise: tf.Tensor) -> tf.Tensor:
         return self._product(noise, self._data_cholesky) + self._data_bias
 
-    def _samples_of_model(self, step: tf.Tensor, stream: int, number: int) -> tf.Tensor:
+    def _samples_of_model(self, step: tf.Tensor, name: str, number: int) -> tf.Tensor:
         if self.setting == "estimation":
-            noise = self._noise(step, stream, [number, self.dim])
+            noise = self._noise(step, name, [number, self.dim])
             return self._product(noise, self._model_cholesky) + self._model_bias
-        noise = self._noise(step, stream, [number, NOISE_FACTOR * self.dim])
+        noise = self._noise(step, name, [number, NOISE_FACTOR * self.dim])
         return self._product(noise, tf.convert_to_tensor(self._weights)) + self._bias
 
     def _discriminator_step(self, step: tf.Tensor, turn: int) -> None:
         """One step on the cross entropy, summed over the repetitions."""
-        number, first = self.config.batch_size, _STREAMS * turn
-        data = self._samples_of_data(self._noise(step, first + _DATA, [number, self.dim]))
-        model = tf.stop_gradient(self._samples_of_model(step, first + _MODEL, number))
+        number = self.config.batch_size
+        data = self._samples_of_data(self._noise(step, f"data/{turn}", [number, self.dim]))
+        model = tf.stop_gradient(self._samples_of_model(step, f"model/{turn}", number))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._classifier_variables)
             logits = self._logits(tf.concat([data, model], axis=1))
@@ -201,8 +206,7 @@ class SyntheticExperiment:
         theta = [self._weights, self._bias]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(theta)
-            stream = _STREAMS * self.config.discriminator_steps + _GENERATOR
-            samples = self._samples_of_model(step, stream, self.config.batch_size)
+            samples = self._samples_of_model(step, "generator", self.config.batch_size)
             losses = tf.reduce_mean(reverse_kl_loss(self._logits(samples)), axis=1)
             loss = tf.reduce_sum(losses)
         self._generator_adam.apply(tape.gradient(loss, theta), theta)
@@ -219,8 +223,7 @@ class SyntheticExperiment:
 
     def _evaluate(self, step: tf.Tensor) -> tf.Tensor:
         """Logits [R, S] of fresh samples of the model."""
-        # Beyond all training steps: a stream of its own.
-        return self._logits(self._samples_of_model(step + 2**40, _LOOK, self.config.num_samples))
+        return self._logits(self._samples_of_model(step, "look", self.config.num_samples))
 
 
 def summarize(series: list[dict[str, npt.NDArray[np.float64]]], key: str) -> dict[str, list]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -13,35 +11,42 @@ import tensorflow as tf
 from tfdm.datasets.order import batch_indices
 from tfdm.errors import DivergedError
 from tfdm.eval.checks import unit_range
-from tfdm.eval.critic_config import CriticConfig
+from tfdm.eval.config import CriticConfig
 from tfdm.gradient_penalty import gradient_penalty
 from tfdm.losses import wasserstein_critic_loss
-from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
-from tfdm.training.adam import FusedAdam
-from tfdm.training.model import ADAM_EPSILON
+from tfdm.seeds import derive, stream
+from tfdm.statistics import digest
+from tfdm.training.adam import ADAM_EPSILON, FusedAdam
+from tfdm.training.loop import ResumableTraining
 from tfdm.training.players import Player, update_players
-from tfdm.training.state import capture_state, restore_state
+from tfdm.training.state import capture_state
 
-_STEPS_A_SAVE = 100
 _BLOCK = 500
 
-# Streams of random numbers. NumPy takes no notice of zeros that end a key: none of these is 0.
-_REAL_ORDER, _SAMPLE_ORDER, _WEIGHTS = 2, 3, 4
 
-
-class CriticTraining:
+class CriticTraining(ResumableTraining):
     """One critic after another in the same variables, so that its graphs are traced once.
 
     Args:
       network: images [B, H, W, C] in [-1, 1] -> scores [B].
-      shape: (H, W, C).
+      real: the images that the critics learn from, uint8 [n, H, W, C] or floating in [0, 1].
+      fake: the samples that they learn from.
+      seed: of the critics.
       config: the recipe.
     """
 
+    owner = "the critic's"
+
     def __init__(
-        self, network: keras.Model, shape: tuple[int, int, int], config: CriticConfig
+        self,
+        network: keras.Model,
+        real: np.ndarray,
+        fake: np.ndarray,
+        seed: int,
+        config: CriticConfig,
     ) -> None:
         self.network, self.config = network, config
+        self._real, self._fake, self._seed, self._index = real, fake, seed, 0
         optimizer = FusedAdam(
             config.learning_rate, config.beta_1, config.beta_2, epsilon=ADAM_EPSILON
         )
@@ -49,6 +54,7 @@ class CriticTraining:
         self.optimizers = {"critic": optimizer}
         self._player = Player("critic", (network,), optimizer)
         self._fresh_optimizer = [np.array(variable.numpy()) for variable in optimizer.variables]
+        shape = real.shape[1:]
         batch = tf.TensorSpec([config.batch_size, *shape])
         weights = tf.TensorSpec([config.batch_size])
         self._train_step = tf.function(self._step, input_signature=[batch, batch, weights])
@@ -59,62 +65,34 @@ class CriticTraining:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All variables of the network, for `capture_state`."""
+        """All variables of the network."""
         return self.network.variables
 
-    def digest(self, seed: int, real: np.ndarray, samples: np.ndarray) -> str:
+    def digest(self) -> str:
         """Names the problem: 16 hex digits of a SHA-256 over all that the critics depend on."""
-        arrays = {"real": real, "samples": samples, **capture_state(self)}
-        content = {
-            "config": self.config.to_dict(),
-            "seed": seed,
-            "arrays": [[name, *_identity(array)] for name, array in sorted(arrays.items())],
-        }
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        parts: list[np.ndarray | str | int] = [json.dumps(self.config.to_dict()), self._seed]
+        for name, array in sorted(capture_state(self).items()):
+            parts += [name, array]
+        return digest(*parts, self._real, self._fake)[:16]
 
-    def restart(self, fresh: keras.Model) -> None:
-        """Takes the weights of a fresh network, and an optimiser that has not moved yet."""
+    def start(self, index: int, fresh: keras.Model) -> None:
+        """Begins critic `index`: the weights of a fresh network, an optimiser that did not move."""
+        self._index = index
         for variable, initial in zip(self.network.variables, fresh.variables, strict=True):
             variable.assign(initial)
         pairs = zip(self.optimizers["critic"].variables, self._fresh_optimizer, strict=True)
         for variable, initial in pairs:
             variable.assign(initial)
 
-    def run(
-        self,
-        real: np.ndarray,
-        fake: np.ndarray,
-        seed: int,
-        index: int,
-        store: CheckpointStore | None,
-    ) -> Iterator[int]:
-        """Trains critic `index` from its checkpoint or its start; yields the steps done."""
-        config = self.config
-        checkpoint = None if store is None else store.latest()
-        start = 0
-        if checkpoint is not None:
-            restore_state(self, checkpoint.arrays)
-            start = checkpoint.step
-        real_order = _order_seed(seed, index, _REAL_ORDER)
-        fake_order = _order_seed(seed, index, _SAMPLE_ORDER)
-        for step in range(start, config.steps):
-            done = step + 1
+    def take_steps(self, step: int, number: int) -> None:
+        """Takes steps on the batches that (seed, critic, step) give."""
+        for current in range(step, step + number):
+            generator = stream(self._seed, "critic/penalty", self._index, current)
             self._train_step(
-                _signed(real[batch_indices(len(real), config.batch_size, real_order, step)]),
-                _signed(fake[batch_indices(len(fake), config.batch_size, fake_order, step)]),
-                np.random.default_rng((seed, index, step, _WEIGHTS)).random(
-                    config.batch_size, np.float32
-                ),
+                self._batch("real", self._real, current),
+                self._batch("sample", self._fake, current),
+                generator.random(self.config.batch_size, np.float32),
             )
-            if store is not None and (done % _STEPS_A_SAVE == 0 or done == config.steps):
-                self._save(store, done)
-            yield done
-
-    def _save(self, store: CheckpointStore, done: int) -> None:
-        try:
-            store.save(done, capture_state(self))
-        except NonFiniteError as error:
-            raise DivergedError(done, f"the critic's {error.name}") from error
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """The scores of images [n, H, W, C] in [0, 1] or uint8, float64 [n]."""
@@ -123,6 +101,10 @@ class CriticTraining:
         if not np.isfinite(scores).all():
             raise DivergedError(self.config.steps, "the critic's score")
         return scores.astype(np.float64)
+
+    def _batch(self, name: str, images: np.ndarray, step: int) -> np.ndarray:
+        order = derive(self._seed, f"critic/order/{name}", self._index)
+        return _signed(images[batch_indices(len(images), self.config.batch_size, order, step)])
 
     def _step(self, real: tf.Tensor, fake: tf.Tensor, weights: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
@@ -142,16 +124,6 @@ class CriticTraining:
         return scores
 
 
-def _order_seed(*key: int) -> int:
-    """A 63-bit seed of the order of a set, from a key whose last number is a stream."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _signed(images: np.ndarray) -> np.ndarray:
     """Returns uint8 or [0, 1] images as float32 in [-1, 1]."""
     return unit_range(images) * np.float32(2) - np.float32(1)
-
-
-def _identity(array: np.ndarray) -> tuple[str, list[int], str]:
-    content = hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-    return array.dtype.str, list(array.shape), content

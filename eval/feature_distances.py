@@ -8,72 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.eval.checks import checked_rows
+from tfdm.eval.config import KernelConfig, MetricConfig
+from tfdm.eval.inputs import Inputs
+from tfdm.eval.moments import FeatureMoments
 from tfdm.eval.tfgan import classifier_metrics, without_deprecations
 
 # TF-GAN takes no square root of eigenvalues below 1e-10, whatever the scale of the features. The
 # covariances go in at a scale where those are rounding errors of the largest one.
 _SCALED_NORM = 1e5
-
-
-class FeatureMoments:
-    """Mean and covariance of features that arrive in blocks; float64, memory of order d².
-
-    Args:
-      dim: the number d of features.
-
-    Attributes:
-      count: the number n of features so far.
-      mean: their mean, [d].
-    """
-
-    def __init__(self, dim: int) -> None:
-        self.count = 0
-        self.mean = np.zeros(dim)
-        self._scatter = np.zeros((dim, dim))
-
-    @classmethod
-    def of(cls, features: npt.ArrayLike) -> FeatureMoments:
-        """Returns the moments of features [n, d]."""
-        rows = checked_rows("features", features)
-        moments = cls(rows.shape[1])
-        moments.add(rows)
-        return moments
-
-    def add(self, features: npt.ArrayLike) -> None:
-        """Adds a block [n, d].
-
-        Raises:
-          ValueError: another number of features, or values that are not finite.
-        """
-        rows = checked_rows("features", features)
-        if rows.shape[1] != len(self.mean):
-            raise ValueError(f"features have {rows.shape[1]} columns, expected {len(self.mean)}")
-        mean = rows.mean(axis=0)
-        centred = rows - mean
-        total = self.count + len(rows)
-        shift = mean - self.mean
-        # Chan et al. (1979): blocks merge without the cancellation of raw second moments.
-        self._scatter += centred.T @ centred
-        self._scatter += np.outer(shift, shift) * (self.count * len(rows) / total)
-        self.mean = self.mean + shift * (len(rows) / total)
-        self.count = total
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """The covariance [d, d], divisor n - 1.
-
-        Raises:
-          ValueError: there are fewer than two features.
-        """
-        if self.count < 2:
-            raise ValueError(f"a covariance of {self.count} features, expected at least 2")
-        return self._scatter / (self.count - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,3 +104,21 @@ def kernel_distance(
             tf.constant(a), tf.constant(b), max_block_size=max_block_size, dtype=tf.float64
         )
     return KernelDistance(float(value), float(error) if blocks > 1 else None, blocks)
+
+
+def measure_frechet(inputs: Inputs, config: MetricConfig) -> dict[str, Any]:
+    """Returns the record of the Fréchet distance, over all samples and all real images."""
+    generated, real = inputs.feature_moments()
+    return {
+        "value": frechet_distance(generated, real),
+        "num_generated": generated.count,
+        "num_real": real.count,
+        "num_features": len(generated.mean),
+    }
+
+
+def measure_kernel(inputs: Inputs, config: KernelConfig) -> dict[str, Any]:
+    """Returns the record of the kernel distance."""
+    real, generated = inputs.feature_pairs(config.num_images)
+    distance = kernel_distance(real, generated, config.max_block_size)
+    return {**dataclasses.asdict(distance), "num_generated": len(generated), "num_real": len(real)}

@@ -15,45 +15,49 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps
 
+from tfdm.datasets.reader import EXTENSIONS, list_images, read_image, read_image_shape
 from tfdm.errors import UserError
+from tfdm.eval.resize import resized_words
 from tfdm.eval.sources import (
     PIECE,
     Blocks,
     ImageSource,
     Shape,
     array_pieces,
+    check_shape,
     checked_number,
+    fitted,
+    in_shape,
     quantised,
     source_of,
-    with_channels,
 )
 
 # An array in a file: its shape, its type, and what reads it in pieces.
 _Array = tuple[tuple[int, ...], np.dtype[Any], Callable[[], Iterator[np.ndarray]]]
 
-EXTENSIONS = (".jpeg", ".jpg", ".png")
-
 _IMAGES = ("images.npy", "arr_0.npy")
-_ORIENTATION = 0x0112
 
 
 def file_source(
-    path: str | os.PathLike[str], image_shape: Shape | None = None, num_images: int | None = None
+    path: str | os.PathLike[str],
+    image_shape: Shape | None = None,
+    num_images: int | None = None,
+    resize: bool = False,
 ) -> ImageSource:
     """Returns the images of a folder or of an array in a file, the first ones in their order.
 
-    A folder is searched for PNG and JPEG files, also in its subfolders but not in hidden ones;
-    they are sorted by their relative names. Transparency is dropped, a JPEG's orientation
-    applied. An `.npy` file, or an `.npz` file with `images`, `arr_0` or one array alone, holds
-    [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats are quantised to 256 levels.
+    A folder's images are those that `tfdm.datasets.reader` lists, sorted by their relative names;
+    other files are passed over and counted. An `.npy` file, or an `.npz` file with `images`,
+    `arr_0` or one array alone, holds [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats
+    are quantised to 256 levels.
 
     Args:
       path: the folder or file.
-      image_shape: the expected (H, W, C), grey images get C channels; None takes what is there.
+      image_shape: the expected (H, W, C), grey images get C channels; None takes what is there, of
+        a folder the size of the first image.
       num_images: how many images; None stands for all.
+      resize: whether images of another size are scaled, bilinear with antialiasing.
 
     Raises:
       UserError: there is nothing to read, an image or the array has another type, shape or
@@ -61,48 +65,51 @@ def file_source(
     """
     path = Path(path)
     if path.is_dir():
-        return _folder_source(path, image_shape, num_images)
+        return _folder_source(path, image_shape, num_images, resize)
     if not path.exists():
-        raise UserError(
-            f"{path} does not exist: name a folder of PNG or JPEG images, an .npz or an .npy file"
-        )
+        raise UserError(f"{path} does not exist: name a folder of images, an .npz or an .npy file")
     if path.suffix not in (".npy", ".npz"):
         raise UserError(
             f"{path} is no folder and no .npz or .npy file: give [n, H, W, C] in one of these"
         )
-    return _array_source(path, image_shape, num_images)
+    source = _array_source(path, num_images)
+    return source if image_shape is None else fitted(source, image_shape, resize)
 
 
-def _folder_source(path: Path, shape: Shape | None, num_images: int | None) -> ImageSource:
-    names = _image_names(path)
+def _folder_source(
+    path: Path, shape: Shape | None, num_images: int | None, resize: bool
+) -> ImageSource:
+    names = list_images(path)
     if not names:
         raise UserError(f"{path} holds no image: known extensions are {' '.join(EXTENSIONS)}")
     num = checked_number(str(path), len(names), num_images)
     files = [path / name for name in names[:num]]
-    shapes = [_with_image(file, _shape_of) for file in files]
+    shapes = [read_image_shape(file) for file in files]
     target = shape or (*shapes[0][:2], max(channels for _, _, channels in shapes))
     for file, found in zip(files, shapes, strict=True):
-        _check_shape(str(file), found, target)
+        check_shape(str(file), found, target, resize)
 
     def pieces() -> Blocks:
-        for file in files:
-            yield with_channels(_with_image(file, _pixels), target[2])
+        return (in_shape(read_image(file)[np.newaxis], target) for file in files)
 
-    record = {"images": str(path), "available": len(names), "quantised": False}
+    record = {
+        "images": str(path),
+        "available": len(names),
+        "passed_over": _passed_over(path),
+        "quantised": False,
+    }
+    if any(found[:2] != target[:2] for found in shapes):
+        record["resized"] = resized_words(*target[:2])
     return source_of(path.resolve().name, record, num, target, pieces)
 
 
-def _image_names(folder: Path) -> list[str]:
-    def refuse(error: OSError) -> None:
-        raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
-
-    names = []
-    for root, folders, files in os.walk(folder, onerror=refuse):
+def _passed_over(folder: Path) -> int:
+    """The number of files below a folder that are neither hidden nor images by their names."""
+    total = 0
+    for _, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                names.append((Path(root) / name).relative_to(folder).as_posix())
-    return sorted(names)
+        total += sum(not f.startswith(".") and not f.lower().endswith(EXTENSIONS) for f in files)
+    return total
 
 
 @contextlib.contextmanager
@@ -112,37 +119,12 @@ def _reading(path: Path, advice: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # Decoders and unpackers raise many kinds.
+    except Exception as error:  # Unpackers raise many kinds.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read {path} ({reason}): {advice}") from error
 
 
-def _with_image(path: Path, use: Callable[[Any], Any]) -> Any:
-    """What `use` makes of an opened image."""
-    advice = "repair or remove it"
-    with _reading(path, advice), Image.open(path, formats=("PNG", "JPEG")) as image:
-        return use(image)
-
-
-def _shape_of(image: Any) -> Shape:
-    """(H, W, C) of an opened image from its header, upright."""
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"its pixels have more than 8 bits, mode {image.mode}")
-    width, height = image.size
-    if image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) >= 5:  # On its side.
-        width, height = height, width
-    return height, width, 1 if image.mode in ("1", "L", "LA", "La") else 3
-
-
-def _pixels(image: Any) -> npt.NDArray[np.uint8]:
-    """The pixels of an opened image, [1, H, W, C]."""
-    shape = _shape_of(image)
-    # Of a JPEG alone: Pillow decodes a whole PNG to look for an orientation, which few have.
-    upright: Any = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
-    return np.asarray(upright.convert("L" if shape[2] == 1 else "RGB")).reshape(1, *shape)
-
-
-def _array_source(path: Path, shape: Shape | None, num_images: int | None) -> ImageSource:
+def _array_source(path: Path, num_images: int | None) -> ImageSource:
     advice = "give one array of numbers, [n, H, W, C]"
     with _reading(path, advice):
         found, dtype, read = _open_npz(path) if path.suffix == ".npz" else _open_npy(path)
@@ -152,8 +134,6 @@ def _array_source(path: Path, shape: Shape | None, num_images: int | None) -> Im
     if dtype != np.uint8 and not is_float:
         raise UserError(f"{path} is of type {dtype}: give uint8, or floats in [0, 1]")
     height, width, channels = (*found[1:], 1)[:3]
-    target = shape or (height, width, channels)
-    _check_shape(f"an image of {path}", (height, width, channels), target)
     num = checked_number(str(path), found[0], num_images)
 
     def pieces() -> Blocks:
@@ -170,7 +150,7 @@ def _array_source(path: Path, shape: Shape | None, num_images: int | None) -> Im
                             "[0, 1], or uint8"
                         )
                     piece = quantised(piece)
-                yield with_channels(piece, target[2])
+                yield piece
                 if not left:
                     return
 
@@ -178,7 +158,7 @@ def _array_source(path: Path, shape: Shape | None, num_images: int | None) -> Im
         for _ in pieces():  # Better said now than in the middle of an evaluation.
             pass
     record = {"images": str(path), "available": found[0], "quantised": is_float}
-    return source_of(path.stem, record, num, target, pieces)
+    return source_of(path.stem, record, num, (height, width, channels), pieces)
 
 
 def _open_npy(path: Path) -> _Array:
@@ -220,12 +200,3 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
     if np.lib.format.read_magic(file) == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
     return np.lib.format.read_array_header_2_0(file)
-
-
-def _check_shape(name: str, found: Shape, expected: Shape) -> None:
-    """Raises UserError unless images of one shape can become those of the other."""
-    if found[:2] != expected[:2] or found[2] not in (1, expected[2]):
-        is_, wanted = ("x".join(map(str, shape)) for shape in (found, expected))
-        raise UserError(
-            f"{name} is {is_}, expected {wanted} (height x width x channels): scale or remove it"
-        )

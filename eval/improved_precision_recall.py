@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfdm.eval.checks import checked_rows
+from tfdm.eval.config import PrecisionRecallConfig
+from tfdm.eval.inputs import Inputs
 
 _BLOCK = 1000
 # Of the norms: what rounding leaves of the squared distance between equal rows.
@@ -65,6 +68,12 @@ def precision_recall(
         num_generated=len(fakes),
         neighbours=neighbours,
     )
+
+
+def measure(inputs: Inputs, config: PrecisionRecallConfig) -> dict[str, Any]:
+    """Returns the record of precision and recall."""
+    real, generated = inputs.feature_pairs(config.num_images)
+    return dataclasses.asdict(precision_recall(real, generated, config.neighbours))
 
 
 def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

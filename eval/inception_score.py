@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.eval.checks import checked_rows
+from tfdm.eval.config import ScoreConfig
+from tfdm.eval.inputs import Inputs
 from tfdm.eval.tfgan import classifier_metrics
+from tfdm.seeds import stream
 
 # A class less probable than its exponential in every row is one that float64 cannot hold: TF-GAN
 # takes the logarithm of a marginal probability of 0 there.
@@ -52,12 +56,26 @@ def inception_score_from_logits(
     values = checked_rows("logits", logits)
     if len(values) < num_splits:
         raise ValueError(f"{len(values)} samples cannot be cut into {num_splits} splits")
-    order = np.random.default_rng([seed, 5, 1]).permutation(len(values))
+    order = stream(seed, "inception_score/order").permutation(len(values))
     size = len(values) // num_splits
     scores = [
         _score(values[order[split * size : (split + 1) * size]]) for split in range(num_splits)
     ]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)), len(values), num_splits)
+
+
+def measure(inputs: Inputs, config: ScoreConfig) -> dict[str, Any]:
+    """Returns the record of the inception score."""
+    outputs = inputs.outputs()
+    score = inception_score_from_logits(outputs.logits, config.num_splits, inputs.seed)
+    record = dataclasses.asdict(score)
+    temperature = getattr(outputs.classifier, "temperature", None)
+    if temperature is not None:
+        # The score depends on how sure the classifier is, not only on what it thinks.
+        calibrated = outputs.logits / temperature
+        score = inception_score_from_logits(calibrated, config.num_splits, inputs.seed)
+        record |= {"temperature": temperature, "mean_calibrated": score.mean}
+    return record
 
 
 def _score(logits: np.ndarray) -> float:

@@ -1,49 +1,91 @@
-"""The folder of an evaluation: its lock, its files, and whether they are about the same samples."""
+"""What an evaluation found: records by metric, and the file that holds them."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from tfdm.errors import UserError
-from tfdm.eval.tables import NAME, evaluation_table
+from tfdm.eval.tables import evaluation_table
 from tfdm.runs.atomic import atomic_write_json, atomic_write_text
+from tfdm.runs.results import earlier_results, read_json
 
+NAME = "evaluation.json"
+# Records of an older format lack fields, or were drawn by other random streams: what they measured
+# is measured again.
+RECORD_FORMAT = 3
+
+_IDENTITY = ("dataset", "dataset_digest", "num_samples", "seed", "source")
 # Where images stand does not make them other images; their pixels are compared apart.
-_NOT_COMPARED = ("run", "images", "available", "quantised")
-_COMPARED = ("dataset", "dataset_digest", "num_samples", "seed")
+_NOT_COMPARED = ("run", "images", "available", "passed_over", "quantised")
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps other writers out of it.
+class Record(dict[str, Any]):
+    """What one metric found; its fields are keys and attributes.
 
-    Raises:
-      UserError: it is in use, or cannot be written.
+    A metric that could not be measured has a `reason` and no numbers.
     """
-    lock = filelock.FileLock(folder / ".evaluation.lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout:
-        raise UserError(f"{folder} is in use by another evaluation: wait for it to end") from None
-    except OSError as error:
-        raise UserError(
-            f"cannot write into {folder}: {error.strerror}; choose another --output_dir"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        why = self.get("reason") or f"its fields are {', '.join(self)}"
+        raise AttributeError(f"the record has no {name!r}: {why}")
 
 
-def earlier_evaluation(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Reads the evaluation that stands in the folder, `{}` without one.
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What is known of samples; `evaluation["frechet_distance"].value` is a number of a record.
+
+    Attributes:
+      title: what was evaluated.
+      source: where the samples are from.
+      num_samples: how many there are.
+      seed: the seed of everything drawn.
+      image_shape: (H, W, C).
+      dataset: the name of the data set beside which they were measured, `None` without one.
+      dataset_digest: its digest.
+      classifiers: by name, the digest, scales and scaling of images of each classifier.
+      samples_digest: SHA-256 (hex) of their pixels.
+      metrics: the records by metric; `NAME:CLASSIFIER` under a second classifier.
+      versions: the versions of what decides the numbers.
+      git_revision: the commit of the source tree, `None` for an installed package.
+    """
+
+    title: str
+    source: Mapping[str, Any]
+    num_samples: int
+    seed: int
+    image_shape: tuple[int, int, int]
+    dataset: str | None
+    dataset_digest: str | None
+    classifiers: Mapping[str, Any]
+    samples_digest: str
+    metrics: Mapping[str, Record]
+    versions: Mapping[str, str]
+    git_revision: str | None
+
+    def __getitem__(self, metric: str) -> Record:
+        """Returns the record of a metric."""
+        return self.metrics[metric]
+
+    def __str__(self) -> str:
+        """Returns the table."""
+        return self.table()
+
+    def table(self) -> str:
+        """Returns a Markdown table of all numbers, with the protocol of each."""
+        return evaluation_table(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what `evaluation.json` holds."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+def earlier_evaluation(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the evaluation that stands in a folder, `{}` without one.
 
     Args:
       folder: the folder.
@@ -52,47 +94,51 @@ def earlier_evaluation(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
     Raises:
       UserError: what stands there is damaged, or of other samples.
     """
-    path = folder / NAME
-    if not path.exists():
-        return {}
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        complete = all(isinstance(earlier[key], dict) for key in ("metrics", "classifiers"))
-        complete = complete and isinstance(earlier["samples_digest"], str)
-        difference = _difference(_samples(earlier), _samples(content))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        complete, difference = False, None
-    if not complete:
-        raise UserError(f"{path} is damaged: move it away, or choose another --output_dir")
-    if difference is not None:
-        raise other_samples(folder, difference)
+    earlier = earlier_results(
+        folder / NAME,
+        content,
+        _IDENTITY,
+        groups=("metrics", "classifiers"),
+        about="other samples",
+        ignore=_NOT_COMPARED,
+    )
+    if earlier and not isinstance(earlier.get("samples_digest"), str):
+        raise UserError(f"{folder / NAME} is damaged: move it away")
     return earlier
 
 
-def other_samples(folder: Path, difference: str) -> UserError:
-    """Returns the refusal to add measures of other samples to those that stand in the folder."""
-    return UserError(
-        f"{folder / NAME} is about other samples ({difference}): move it away, or choose another "
-        "--output_dir"
-    )
+def check_same_pixels(folder: Path, earlier: Mapping[str, Any], digest: str) -> None:
+    """Checks that the samples are those of the evaluation that stands in a folder.
+
+    Raises:
+      UserError: their pixels differ.
+    """
+    if earlier and earlier["samples_digest"] != digest:
+        raise UserError(
+            f"{folder / NAME} is about other samples (their pixels differ): move it away, or "
+            "choose another --output_dir"
+        )
 
 
-def write_evaluation(folder: Path, content: dict[str, Any]) -> None:
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """Reads the `evaluation.json` of a folder.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    path = folder if folder.is_file() else folder / NAME
+    advice = "evaluate its samples again"
+    if not path.exists():
+        raise UserError(f"{folder} holds no {NAME}: evaluate it first")
+    content = read_json(path, advice)
+    fields = {field.name for field in dataclasses.fields(Evaluation)} - {"versions", "git_revision"}
+    complete = fields <= content.keys()
+    if not complete or not all(isinstance(content[key], dict) for key in ("source", "metrics")):
+        raise UserError(f"{path} is damaged: {advice}")
+    return content
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Writes `evaluation.json` and its table."""
-    atomic_write_json(folder / NAME, content)
-    atomic_write_text(folder / "evaluation.md", evaluation_table(content))
-
-
-def _samples(content: dict[str, Any]) -> dict[str, Any]:
-    """What tells samples apart before they are looked at."""
-    source = {key: value for key, value in content["source"].items() if key not in _NOT_COMPARED}
-    return {key: content[key] for key in _COMPARED} | source
-
-
-def _difference(earlier: dict[str, Any], asked: dict[str, Any]) -> str | None:
-    """The first field in which two descriptions differ, in words."""
-    for key in dict.fromkeys([*asked, *earlier]):
-        values = [described.get(key, "none") for described in (earlier, asked)]
-        if values[0] != values[1]:
-            return f"{key} {values[0]} -> {values[1]}"
-    return None
+    atomic_write_json(folder / NAME, evaluation.to_dict())
+    atomic_write_text(folder / "evaluation.md", evaluation.table())

@@ -1,4 +1,4 @@
-"""Where images to be evaluated come from: a trained run, a split of a data set, either with noise.
+"""Images to be evaluated: of a model, an array or a split of a data set, perhaps with noise.
 
 A source can be read again and again, in blocks of any size, and always gives the same images;
 it never holds more than a block and a few hundred images. Shapes: n images, H W C image axes.
@@ -7,27 +7,24 @@ it never holds more than a block and a few hundred images. Shapes: n images, H W
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tfdm.datasets.dataset import ImageDataset
 from tfdm.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from tfdm.datasets.dataset import ImageDataset
-    from tfdm.experiments.load import Run
+from tfdm.eval.checks import checked_images
+from tfdm.eval.resize import resized, resized_words
+from tfdm.seeds import derive, stream
 
 Shape = tuple[int, int, int]
 Blocks = Iterator[npt.NDArray[np.uint8]]
 
 PIECE = 500
-
-# The last word of the key of a random stream. Not zero: NumPy fills short keys with zeros.
-_GENERATED = 1
-_NOISE = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +47,35 @@ class ImageSource:
     image_shape: Shape
     blocks: Callable[[int], Blocks]
 
+    def digest(self) -> str:
+        """Returns a SHA-256 (hex) of shape and pixels; reads all images."""
+        sha256 = hashlib.sha256(f"{self.image_shape}".encode())
+        for block in self.blocks(PIECE):
+            sha256.update(np.ascontiguousarray(block).data)
+        return sha256.hexdigest()
 
-def run_source(run: Run, num_samples: int, seed: int) -> ImageSource:
+
+def model_source(
+    generate: Callable[..., Any],
+    num_samples: int,
+    seed: int,
+    *,
+    name: str,
+    image_shape: Shape,
+    record: Mapping[str, Any] | None = None,
+) -> ImageSource:
     """Returns samples of a trained model, quantised to 256 levels.
 
     They are generated 500 at a time, whatever is asked for, each time with a seed made of
     `seed` and the number of the 500: fewer samples are the first of more.
 
     Args:
-      run: the trained run.
+      generate: (number, seed=) -> images [number, H, W, C] in [0, 1].
       num_samples: n.
       seed: the seed of the codes, at least 0.
+      name: how to call the samples.
+      image_shape: (H, W, C).
+      record: what to say of the model.
 
     Raises:
       ValueError: `num_samples` or `seed` is out of range.
@@ -70,32 +85,44 @@ def run_source(run: Run, num_samples: int, seed: int) -> ImageSource:
         raise ValueError(
             f"num_samples is {num_samples} and seed {seed}, expected at least 1 and at least 0"
         )
-    config = run.config
-    path = str(run.folder.path)
 
     def pieces() -> Blocks:
         for index in range(-(-num_samples // PIECE)):
-            key = np.random.SeedSequence([seed, index, _GENERATED])
-            piece_seed = int(key.generate_state(1)[0] >> 1)
-            images = np.asarray(run.model.generate(PIECE, seed=piece_seed), np.float32)
+            piece_seed = derive(seed, "evaluate/samples", index)
+            images = np.asarray(generate(PIECE, seed=piece_seed), np.float32)
             if not np.isfinite(images).all():
-                raise UserError(
-                    f"{path} generates images that are not finite: evaluate another run"
-                )
+                raise UserError(f"{name}: some samples are not finite: evaluate another run")
             yield quantised(images)
 
-    record = {
-        "run": path,
-        "model": config.model,
-        "dataset": config.dataset,
-        "steps": run.step,
-        "run_seed": config.seed,
-        "sample_seed": seed,
-        "batch_norm": "moving averages",
-        "quantised": True,
-    }
-    name = f"{config.model}, {config.dataset}, {run.step:,} steps"
-    return source_of(name, record, num_samples, run.model.image_shape, pieces)
+    own = {"sample_seed": seed, "batch_norm": "moving averages", "quantised": True}
+    return source_of(name, {**(record or {}), **own}, num_samples, image_shape, pieces)
+
+
+def array_source(
+    images: npt.ArrayLike, num_images: int | None = None, name: str = "array"
+) -> ImageSource:
+    """Returns the first images of an array.
+
+    Args:
+      images: [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats are quantised to 256
+        levels.
+      num_images: how many; None stands for all.
+      name: how to call them.
+
+    Raises:
+      ValueError: another type, shape or range.
+      UserError: there are fewer images.
+    """
+    array = np.asarray(images)
+    array = checked_images(array[..., np.newaxis] if array.ndim == 3 else array)
+    num, is_float = checked_number(name, len(array), num_images), array.dtype != np.uint8
+
+    def pieces() -> Blocks:
+        return (quantised(piece) if is_float else piece for piece in array_pieces(array))
+
+    record = {"images": name, "available": len(array), "quantised": is_float}
+    height, width, channels = array.shape[1:]
+    return source_of(name, record, num, (height, width, channels), pieces)
 
 
 def split_source(dataset: ImageDataset, split: str, num_images: int | None = None) -> ImageSource:
@@ -147,7 +174,7 @@ def noised(source: ImageSource, scale: float, seed: int) -> ImageSource:
         for block in source.blocks(PIECE):
             images = block / np.float32(255)
             for image in images:
-                generator = np.random.default_rng([seed, index, _NOISE])
+                generator = stream(seed, "evaluate/noise", index)
                 image += np.float32(scale) * generator.standard_normal(image.shape, np.float32)
                 index += 1
             yield quantised(images)
@@ -157,10 +184,34 @@ def noised(source: ImageSource, scale: float, seed: int) -> ImageSource:
     return source_of(name, record, source.num_images, source.image_shape, pieces)
 
 
+def fitted(source: ImageSource, shape: Shape, resize: bool = False) -> ImageSource:
+    """Returns the images of a source in another shape.
+
+    Args:
+      source: the images.
+      shape: the wanted (H, W, C); grey images get C equal channels.
+      resize: whether to scale images of another height or width, bilinear with antialiasing.
+
+    Raises:
+      UserError: the shapes differ and `resize` is false, or images in colour would become grey.
+    """
+    if source.image_shape == shape:
+        return source
+    check_shape(f"an image of {source.name}", source.image_shape, shape, resize)
+    record = dict(source.record)
+    if source.image_shape[:2] != shape[:2]:
+        record["resized"] = resized_words(*shape[:2])
+
+    def pieces() -> Blocks:
+        return (in_shape(block, shape) for block in source.blocks(PIECE))
+
+    return source_of(source.name, record, source.num_images, shape, pieces)
+
+
 def source_of(
     name: str, record: dict[str, Any], num: int, shape: Shape, pieces: Callable[[], Blocks]
 ) -> ImageSource:
-    """A source of the first `num` images [H, W, C] from pieces [.., H, W, C] of any sizes."""
+    """Returns a source of the first `num` images of pieces [.., H, W, C] of any sizes."""
 
     def in_blocks(size: int) -> Blocks:
         images = itertools.islice((image for piece in pieces() for image in piece), num)
@@ -182,13 +233,28 @@ def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def quantised(images: np.ndarray) -> npt.NDArray[np.uint8]:
-    """Floats as levels 0..255, the nearest; what is beyond [0, 1] is clipped."""
+    """Returns floats as levels 0..255, the nearest; what is beyond [0, 1] is clipped."""
     return np.rint(np.clip(images, 0.0, 1.0) * np.float32(255)).astype(np.uint8)
 
 
-def with_channels(images: np.ndarray, channels: int) -> npt.NDArray[np.uint8]:
-    """Returns images with `channels` channels; one channel stands for equal ones."""
-    return images if images.shape[-1] == channels else np.repeat(images, channels, axis=-1)
+def in_shape(images: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
+    """Returns images [n, h, w, c] as [n, H, W, C]; one channel stands for equal ones."""
+    images = resized(images, *shape[:2])
+    return images if images.shape[-1] == shape[2] else np.repeat(images, shape[2], axis=-1)
+
+
+def check_shape(name: str, found: Shape, expected: Shape, resize: bool = False) -> None:
+    """Checks that images of one shape can become those of the other.
+
+    Raises:
+      UserError: they cannot; the line names the images.
+    """
+    if found[2] in (1, expected[2]) and (resize or found[:2] == expected[:2]):
+        return
+    is_, wanted = ("x".join(map(str, shape)) for shape in (found, expected))
+    differs = found[:2] != expected[:2] and not resize
+    advice = "resize=True (--resize) scales it" if differs else "make all images grey or RGB"
+    raise UserError(f"{name} is {is_}, expected {wanted} (height x width x channels): {advice}")
 
 
 def checked_number(name: str, available: int, wanted: int | None) -> int:

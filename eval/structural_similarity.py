@@ -8,11 +8,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfdm.eval.checks import checked_images
+from tfdm.eval.config import DiversityConfig
+from tfdm.eval.inputs import Inputs
+from tfdm.seeds import stream
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11
@@ -57,7 +61,7 @@ def ms_ssim_diversity(
         if value < least:
             raise ValueError(f"{name} is {value}, expected at least {least}")
     images = checked_images(images, least=batch_size)
-    order = np.random.default_rng([seed, 6, 1]).permutation(len(images))
+    order = stream(seed, "ms_ssim/batches").permutation(len(images))
     number = min(num_batches, len(images) // batch_size)
     firsts, seconds = np.triu_indices(batch_size, 1)
     means = []
@@ -65,6 +69,17 @@ def ms_ssim_diversity(
         means.append(1.0 - float(_similarities(_pixels(images[batch]), firsts, seconds).mean()))
     error = float(np.std(means, ddof=1) / math.sqrt(number)) if number > 1 else None
     return Diversity(float(np.mean(means)), error, number, batch_size)
+
+
+def measure(inputs: Inputs, config: DiversityConfig) -> dict[str, Any]:
+    """Returns the record of the diversity."""
+    diversity = ms_ssim_diversity(
+        inputs.images[: config.images_needed],
+        num_batches=config.num_batches,
+        batch_size=config.batch_size,
+        seed=inputs.seed,
+    )
+    return dataclasses.asdict(diversity)
 
 
 def ms_ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> np.ndarray:

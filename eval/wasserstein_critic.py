@@ -17,25 +17,28 @@ one that does not generalise, lowers it.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from tfdm.eval.checks import checked_images
-from tfdm.eval.critic_config import CriticConfig
+from tfdm.eval.config import CriticConfig
 from tfdm.eval.critic_training import CriticTraining
+from tfdm.eval.inputs import Inputs
 from tfdm.networks import images as image_networks
 from tfdm.networks.layers import LayerFactory
 from tfdm.runs.checkpoints import CheckpointStore
+from tfdm.seeds import derive, stream
+from tfdm.statistics import standard_error, standard_error_of_difference
 from tfdm.training.graphs import repeatable_graphs
+from tfdm.training.loop import run_resumable
 
-# Streams of random numbers; 2 to 4 are those of the critics' training.
-_SPLIT, _INITIAL = 1, 5
+_STEPS_A_SAVE = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +136,7 @@ def independent_wasserstein_critic(
             )
     if len(samples) < 2:
         raise ValueError(f"there are {len(samples)} samples, expected at least 2")
-    order = np.random.default_rng((seed, _SPLIT)).permutation(len(samples))
+    order = stream(seed, "critic/split").permutation(len(samples))
     fake, held_out_fake = np.split(samples[order], [len(samples) // 2])
 
     def default_network(critic_seed: int) -> keras.Model:
@@ -141,20 +144,28 @@ def independent_wasserstein_critic(
         return image_networks.discriminator(make, shape, normalization=config.normalization)
 
     build = network or default_network
-    training = CriticTraining(build(_initial_seed(seed, 0)), shape, config)
-    folder = None if state is None else Path(state) / training.digest(seed, real, samples)
+    training = CriticTraining(build(_initial_seed(seed, 0)), real, fake, seed, config)
+    folder = None if state is None else Path(state) / training.digest()
     values, training_values, model_gaps = [], [], []
     # The score of every image, its mean over critics.
     unseen_mean, sample_mean, seen_mean = (
         np.zeros(0 if images is None else len(images)) for images in (held_out, held_out_fake, seen)
     )
     for index in range(config.num_seeds):
-        training.restart(build(_initial_seed(seed, index)))
-        store = None if folder is None else CheckpointStore(folder / f"critic_{index}", keep=1)
+        training.start(index, build(_initial_seed(seed, index)))
+
+        def show(done: int, total: int, before: int = index) -> None:
+            if progress is not None:
+                progress(before * total + done, config.num_seeds * total)
+
+        run_resumable(
+            training,
+            config.steps,
+            store=None if folder is None else CheckpointStore(folder / f"critic_{index}", keep=1),
+            steps_a_save=_STEPS_A_SAVE,
+            progress=show,
+        )
         with repeatable_graphs():
-            for done in training.run(real, fake, seed, index, store):
-                if progress is not None:
-                    progress(index * config.steps + done, config.num_seeds * config.steps)
             unseen, unseen_fake = training.scores(held_out), training.scores(held_out_fake)
             learnt, learnt_fake = training.scores(real), training.scores(fake)
             trained_on = None if seen is None else training.scores(seen)
@@ -168,14 +179,14 @@ def independent_wasserstein_critic(
     value, training_value = float(np.mean(values)), float(np.mean(training_values))
     return CriticDistance(
         value=value,
-        standard_error=_standard_error(values),
-        image_standard_error=_error_of_difference(unseen_mean, sample_mean),
+        standard_error=standard_error(values),
+        image_standard_error=standard_error_of_difference(unseen_mean, sample_mean),
         per_seed=tuple(values),
         training_value=training_value,
         critic_gap=training_value - value,
         model_gap=float(np.mean(model_gaps)) if model_gaps else None,
-        model_gap_standard_error=_standard_error(model_gaps),
-        model_gap_image_standard_error=_error_of_difference(unseen_mean, seen_mean),
+        model_gap_standard_error=standard_error(model_gaps),
+        model_gap_image_standard_error=standard_error_of_difference(unseen_mean, seen_mean),
         num_real=len(real),
         num_held_out=len(held_out),
         num_samples=len(fake),
@@ -183,18 +194,22 @@ def independent_wasserstein_critic(
     )
 
 
-def _standard_error(values: list[float]) -> float | None:
-    """The standard error of a mean, `None` for fewer than two values."""
-    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-
-
-def _error_of_difference(first: np.ndarray, second: np.ndarray) -> float | None:
-    """The standard error of a difference of means, `None` for fewer than two values in either."""
-    if min(len(first), len(second)) < 2:
-        return None
-    return math.sqrt(sum(values.var(ddof=1) / len(values) for values in (first, second)))
-
-
 def _initial_seed(seed: int, index: int) -> int:
     """A 31-bit seed of the initial weights of a critic, which Keras's initialisers take."""
-    return int(np.random.SeedSequence((seed, index, _INITIAL)).generate_state(1)[0] >> 1)
+    return derive(seed, "critic/weights", index) >> 32
+
+
+def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
+    """Returns the record of the independent critics, with the splits that they saw."""
+    images = inputs.critic_images()
+    distance = independent_wasserstein_critic(
+        images.real,
+        images.held_out,
+        inputs.images[: config.images_needed],
+        config,
+        training_images=images.training,
+        seed=inputs.seed,
+        state=inputs.state,
+        progress=inputs.open_progress(),
+    )
+    return {**dataclasses.asdict(distance), **images.splits}

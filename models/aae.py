@@ -16,8 +16,6 @@ from tfdm.losses import (
     reconstruction_error,
 )
 from tfdm.models.config import AAEConfig
-from tfdm.networks import images as image_networks
-from tfdm.networks.code import code_discriminator
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 
@@ -32,13 +30,9 @@ class AAE(InferenceModel):
     def build_networks(self) -> None:
         """Creates the encoder η, the generator G_θ and the code discriminator C_ω."""
         config = self.config
-        self.encoder = self.build_encoder()
-        self.generator = image_networks.generator(
-            self.layers_of("generator"), self.latent_dim, self.image_shape
-        )
-        self.code_discriminator = code_discriminator(
-            self.layers_of("code_discriminator"), self.latent_dim
-        )
+        self.encoder = self.encoder_network()
+        self.generator = self.generator_network()
+        self.code_discriminator = self.code_discriminator_network()
         self.add_player("encoder", [self.encoder], config.learning_rate)
         self.add_player("generator", [self.generator], config.learning_rate)
         self.add_player(
@@ -50,12 +44,12 @@ class AAE(InferenceModel):
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """Squared error for encoder and generator, −log C(ẑ) for the encoder, eq. 13 for C."""
         config = self.config
-        codes = self.infer(images, noise.normal("posterior", [self.latent_dim]), training)
+        codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
         reconstructions = self.generator(codes, training=training)
         errors = reconstruction_error(
             images, reconstructions, "squared", config.reconstruction_reduction
         )
-        prior_logits = self.code_discriminator(noise.normal("prior", [self.latent_dim]))
+        prior_logits = self.code_discriminator(self.prior_codes(noise))
         code_logits = self.code_discriminator(codes)
 
         reconstruction = config.reconstruction_weight * tf.reduce_mean(errors)

@@ -22,8 +22,6 @@ from tfdm.losses import (
     reconstruction_error,
 )
 from tfdm.models.config import AAEPlusPlusConfig
-from tfdm.networks import images as image_networks
-from tfdm.networks.code import code_discriminator
 from tfdm.training.inference import InferenceModel
 from tfdm.training.model import loss_terms
 from tfdm.training.noise import StepNoise
@@ -40,16 +38,10 @@ class AAEPlusPlus(InferenceModel):
     def build_networks(self) -> None:
         """Creates the encoder η, the generator G_θ and the discriminators D_φ and C_ω."""
         config = self.config
-        self.encoder = self.build_encoder()
-        self.generator = image_networks.generator(
-            self.layers_of("generator"), self.latent_dim, self.image_shape
-        )
-        self.discriminator = image_networks.discriminator(
-            self.layers_of("discriminator"), self.image_shape
-        )
-        self.code_discriminator = code_discriminator(
-            self.layers_of("code_discriminator"), self.latent_dim
-        )
+        self.encoder = self.encoder_network()
+        self.generator = self.generator_network()
+        self.discriminator = self.discriminator_network()
+        self.code_discriminator = self.code_discriminator_network()
         self.add_player("encoder", [self.encoder], config.learning_rate)
         self.add_player("generator", [self.generator], config.learning_rate)
         self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
@@ -74,9 +66,9 @@ class AAEPlusPlus(InferenceModel):
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """The losses of the four players from one encoding ẑ and one reconstruction x̂."""
         config = self.config
-        codes = self.infer(images, noise.normal("posterior", [self.latent_dim]), training)
+        codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
         reconstructions = self.generator(codes, training=training)
-        prior_codes = noise.normal("prior", [self.latent_dim])
+        prior_codes = self.prior_codes(noise)
         prior_logits = self.code_discriminator(prior_codes)
         code_logits = self.code_discriminator(codes)
         errors = reconstruction_error(

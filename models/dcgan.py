@@ -37,23 +37,23 @@ class DCGAN(GenerativeModel):
     def build_networks(self) -> None:
         """Creates the generator G_θ and the discriminator D_φ."""
         config = self.config
-        self.has_dropout = (
-            self.image_shape[0] == color_mnist.IMAGE_SIZE and config.dropout_rate > 0.0
-        )
-        self.generator = image_networks.generator(
-            self.layers_of("generator"), self.latent_dim, self.image_shape
-        )
-        self.discriminator = image_networks.discriminator(
-            self.layers_of("discriminator"), self.image_shape, dropout=self.has_dropout
-        )
+        self.generator = self.generator_network()
+        self.discriminator = self.discriminator_network()
+        self.has_dropout = len(getattr(self.discriminator, "inputs", None) or ()) > 1
         self.add_player("generator", [self.generator], config.generator_learning_rate)
         self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
+
+    def build_discriminator(self) -> keras.Model:
+        """Returns the discriminator, whose second input is the mask of the dropout (Table 6)."""
+        dropout = self.image_shape[0] == color_mnist.IMAGE_SIZE and self.config.dropout_rate > 0.0
+        make = self.layers_of("discriminator")
+        return image_networks.discriminator(make, self.image_shape, dropout=dropout)
 
     def losses(
         self, images: tf.Tensor, noise: StepNoise, training: bool
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """The cross entropy of the discriminator and the generator's loss on its samples."""
-        codes = noise.normal("prior", [self.latent_dim])
+        codes = self.prior_codes(noise)
         samples = self.generator(codes, training=training)
         real_logits = self.discriminate(images, noise, "real", training)
         fake_logits = self.discriminate(samples, noise, "fake", training)

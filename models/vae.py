@@ -4,6 +4,7 @@ Eq. 3, per example and in nats:
 
     ELBO = E_{q(z|x)} log p(x|z) − β KL[q(z|x) ‖ p(z)]
 
+(the KL in closed form for the standard normal, by log q(z|x) − log p(z) for another prior),
 and with λ > 0 the objective of Appendix B, ELBO − λ KL[q(z) ‖ p(z)], whose last term a code
 discriminator C gives: its logit is log p(z) − log q(z), so KL[q(z) ‖ p(z)] ≈ E_{q(z)}[−logit].
 """
@@ -14,15 +15,9 @@ import keras
 import tensorflow as tf
 
 from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
-from tfdm.distributions.posteriors import (
-    gaussian_kl_to_standard_normal,
-    gaussian_loc_and_scale,
-    reparameterize,
-)
+from tfdm.distributions.posteriors import kl_to_prior
 from tfdm.losses import discriminator_accuracy, discriminator_loss, kl_from_model_logits
 from tfdm.models.config import VAEConfig
-from tfdm.networks import images as image_networks
-from tfdm.networks.code import code_discriminator
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 
@@ -39,25 +34,22 @@ class VAE(InferenceModel):
     config: VAEConfig
     config_class = VAEConfig
     encoder_kind = "gaussian"
+    generator_activation = "linear"
 
     def build_networks(self) -> None:
         """Creates the encoder η, the decoder θ, the likelihood and with λ > 0 C_ω."""
         config = self.config
-        self.encoder = self.build_encoder()
-        self.generator = image_networks.generator(
-            self.layers_of("generator"), self.latent_dim, self.image_shape, activation="linear"
-        )
+        self.encoder = self.encoder_network()
+        self.generator = self.generator_network()
         self.likelihood: PixelLikelihood = (
             Bernoulli()
             if config.likelihood == "bernoulli"
             else QuantizedNormal(self.image_shape, scale_type=config.scale_sharing)
         )
-        networks = [self.encoder, self.generator, self.likelihood]
+        networks = [self.encoder, self.generator, self.likelihood, *self.prior_networks()]
         self.add_player("autoencoder", networks, config.learning_rate)
         if config.marginal_kl_weight > 0.0:
-            self.code_discriminator = code_discriminator(
-                self.layers_of("code_discriminator"), self.latent_dim
-            )
+            self.code_discriminator = self.code_discriminator_network()
             self.add_player(
                 "code_discriminator",
                 [self.code_discriminator],
@@ -69,8 +61,8 @@ class VAE(InferenceModel):
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """−ELBO (eq. 3) plus λ KL[q(z) ‖ p(z)] (Appendix B), and the code discriminator's loss."""
         config = self.config
-        loc, scale = gaussian_loc_and_scale(self.encoder(images, training=training))
-        codes = reparameterize(loc, scale, noise.normal("posterior", [self.latent_dim]))
+        posterior = self.infer(images, training)
+        codes = posterior.from_noise(self.posterior_noise(noise))
         pixels = (images + 1.0) / 2.0
         dequantization = (
             noise.uniform("dequantization", list(self.image_shape))
@@ -81,13 +73,13 @@ class VAE(InferenceModel):
         log_likelihood = tf.reduce_mean(
             self.likelihood.log_prob(parameters, pixels, dequantization)
         )
-        kl = tf.reduce_mean(tf.reduce_sum(gaussian_kl_to_standard_normal(loc, scale), axis=-1))
+        kl = tf.reduce_mean(kl_to_prior(posterior, codes, self.prior))
         loss = config.beta * kl - log_likelihood
         terms = {"bound": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl}
         if config.marginal_kl_weight == 0.0:
             return {"autoencoder": loss}, terms
 
-        prior_logits = self.code_discriminator(noise.normal("prior", [self.latent_dim]))
+        prior_logits = self.code_discriminator(self.prior_codes(noise))
         logits = self.code_discriminator(codes)
         marginal_kl = kl_from_model_logits(logits)
         losses = {

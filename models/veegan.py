@@ -13,6 +13,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfdm.distributions.priors import prior_entropy
 from tfdm.losses import (
     discriminator_accuracy,
     discriminator_loss,
@@ -38,27 +39,35 @@ class VEEGAN(InferenceModel):
     def build_networks(self) -> None:
         """Creates the generator G_θ, the reconstructor F_γ and the joint discriminator."""
         config = self.config
-        self.generator = image_networks.generator(
-            self.layers_of("generator"), self.latent_dim, self.image_shape
-        )
-        self.encoder = self.build_encoder()
-        self.discriminator = image_networks.joint_discriminator(
-            self.layers_of("discriminator"), self.latent_dim, self.image_shape, config.head_maps
+        self.generator = self.generator_network()
+        self.encoder = self.encoder_network()
+        self.discriminator = self.network(
+            "discriminator",
+            self.build_discriminator,
+            [self.image_shape, (self.latent_dim,)],
+            (),
         )
         self.add_player("generator", [self.generator], config.learning_rate)
         self.add_player("reconstructor", [self.encoder], config.learning_rate)
         self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
+
+    def build_discriminator(self) -> keras.Model:
+        """Returns (images [B, H, W, C], codes [B, L]) -> logits [B] (Table 8)."""
+        make = self.layers_of("discriminator")
+        return image_networks.joint_discriminator(
+            make, self.latent_dim, self.image_shape, self.config.head_maps
+        )
 
     def losses(
         self, images: tf.Tensor, noise: StepNoise, training: bool
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """The terms of eq. 14 for generator and reconstructor, the cross entropy of T."""
         config = self.config
-        codes = noise.normal("prior", [self.latent_dim])
+        codes = self.prior_codes(noise)
         samples = self.generator(codes, training=training)
-        data_codes = self.infer(images, noise.normal("posterior", [self.latent_dim]), training)
-        sample_codes = self.infer(
-            samples, noise.normal("reconstruction", [self.latent_dim]), training
+        data_codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
+        sample_codes = self.infer(samples, training).from_noise(
+            self.posterior_noise(noise, "reconstruction")
         )
         data_logits = self.discriminator([images, data_codes], training=training)
         model_logits = self.discriminator([samples, codes], training=training)
@@ -77,7 +86,7 @@ class VEEGAN(InferenceModel):
         # Eq. 14 has the plain L1 norm, whatever the weight and reduction of the loss.
         l1_norm = tf.reduce_mean(reconstruction_error(codes, sample_codes, "l1", "sum"))
         terms = {
-            "bound": joint_kl + self.prior.entropy() + l1_norm,
+            "bound": joint_kl + prior_entropy(self.prior, codes) + l1_norm,
             "joint_kl_estimate": joint_kl,
             "code_reconstruction_error": code_error,
             "discriminator_accuracy": discriminator_accuracy(data_logits, model_logits),

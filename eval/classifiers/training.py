@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,15 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfdm.datasets.order import batch_indices
-from tfdm.errors import DivergedError, Terminated
+from tfdm.errors import DivergedError
 from tfdm.eval.classifiers.augmentation import augment
 from tfdm.eval.classifiers.config import ClassifierConfig
 from tfdm.eval.classifiers.network import image_classifier, whiten
 from tfdm.networks.batch_norm import BatchNorm
-from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
 from tfdm.training.graphs import repeatable_graphs
-from tfdm.training.signals import StopSignals
-from tfdm.training.state import capture_state, restore_state
+from tfdm.training.loop import ResumableTraining
 
 _WHITENING_IMAGES = 5000
 _MOMENT_BATCHES = 40
@@ -61,7 +58,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-class ClassifierTraining:
+class ClassifierTraining(ResumableTraining):
     """A classifier on its way: network, optimisers, and the steps between.
 
     The first steps see the images made smaller, which costs half as much a step; the maximum
@@ -126,47 +123,24 @@ class ClassifierTraining:
         averaged = self.config.average_epochs * len(self.labels) // self.config.batch_size
         return self.average_start + averaged
 
-    def run(
-        self,
-        store: CheckpointStore,
-        steps_a_save: int,
-        progress: Callable[[int, float, float], None] = lambda step, loss, accuracy: None,
-    ) -> None:
-        """Trains to the end from the newest checkpoint, or from the start.
+    def take_steps(self, step: int, number: int) -> dict[str, float]:
+        """Takes steps; returns the cross entropy in nats and the accuracy of the last batch."""
+        for current in range(step, step + number):
+            indices = batch_indices(
+                len(self.labels), self.config.batch_size, self.config.seed, current
+            )
+            batch = self._batch(indices, current)
+            loss, accuracy = map(float, self._train_step(batch, self.labels[indices]))
+            if not math.isfinite(loss):
+                raise DivergedError(current + 1, "loss")
+            if current >= self.average_start:
+                self._average(1.0 / (current - self.average_start + 1))
+        return {"loss": loss, "accuracy": accuracy}
 
-        Args:
-          store: where checkpoints go and come from.
-          steps_a_save: a checkpoint is written each time so many steps are done, and at the end.
-          progress: called after every step with the number of steps done, and the cross entropy
-            in nats and the accuracy of the batch.
-
-        Raises:
-          DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
-          Terminated: SIGTERM or SIGINT asked to stop; a checkpoint was written.
-        """
-        checkpoint = store.latest()
-        start = 0
-        if checkpoint is not None:
-            restore_state(self, checkpoint.arrays)
-            start = checkpoint.step
-        with StopSignals() as signals, signals.deferred(), repeatable_graphs():
-            for step in range(start, self.num_steps):
-                progress(step + 1, *self._one_step(step))
-                if signals.received or (step + 1) % steps_a_save == 0 or step + 1 == self.num_steps:
-                    self._save(store, step + 1)
-                if signals.received:
-                    raise Terminated(signals.received, step + 1)
-
-    def _one_step(self, step: int) -> tuple[float, float]:
-        indices = batch_indices(len(self.labels), self.config.batch_size, self.config.seed, step)
-        loss, accuracy = self._train_step(self._batch(indices, step), self.labels[indices])
-        if not np.isfinite(loss):
-            raise DivergedError(step + 1, "loss")
-        if step >= self.average_start:
-            share = 1.0 / (step - self.average_start + 1)
-            for average, variable in zip(self._averages, self._kernels + self._biases, strict=True):
-                average.assign_add(share * (variable.value - average.value))
-        return float(loss), float(accuracy)
+    def _average(self, share: float) -> None:
+        """Moves the averages towards the weights, of which they are to hold this share."""
+        for average, variable in zip(self._averages, self._kernels + self._biases, strict=True):
+            average.assign_add(share * (variable.value - average.value))
 
     def finish(self) -> keras.Model:
         """Puts the averages into the network, takes its moments anew, and returns it.
@@ -198,12 +172,6 @@ class ClassifierTraining:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         return self.network
-
-    def _save(self, store: CheckpointStore, step: int) -> None:
-        try:
-            store.save(step, capture_state(self))
-        except NonFiniteError as error:
-            raise DivergedError(step, error.name) from None
 
     def _batch(self, indices: np.ndarray, step: int) -> np.ndarray:
         config = self.config

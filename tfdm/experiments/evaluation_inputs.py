@@ -1,140 +1,319 @@
-"""What `tfdm-evaluate` works on: the data set, the samples, the classifiers, a critic's images."""
+"""What an evaluation works on: samples, real images and classifiers."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tfdm.datasets import ImageDataset, load_dataset
-from tfdm.datasets.dataset import SPLITS
+from tfdm.datasets.dataset import SPLITS, ImageDataset
+from tfdm.datasets.load import open_dataset
 from tfdm.errors import UserError
-from tfdm.eval import files, sources
-from tfdm.eval.metrics import CRITIC_IMAGES, METRICS, CriticImages
-from tfdm.eval.sources import ImageSource
+from tfdm.eval import load_classifier, load_saved_model_classifier
+from tfdm.eval.config import CRITIC_IMAGES
+from tfdm.eval.files import file_source
+from tfdm.eval.inputs import CriticImages
+from tfdm.eval.metrics import Metric
+from tfdm.eval.resize import ResizingClassifier
+from tfdm.eval.sources import (
+    ImageSource,
+    Shape,
+    array_source,
+    fitted,
+    model_source,
+    noised,
+    split_source,
+)
+from tfdm.experiments.evaluate_config import NUM_SAMPLES, EvaluateConfig
+from tfdm.experiments.load import Run, load_run
+from tfdm.runs import RunFolder
 
-if TYPE_CHECKING:
-    from tfdm.cli.evaluate import EvaluationRequest
+Samples = npt.ArrayLike | str | Path | Run
+Data = str | np.ndarray | ImageDataset
+Reference = npt.ArrayLike | str | Path
 
-CLASSIFIERS = {"cifar10": "cifar10", "color_mnist": "color_mnist", "color_mnist_5k": "color_mnist"}
-INCEPTION = "inception"
+# Data sets of the package, and the classifier that is made for each.
+OWN_CLASSIFIERS = {
+    "cifar10": "cifar10",
+    "color_mnist": "color_mnist",
+    "color_mnist_5k": "color_mnist",
+}
 HOW_TO_GET_INCEPTION = (
     "get the Inception network of https://tfhub.dev/tensorflow/tfgan/eval/inception/1 and give "
     "its folder as --inception_path"
 )
 
 
-def dataset_and_source(request: EvaluationRequest) -> tuple[ImageDataset, ImageSource]:
-    """Opens the real images and the samples.
+@dataclasses.dataclass(frozen=True)
+class RealImages:
+    """Real images that features of samples are compared with.
+
+    Attributes:
+      name: the split, folder or file.
+      digest: what tells them from others.
+      source: the images.
+    """
+
+    name: str
+    digest: str
+    source: ImageSource
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationInputs:
+    """What an evaluation works on.
+
+    Attributes:
+      source: the samples.
+      dataset: the data set beside them, `None` without one.
+      reference: what features are compared with, `None` without one.
+      classifiers: the classifiers by name.
+      lacks: why there is no data set, if one was to be had.
+    """
+
+    source: ImageSource
+    dataset: ImageDataset | None
+    reference: RealImages | None
+    classifiers: Mapping[str, Any]
+    lacks: str
+
+    def resizer(self, classifier: str) -> str | None:
+        """Returns how images are scaled before a classifier sees them, `None` if they are not."""
+        real = {} if self.reference is None else self.reference.source.record
+        before = self.source.record.get("resized") or real.get("resized")
+        return getattr(self.classifiers[classifier], "resizer", None) or before
+
+    def missing(self, metric: Metric, classifier: str | None) -> str | None:
+        """Returns what a metric needs and does not have, in one line; `None` where it has all."""
+        if metric.needs_dataset and self.dataset is None:
+            return f"needs a data set: {self.lacks}"
+        if metric.needs_classifier and classifier is None:
+            return (
+                "needs a classifier: name one that takes the images with --classifier, or "
+                f"{HOW_TO_GET_INCEPTION}"
+            )
+        has_features = classifier and self.classifiers[classifier].num_features is not None
+        if metric.needs_features and not has_features:
+            return f"needs features: the network of {classifier} has no output for them"
+        if metric.needs_reference and self.reference is None:
+            return f"needs real images, of a data set or a --reference: {self.lacks}"
+        return None
+
+
+def open_inputs(
+    samples: Samples,
+    config: EvaluateConfig,
+    dataset: Data | None,
+    reference: Reference | None,
+    metrics: Collection[Metric],
+) -> EvaluationInputs:
+    """Opens everything that metrics need.
+
+    Args:
+      samples: what is evaluated.
+      config: the options.
+      dataset: the data set, where it is not named by `config`.
+      reference: the real images, likewise.
+      metrics: the metrics.
 
     Raises:
-      UserError: either cannot be had, they differ in shape, or a split would be compared with
-        itself.
+      UserError: the samples or what was named beside them cannot be had, do not fit each other, or
+        images would be compared with themselves.
+      ValueError: an array is of another type, shape or range.
     """
-    folders = {"data_dir": request.data_dir, "cache_dir": request.cache_dir}
-    if request.run is not None:
-        dataset, source = _of_run(request, folders)
-    else:
-        dataset = load_dataset(
-            request.dataset, image_size=request.image_size, crop=request.crop, **folders
-        )
-        source = _of_images(request, dataset)
-    if source.image_shape != dataset.image_shape:
-        raise UserError(
-            f"the images have shape {source.image_shape}, those of {dataset.name} "
-            f"{dataset.image_shape}: choose the data set they are like"
-        )
-    if request.noise:
-        source = sources.noised(source, request.noise, request.seed)
-    return dataset, source
+    named = dataset if dataset is not None else config.dataset
+    reference = reference if reference is not None else config.reference
+    run = _run_of(samples, config, named)
+    data, lacks = _dataset_of(run, named, config)
+    classifiers: dict[str, Any] = {}
+    if any(metric.needs_classifier for metric in metrics):
+        classifiers = _classifiers(config, "" if data is None else data.name)
+    # Where there is no data set, images of any size become those that the classifier takes.
+    sides = [c.image_side for c in classifiers.values() if hasattr(c, "image_side")]
+    scaled = (sides[0], sides[0], 3) if sides and config.resize else None
+    shape = scaled if data is None else data.image_shape
+    source = _source_of(run or samples, config, data, shape)
+    compares = any(metric.needs_reference for metric in metrics)
+    real = None
+    if compares and (reference is not None or data is not None):
+        split = source.record.get("split")
+        if split is not None and (reference or "train") == split:
+            other = next(name for name in SPLITS if name != split)
+            raise UserError(
+                f"{split} would be compared with itself: choose another --reference, as {other}"
+            )
+        real = _real_images("train" if reference is None else reference, config, data, scaled)
+    if config.noise:
+        source = noised(source, config.noise, config.seed)
+    images = [source, *([real.source] if real else [])]
+    classifiers = {n: _fitting(c, images, config.resize) for n, c in classifiers.items()}
+    return EvaluationInputs(source, data, real, classifiers, lacks)
 
 
-def _of_run(
-    request: EvaluationRequest, folders: dict[str, str | None]
-) -> tuple[ImageDataset, ImageSource]:
-    from tfdm.experiments.load import load_run
-
-    run = load_run(str(request.run))
-    config = run.config
-    dataset = load_dataset(
-        config.dataset, image_size=config.image_size, crop=config.crop, **folders
-    )
-    recorded = run.recorded.get("dataset_digest")
-    if recorded is not None and recorded != dataset.digest:
-        raise UserError(
-            f"{config.dataset} is not what {request.run} was trained on: its digest differs"
-        )
-    number = request.num_samples or 0
-    return dataset, sources.run_source(run, number, request.seed)
-
-
-def _of_images(request: EvaluationRequest, dataset: ImageDataset) -> ImageSource:
-    path = str(request.images)
-    if path not in SPLITS:
-        return files.file_source(path, dataset.image_shape, request.num_samples)
-    if path == request.reference and any(METRICS[n].needs_features for n in request.configs):
-        other = next(name for name in SPLITS if name != path)
-        raise UserError(f"--images={path} would be compared with itself: give --reference={other}")
-    return sources.split_source(dataset, path, request.num_samples)
-
-
-def classifiers(request: EvaluationRequest) -> dict[str, Any]:
-    """Returns the data set's own classifier, and the Inception network if it is named.
-
-    Raises:
-      UserError: there is none for a measure that was asked for, or one cannot be loaded.
-    """
-    needing = [name for name in request.configs if METRICS[name].needs_classifier]
-    if not needing:
-        return {}
-    from tfdm.eval import load_classifier, load_saved_model_classifier
-
-    found: dict[str, Any] = {}
-    if request.dataset in CLASSIFIERS:
-        name = CLASSIFIERS[request.dataset]
-        folder = None if request.classifier is None else Path(request.classifier)
-        found[name] = load_classifier(name, folder)
-    elif request.classifier is not None:
-        raise UserError(f"--classifier has no effect: none is made for {request.dataset}; drop it")
-    if request.inception_path is not None:
-        found[INCEPTION] = load_saved_model_classifier(
-            request.inception_path,
-            digest=request.inception_digest,
-            allow_unverified=request.allow_unverified,
-        )
-    if not found and request.asked:
-        raise UserError(
-            f"{needing[0]} needs a classifier, and none comes with {request.dataset}: "
-            f"{HOW_TO_GET_INCEPTION}"
-        )
-    return found
-
-
-def critic_images(dataset: ImageDataset, images: str | None) -> CriticImages:
+def critic_images(inputs: EvaluationInputs) -> CriticImages:
     """Returns real images for an independent critic: to learn from, held out, and training ones.
 
     A split that is itself evaluated is not used as real images too.
 
-    Args:
-      dataset: the data set.
-      images: `--images`, which may name a split.
+    Raises:
+      ValueError: there is no data set.
     """
-    names = {
+    if inputs.dataset is None:
+        raise ValueError("there is no data set, expected one for a critic")
+    splits = inputs.dataset.splits
+    real, held_out, training = {
         "train": ("validation", "test", None),
         "validation": ("train", "test", None),
         "test": ("validation", "train", None),
-    }.get(str(images), ("validation", "test", "train"))
+    }.get(str(inputs.source.record.get("split")), ("validation", "test", "train"))
 
     def some(split: str) -> np.ndarray:
-        found = dataset.split(split)
-        number = min(len(found), CRITIC_IMAGES)
-        return found[np.linspace(0, len(found) - 1, number).astype(np.int64)]
+        number = min(len(splits[split]), CRITIC_IMAGES)
+        return splits[split][np.linspace(0, len(splits[split]) - 1, number).astype(np.int64)]
 
-    real, held_out, training = names
     return CriticImages(
         some(real),
         some(held_out),
         None if training is None else some(training),
         {"real_split": real, "held_out_split": held_out, "training_split": training},
     )
+
+
+def _run_of(samples: Samples, config: EvaluateConfig, dataset: Data | None) -> Run | None:
+    """The run that the samples are to be of; `None` where they are images."""
+    if isinstance(samples, str | Path):
+        if samples in SPLITS or not RunFolder(Path(samples).expanduser()).config_path.is_file():
+            return None
+        samples = load_run(
+            Path(samples).expanduser(),
+            dataset=dataset if not isinstance(dataset, str) else None,
+            data_dir=config.data_dir,
+            cache_dir=config.cache_dir,
+        )
+    if not isinstance(samples, Run):
+        return None
+    for name, value in (
+        ("dataset", isinstance(dataset, str)),
+        ("image_size", config.image_size),
+        ("crop", config.crop),
+    ):
+        if value:
+            raise UserError(f"--{name} goes with images: a run has its own; drop it")
+    return samples
+
+
+def _dataset_of(
+    run: Run | None, named: Data | None, config: EvaluateConfig
+) -> tuple[ImageDataset | None, str]:
+    """The data set, or why there is none."""
+    if run is not None and named is None:
+        try:
+            return run.dataset, ""
+        except UserError as error:
+            return None, str(error)
+    if named is None:
+        return None, "name one with --dataset"
+    dataset = open_dataset(
+        named,
+        data_dir=config.data_dir,
+        cache_dir=config.cache_dir,
+        image_size=config.image_size,
+        crop=config.crop,
+    )
+    if run is not None and run.recorded.get("dataset_digest", dataset.digest) != dataset.digest:
+        raise UserError(
+            f"{dataset.name} is not what {run.folder.path} was trained on: its digest differs"
+        )
+    return dataset, ""
+
+
+def _source_of(
+    samples: Any, config: EvaluateConfig, dataset: ImageDataset | None, shape: Shape | None
+) -> ImageSource:
+    if isinstance(samples, Run):
+        run = samples.config
+        source = model_source(
+            samples.model.generate,
+            config.num_samples or NUM_SAMPLES,
+            config.seed,
+            name=f"{run.model}, {run.dataset}, {samples.step:,} steps",
+            image_shape=samples.model.image_shape,
+            record={
+                "run": str(samples.folder.path),
+                "model": run.model,
+                "dataset": run.dataset,
+                "steps": samples.step,
+                "run_seed": run.seed,
+            },
+        )
+        return source if shape is None else fitted(source, shape, config.resize)
+    if _is_split(samples):
+        if dataset is None:
+            raise UserError(f"{samples} is a split: name its data set with --dataset")
+        return split_source(dataset, samples, config.num_samples)
+    return _images_of(samples, config, shape, config.num_samples)
+
+
+def _real_images(
+    reference: Any, config: EvaluateConfig, dataset: ImageDataset | None, shape: Shape | None
+) -> RealImages:
+    if _is_split(reference):
+        if dataset is None:
+            raise UserError(f"--reference={reference} is a split: name its data set with --dataset")
+        digest = f"{reference} of {dataset.digest}"
+        return RealImages(reference, digest, split_source(dataset, reference))
+    source = _images_of(reference, config, shape)
+    return RealImages(str(source.record["images"]), source.digest(), source)
+
+
+def _images_of(
+    images: Any, config: EvaluateConfig, shape: Shape | None, number: int | None = None
+) -> ImageSource:
+    if isinstance(images, str | Path):
+        return file_source(Path(images).expanduser(), shape, number, config.resize)
+    source = array_source(images, number)
+    return source if shape is None else fitted(source, shape, config.resize)
+
+
+def _is_split(what: Any) -> bool:
+    if not isinstance(what, str) or what not in SPLITS:
+        return False
+    if Path(what).is_dir():
+        raise UserError(f"{what} is a split and a folder: write ./{what} for the folder")
+    return True
+
+
+def _classifiers(config: EvaluateConfig, dataset: str) -> dict[str, Any]:
+    """The classifier that is named or made for the data set, and the Inception network if named."""
+    found: list[Any] = []
+    name = config.classifier or OWN_CLASSIFIERS.get(dataset)
+    if name is not None:
+        found.append(load_classifier(name))
+    if config.inception_path is not None:
+        found.append(
+            load_saved_model_classifier(
+                Path(config.inception_path).expanduser(),
+                digest=config.inception_digest,
+                allow_unverified=config.allow_unverified,
+            )
+        )
+    return {classifier.name: classifier for classifier in found}
+
+
+def _fitting(classifier: Any, images: Collection[ImageSource], resize: bool) -> Any:
+    """A classifier that takes all images."""
+    side = getattr(classifier, "image_side", None)
+    for source in images if side else ():
+        height, width, _ = source.image_shape
+        if (height, width) != (side, side):
+            if resize:
+                return ResizingClassifier(classifier)
+            raise UserError(
+                f"the images of {source.name} are {height}x{width}, the classifier "
+                f"{classifier.name} takes {side}x{side}: --resize scales them"
+            )
+    return classifier

@@ -1,28 +1,29 @@
-"""The work of `tfdm-train-classifier`: data, training, and the card of what came out."""
+"""The training of a classifier that measures samples: data, loop, and the card of the result."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tqdm
 
 from tfdm.datasets import load_dataset
 from tfdm.datasets.labels import NUM_CLASSES, load_digits, load_labels
 from tfdm.errors import UserError
 from tfdm.eval.classifiers.config import ClassifierConfig
+from tfdm.eval.classifiers.shipped import ImageClassifier, classifier_from, weights_bytes
+from tfdm.eval.classifiers.training import ClassifierTraining
+from tfdm.eval.inception_score import inception_score_from_logits
+from tfdm.experiments.classifier_config import TrainClassifierConfig
+from tfdm.progress import progress_bar
 from tfdm.runs import CheckpointStore, RunFolder
-from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json
+from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, json_ready
 from tfdm.runs.provenance import command, git_revision, versions
-
-if TYPE_CHECKING:
-    from tfdm.cli.train_classifier import ClassifierRequest
-    from tfdm.eval import ImageClassifier
+from tfdm.statistics import cross_entropy, fit_temperature
+from tfdm.training.loop import run_resumable
 
 _STEPS_A_SAVE = 200
 
@@ -47,50 +48,102 @@ class LabelledImages:
     digest: str
 
 
-def run(request: ClassifierRequest) -> str:
-    """Trains the classifier or goes on with it; returns a line on what came out.
+@dataclasses.dataclass(frozen=True)
+class TrainedClassifier:
+    """What a training came to.
+
+    Attributes:
+      classifier: the classifier as it is shipped: its weights as they were rounded, in float32.
+      test_error: the share of the official test images that it gets wrong, by the test's name.
+      card: the whole model card.
+      files: the weights and the card, `()` without an output folder.
+    """
+
+    classifier: ImageClassifier
+    test_error: dict[str, float]
+    card: dict[str, Any]
+    files: tuple[Path, ...]
+
+
+def train_classifier(
+    dataset: str = "cifar10",
+    config: TrainClassifierConfig | Mapping[str, Any] | None = None,
+    *,
+    progress: bool = True,
+    **options: Any,
+) -> TrainedClassifier:
+    """Trains a classifier that measures samples, or goes on with it.
+
+    Args:
+      dataset: "cifar10" (objects) or "color_mnist" (digits, grey or coloured).
+      config: the whole recipe, or some of its fields; the others are those of the data set.
+      progress: whether to show a bar.
+      **options: fields that replace those of `config`. With `output_dir`, weights, card and
+        checkpoints are written there, and the same call goes on where one was stopped.
 
     Raises:
+      ValueError: there is no recipe of the data set, or a field is not admissible.
       UserError: the data cannot be had, the recipe does not fit it, or the folder holds another
         training or is in use.
       DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
+      Terminated: with an output folder, SIGTERM or SIGINT asked to stop; a checkpoint was written.
     """
-    from tfdm.eval.classifiers.shipped import classifier_from, weights_bytes
-    from tfdm.eval.classifiers.training import ClassifierTraining
-
-    data = read_data(request.dataset, request.data_dir, request.cache_dir)
-    _check_fit(request.config, data)
-    folder, recipe = RunFolder(request.output_dir), dataclasses.asdict(request.config)
-    identity = {"classifier": request.dataset, **recipe, "dataset_digest": data.digest}
+    config = TrainClassifierConfig.for_dataset(dataset, config, **options)
+    data = read_data(dataset, config.data_dir, config.cache_dir)
+    recipe = config.recipe
+    _check_fit(recipe, data)
+    start = {"versions": versions(), "command": command(), "git_revision": git_revision()}
+    if config.output_dir is None:
+        return _train(dataset, recipe, data, None, start, progress)
+    folder = RunFolder(Path(config.output_dir).expanduser())
     folder.create()
+    identity = {"classifier": dataset, **recipe.to_dict(), "dataset_digest": data.digest}
     with folder.lock():
-        start = {"versions": versions(), "command": command(), "git_revision": git_revision()}
         recorded = folder.claim_config({**identity, **start})
-        training = ClassifierTraining(data.train, data.labels["train"], request.config)
-        store = CheckpointStore(folder.checkpoints, keep=2)
-        with _progress(request.dataset, training.num_steps) as progress:
-            training.run(store, _STEPS_A_SAVE, progress)
-        weights = weights_bytes(training.finish())
-        card: dict[str, Any] = {
-            "name": request.dataset,
-            "sha256": hashlib.sha256(weights).hexdigest(),
-            "dataset": request.dataset,
-            "dataset_digest": data.digest,
-            "image_shape": list(data.train.shape[1:]),
-            "num_classes": NUM_CLASSES,
-            "num_parameters": int(training.network.count_params()),
-            "recipe": recipe,
-            "temperature": 1.0,
-            "feature_scale": 1.0,
-        }
-        # Measured on what is shipped: the weights as they were rounded, in float32.
-        card |= measure(classifier_from(request.dataset, weights, card), data)
         # Those of the start: what trained the network.
-        card |= {field: recorded.get(field) for field in start}
-        atomic_write_bytes(folder.path / f"{request.dataset}.npz", weights)
-        atomic_write_json(folder.path / f"{request.dataset}.json", card)
-    errors = ", ".join(f"{name} {100 * error:.2f} %" for name, error in card["test_error"].items())
-    return f"test error: {errors}\n{folder.path / request.dataset}.npz\n"
+        start = {field: recorded.get(field) for field in start}
+        return _train(dataset, recipe, data, folder, start, progress)
+
+
+def _train(
+    name: str,
+    recipe: ClassifierConfig,
+    data: LabelledImages,
+    folder: RunFolder | None,
+    start: dict[str, Any],
+    progress: bool,
+) -> TrainedClassifier:
+    training = ClassifierTraining(data.train, data.labels["train"], recipe)
+    with progress_bar(f"classifier of {name}", "step", progress) as show:
+        run_resumable(
+            training,
+            training.num_steps,
+            store=None if folder is None else CheckpointStore(folder.checkpoints, keep=2),
+            steps_a_save=_STEPS_A_SAVE,
+            progress=show,
+        )
+    weights = weights_bytes(training.finish())
+    card: dict[str, Any] = {
+        "name": name,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "dataset": name,
+        "dataset_digest": data.digest,
+        "image_shape": list(data.train.shape[1:]),
+        "num_classes": NUM_CLASSES,
+        "num_parameters": int(training.network.count_params()),
+        "recipe": recipe.to_dict(),
+        "temperature": 1.0,
+        "feature_scale": 1.0,
+    }
+    # Measured on what is shipped: the weights as they were rounded, in float32.
+    card |= json_ready(measure(classifier_from(name, weights, card), data)) | start
+    classifier = classifier_from(name, weights, card)
+    files: tuple[Path, ...] = ()
+    if folder is not None:
+        files = folder.path / f"{name}.npz", folder.path / f"{name}.json"
+        atomic_write_bytes(files[0], weights)
+        atomic_write_json(files[1], card)
+    return TrainedClassifier(classifier, card["test_error"], card, files)
 
 
 def read_data(name: str, data_dir: str | None, cache_dir: str | None) -> LabelledImages:
@@ -121,9 +174,6 @@ def read_data(name: str, data_dir: str | None, cache_dir: str | None) -> Labelle
 
 def measure(classifier: ImageClassifier, data: LabelledImages) -> dict[str, Any]:
     """Returns what the card says of errors, calibration, and the score of real images."""
-    from tfdm.eval import inception_score_from_logits
-    from tfdm.eval.classifiers.shipped import fit_temperature
-
     outputs = {name: classifier.logits_and_features(images) for name, images in data.tests.items()}
     logits = {name: rows for name, (rows, _) in outputs.items()}
     features = next(iter(outputs.values()))[1].astype(np.float64)
@@ -137,10 +187,10 @@ def measure(classifier: ImageClassifier, data: LabelledImages) -> dict[str, Any]
     return {
         "num_test": len(labels),
         "test_error": errors,
-        "test_cross_entropy": _cross_entropy(first[number:], labels[number:]),
+        "test_cross_entropy": cross_entropy(first[number:], labels[number:]),
         "temperature": temperature,
         "feature_scale": float(np.sqrt(np.mean(features**2))),
-        "test_cross_entropy_calibrated": _cross_entropy(
+        "test_cross_entropy_calibrated": cross_entropy(
             first[number:] / temperature, labels[number:]
         ),
         "inception_score_of_test_images": dataclasses.asdict(score),
@@ -163,25 +213,3 @@ def _check_fit(config: ClassifierConfig, data: LabelledImages) -> None:
         problem = f"--small_side={config.small_side} is larger than the images of {side}x{side}"
     if problem:
         raise UserError(f"{problem}: choose a smaller value")
-
-
-def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    hits = logits[np.arange(len(labels)), labels]
-    return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - hits))
-
-
-@contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[int, float, float], None]]:
-    terminal = sys.stderr.isatty()
-    with tqdm.tqdm(
-        desc=f"classifier of {name}", unit="step", file=sys.stderr, total=total,
-        mininterval=0.5 if terminal else 10.0, dynamic_ncols=terminal,
-    ) as bar:  # fmt: skip
-
-        def show(step: int, loss: float, accuracy: float) -> None:
-            bar.set_postfix_str(f"loss {loss:.3f}, accuracy {accuracy:.3f}", refresh=False)
-            bar.update(step - bar.n)
-
-        yield show

@@ -29,7 +29,8 @@ def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]
     fits = height == color_mnist.IMAGE_SIZE or dcgan.is_dcgan_size(height)
     if height != width or channels < 1 or not fits:
         raise ValueError(
-            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S = 28, 16, 32, 64, .."
+            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S = 28, 16, 32, 64, .. "
+            "or networks of one's own"
         )
     return (height, width, channels)
 
@@ -46,7 +47,11 @@ def generator(
 
 
 def encoder(
-    make: LayerFactory, latent_dim: int, image_shape: tuple[int, int, int], kind: str
+    make: LayerFactory,
+    latent_dim: int,
+    image_shape: tuple[int, int, int],
+    kind: str,
+    noise_dim: int | None = None,
 ) -> keras.Model:
     """The generator transposed, without activation at the end (Appendix K.5).
 
@@ -55,8 +60,9 @@ def encoder(
       latent_dim: L.
       image_shape: (H, W, C).
       kind: `deterministic`: images -> codes [B, L]. `gaussian`: images -> location and raw scale
-        [B, 2L]. `implicit`: (images, noise [B, L]) -> codes [B, L]; the noise joins the features
+        [B, 2L]. `implicit`: (images, noise [B, M]) -> codes [B, L]; the noise joins the features
         before one more hidden layer, so that the codes' distribution is not of a fixed family.
+      noise_dim: M, by default L.
 
     Raises:
       ValueError: `kind` is none of these.
@@ -72,7 +78,7 @@ def encoder(
     outputs = [make.dense(ENCODER_OUTPUTS[kind] * latent_dim, use_bias=True), make.output("linear")]
     if kind != "implicit":
         return keras.Model(images, sequential(features, outputs), name=make.name)
-    noise = keras.Input([latent_dim], name="noise")
+    noise = keras.Input([noise_dim or latent_dim], name="noise")
     joined = keras.layers.Concatenate(dtype=make.dtype)([features, noise])
     hidden = sequential(joined, [make.dense(make.scaled(IMPLICIT_UNITS)), make.relu()])
     return keras.Model([images, noise], sequential(hidden, outputs), name=make.name)

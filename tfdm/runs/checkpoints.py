@@ -62,13 +62,15 @@ class CheckpointStore:
     Args:
       folder: where the files stand; made at the first save.
       keep: how many of the newest to keep, at least 1.
+      finite: whether to refuse arrays that hold NaN or an infinity.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], keep: int = 3) -> None:
+    def __init__(self, folder: str | os.PathLike[str], keep: int = 3, finite: bool = True) -> None:
         if keep < 1:
             raise ValueError(f"keep is {keep}, expected at least 1")
         self.folder = Path(folder)
         self.keep = keep
+        self.finite = finite
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray]) -> Path:
         """Writes a checkpoint, makes it the newest one, and removes those beyond `keep`.
@@ -85,14 +87,15 @@ class CheckpointStore:
           The file.
 
         Raises:
-          NonFiniteError: an array holds NaN or an infinity; nothing was written.
+          NonFiniteError: an array holds NaN or an infinity, where `finite` refuses them; nothing
+            was written.
           ValueError: an array is of another type, or its name is taken or empty.
         """
         if step < 0:
             raise ValueError(f"step is {step}, expected at least 0")
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
         for name, array in arrays.items():
-            _check(name, array)
+            _check(name, array, self.finite)
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = atomic.temporary_sibling(self.folder / f"step_{step:08d}.npz")
         try:
@@ -140,7 +143,7 @@ class CheckpointStore:
             path.unlink(missing_ok=True)
 
 
-def _check(name: str, array: np.ndarray) -> None:
+def _check(name: str, array: np.ndarray, must_be_finite: bool) -> None:
     if not name or name == _FOREIGN_TYPES or name.endswith(".npy"):
         raise ValueError(f"name of an array is {name!r}, expected a plain, non-empty name")
     if array.dtype.kind in "biu":
@@ -151,7 +154,7 @@ def _check(name: str, array: np.ndarray) -> None:
         finite = np.isfinite(array.astype(np.float32)).all()
     else:
         raise ValueError(f"{name} is of type {array.dtype}, expected booleans or numbers")
-    if not finite:
+    if must_be_finite and not finite:
         raise NonFiniteError(name)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+ADAM_EPSILON = 1e-8
+
 
 @keras.saving.register_keras_serializable(package="tfdm")
 class FusedAdam(keras.optimizers.Adam):

@@ -2,10 +2,13 @@
 
 A `deterministic` encoder is a function, a `gaussian` one gives the location and scale of a
 diagonal Gaussian, an `implicit` one is a function of the image and noise: it can be sampled,
-but has no density. Shapes: B batch, H W C image axes, L latent dimension.
+but has no density. Shapes: B batch, H W C image axes, L latent dimension, M noise dimension.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,13 +17,12 @@ from tfdm.distributions.posteriors import (
     DeterministicPosterior,
     GaussianPosterior,
     ImplicitPosterior,
+    NoisePosterior,
     Posterior,
-    gaussian_loc_and_scale,
-    reparameterize,
 )
 from tfdm.networks import images as image_networks
-from tfdm.training.model import GenerativeModel
-from tfdm.training.noise import stateless_normal
+from tfdm.training.model import GenerativeModel, batch_size, signature
+from tfdm.training.noise import StepNoise
 
 
 class InferenceModel(GenerativeModel):
@@ -39,55 +41,81 @@ class InferenceModel(GenerativeModel):
         return getattr(self.config, "encoder", "deterministic")
 
     @property
-    def has_posterior_density(self) -> bool:
-        """Whether log q(z|x) can be evaluated."""
-        return self.encoder_kind == "gaussian"
+    def noise_dim(self) -> int:
+        """M, the dimension of the posterior's noise: the field of the configuration, else L."""
+        return getattr(self.config, "noise_dim", None) or self.latent_dim
 
     def build_encoder(self) -> keras.Model:
-        """Returns the encoder network of the model's kind."""
+        """Returns the encoder of the model's kind (Appendix K.5)."""
         return image_networks.encoder(
-            self.layers_of("encoder"), self.latent_dim, self.image_shape, self.encoder_kind
+            self.layers_of("encoder"),
+            self.latent_dim,
+            self.image_shape,
+            self.encoder_kind,
+            self.noise_dim,
         )
 
-    def infer(self, images: tf.Tensor, epsilon: tf.Tensor, training: bool) -> tf.Tensor:
-        """Draws ẑ ~ q(z|x).
+    def encoder_network(self) -> keras.layers.Layer:
+        """The encoder."""
+        takes: list[tuple[int, ...]] = [self.image_shape]
+        if self.encoder_kind == "implicit":
+            takes.append((self.noise_dim,))
+        outputs = image_networks.ENCODER_OUTPUTS.get(self.encoder_kind, 1) * self.latent_dim
+        return self.network("encoder", self.build_encoder, takes, (outputs,))
+
+    def infer(self, images: tf.Tensor, training: bool) -> NoisePosterior:
+        """Returns q(z|x), whose codes are differentiable in the encoder's variables.
 
         Args:
           images: [B, H, W, C] in [-1, 1].
-          epsilon: standard normal noise [B, L]; a deterministic encoder does not look at it.
           training: whether batch norm uses the batch's moments.
-
-        Returns:
-          Codes, float32 [B, L], differentiable in the encoder's variables.
         """
         if self.encoder_kind == "implicit":
-            return self.encoder([images, epsilon], training=training)
+
+            def draw(noise: tf.Tensor) -> tf.Tensor:
+                return self.encoder([images, noise], training=training)
+
+            return ImplicitPosterior(draw, batch_size(images), self.noise_dim)
         outputs = self.encoder(images, training=training)
-        if self.encoder_kind == "deterministic":
-            return outputs
-        loc, scale = gaussian_loc_and_scale(outputs)
-        return reparameterize(loc, scale, epsilon)
-
-    def encode(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
-        """Images, uint8 or in [0, 1], [n, H, W, C] -> codes ẑ ~ q(z|x), [n, L], given `seed`."""
-        images = self._network_range(images)
-        epsilon = stateless_normal([tf.shape(images)[0], self.latent_dim], seed, "posterior")
-        return self.infer(images, epsilon, training=False)
-
-    def posterior(self, images: tf.Tensor) -> Posterior:
-        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C]."""
-        images = self._network_range(images)
-        if self.encoder_kind == "implicit":
-            return ImplicitPosterior(
-                lambda noise: self.encoder([images, noise], training=False),
-                tf.shape(images)[0],
-                self.latent_dim,
-            )
-        outputs = self.encoder(images, training=False)
         if self.encoder_kind == "deterministic":
             return DeterministicPosterior(outputs)
         return GaussianPosterior.from_parameters(outputs)
 
+    def posterior_noise(self, noise: StepNoise, name: str = "posterior") -> tf.Tensor:
+        """Returns the noise of the posterior in a training step, [B, M], from stream `name`."""
+        return noise.normal(name, [self.noise_dim])
+
+    def posterior(self, images: tf.Tensor) -> Posterior:
+        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C].
+
+        It is asked by capability: `sample`; where they exist `log_prob`, `loc` and `scale`.
+        """
+        return self.infer(self._network_range(images), training=False)
+
+    def encode(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
+        """Images, uint8 or in [0, 1], [n, H, W, C] -> codes ẑ ~ q(z|x), [n, L], given `seed`."""
+        return self.posterior(images).sample(seed=seed)
+
     def reconstruct(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Images, uint8 or in [0, 1], [n, H, W, C] -> G(ẑ) in [0, 1], ẑ ~ q(z|x)."""
         return self.decode(self.encode(images, seed))
+
+    def export_signatures(self) -> dict[str, dict[str, Callable[..., Any]]]:
+        """Returns those of `GenerativeModel`, and `encoder`: `images` -> `z` [n, L].
+
+        Where the posterior has them, `z` is its mean and `loc` and `scale` [n, L] its parameters;
+        otherwise `z` is a fresh sample at every call.
+        """
+
+        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            posterior: Any = self.posterior(images)
+            if hasattr(posterior, "loc"):
+                # Distinct outputs need distinct tensors.
+                z = tf.identity(posterior.loc)
+                return {"z": z, "loc": posterior.loc, "scale": posterior.scale}
+            if not hasattr(posterior, "from_noise"):
+                return {"z": posterior.sample()}
+            return {"z": posterior.from_noise(tf.random.normal(posterior.noise_shape))}
+
+        encoder = {"serving_default": signature(encode, self.image_shape, "images")}
+        return {**super().export_signatures(), "encoder": encoder}

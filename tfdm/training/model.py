@@ -9,37 +9,50 @@ Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from tfdm.distributions.priors import Prior, StandardNormal
-from tfdm.networks.images import check_image_shape
-from tfdm.networks.layers import LayerFactory
-from tfdm.training.adam import FusedAdam
 from tfdm.training.config import ModelConfig
+from tfdm.training.hyperparameters import split_options
+from tfdm.training.networks import copy_network
 from tfdm.training.noise import StepNoise, stateless_normal
-from tfdm.training.players import Player, update_players
+from tfdm.training.parts import ModelParts
+from tfdm.training.players import update_players
 from tfdm.training.strategy import DistributedFit
 
-ADAM_EPSILON = 1e-8
 
-
-class GenerativeModel(DistributedFit, keras.Model):
+class GenerativeModel(DistributedFit, ModelParts):
     """A model that turns codes into images.
 
+    Networks of one's own, for images of any shape, take the place of those of Appendix K:
+
+        encoder = keras.Sequential([keras.Input([48, 48, 3]), .., keras.layers.Dense(2 * 8)])
+        generator = keras.Sequential([keras.Input([8]), .., keras.layers.Reshape([48, 48, 3])])
+        networks = {"encoder": encoder, "generator": generator}
+        model = VAE(latent_dim=8, image_shape=(48, 48, 3), networks=networks)
+
+    An `encoder` maps images in [-1, 1] [B, H, W, C] to [B, 2L] where the posterior is Gaussian,
+    else to [B, L]; a `generator` codes [B, L] to images by a tanh, but for the VAE to the
+    parameters of its likelihood, without activation; a `discriminator` images, and a
+    `code_discriminator` codes, to logits [B] or [B, 1]. They are saved with the model.
+
     Args:
-      config: the hyperparameters; the defaults of the model when `None`.
+      config: the hyperparameters, as an object or a mapping; the defaults of the model when `None`.
       image_shape: (H, W, C) of the images.
       seed: the seed of the initial weights and of everything drawn in training.
-      **kwargs: options of `keras.Model`; `dtype` is the precision policy of the networks.
+      networks: Keras networks by name that replace the model's own.
+      **kwargs: hyperparameters, which replace those of `config`, and options of `keras.Model`;
+        `dtype` is the precision policy of the networks.
 
     Attributes:
       config: the hyperparameters.
       image_shape: (H, W, C).
-      prior: p(z), a TFP distribution over codes [L].
+      networks: the networks that the caller gave.
+      prior: p(z), a `tfdm.distributions.priors.Prior`.
       generator: the network codes [B, L] -> images in [-1, 1], or a likelihood's parameters.
       players: who plays: names, networks and optimisers.
       optimizers: the optimisers by player.
@@ -48,10 +61,10 @@ class GenerativeModel(DistributedFit, keras.Model):
       has_encoder: whether the model maps images to codes.
 
     Raises:
-      ValueError: there are no networks for images of this shape.
+      ValueError: a hyperparameter is not admissible, a network has the wrong shape, or there are no
+        networks for images of this shape.
     """
 
-    config_class: ClassVar[type[ModelConfig]]
     has_encoder: ClassVar[bool] = False
 
     def __init__(
@@ -59,38 +72,36 @@ class GenerativeModel(DistributedFit, keras.Model):
         config: ModelConfig | Mapping[str, Any] | None = None,
         image_shape: tuple[int, int, int] = (28, 28, 3),
         seed: int = 0,
+        *,
+        networks: Mapping[str, keras.layers.Layer] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if config is None or isinstance(config, Mapping):
-            config = self.config_class(**(config or {}))
-        if not isinstance(config, self.config_class):
-            expected = self.config_class.__name__
-            raise ValueError(f"config is a {type(config).__name__}, expected a {expected}")
-        self.config = config
+        options, hyperparameters = split_options(kwargs)
+        super().__init__(**options)
+        self.config = self.config_class.of(config, **hyperparameters)
         height, width, channels = image_shape
-        self.image_shape = check_image_shape((height, width, channels))
+        if min(height, width, channels) < 1:
+            raise ValueError(f"image_shape is {tuple(image_shape)}, expected (H, W, C) from 1")
+        self.image_shape = (height, width, channels)
         self.seed = int(seed)
+        # Keras tracks them where they are used, not behind a proxy.
+        self.networks = MappingProxyType(dict(networks or {}))
         self.batches_per_step = 1
-        self.players: tuple[Player, ...] = ()
-        self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
+        self.optimizers = {}
         self.step = self._counter("step")
         self.first_bad_step = self._counter("first_bad_step")
         self.first_bad_term = self._counter("first_bad_term")
         self._term_names: tuple[str, ...] = ()
-        self.generator_average: keras.Model | None = None
+        self.generator_average: keras.layers.Layer | None = None
+        self._prior = self.build_prior()
         self.build_networks()
-        if config.ema_decay > 0.0:
-            self.generator_average = keras.models.clone_model(self.generator)
-            self.generator_average.set_weights(self.generator.get_weights())
+        self.check_parts()
+        if self.config.ema_decay > 0.0:
+            self.generator_average = copy_network(self.generator, [(self.latent_dim,)])
             self.generator_average.trainable = False
         self.built = True
 
     # --- What a model adds ----------------------------------------------------------------
-
-    def build_networks(self) -> None:
-        """Creates the networks, `self.generator` among them, and the players."""
-        raise NotImplementedError
 
     def losses(
         self, images: tf.Tensor, noise: StepNoise, training: bool
@@ -108,31 +119,9 @@ class GenerativeModel(DistributedFit, keras.Model):
         """Maps outputs of the generator, by default in [-1, 1], to images in [0, 1]."""
         return (outputs + 1.0) / 2.0
 
-    # --- Pieces for `build_networks` ------------------------------------------------------
-
-    def layers_of(self, name: str) -> LayerFactory:
-        """Returns the factory of the layers of the network `name`."""
-        return LayerFactory(
-            name,
-            seed=self.seed,
-            width=self.config.width,
-            batch_norm_momentum=self.config.batch_norm_momentum,
-            dtype=self.dtype_policy,
-        )
-
-    def add_player(self, name: str, networks: list[keras.layers.Layer], rate: float) -> None:
-        """Adds a player with an Adam of its own (Appendix K)."""
-        optimizer = FusedAdam(
-            learning_rate=rate,
-            beta_1=self.config.adam_beta_1,
-            beta_2=self.config.adam_beta_2,
-            epsilon=ADAM_EPSILON,
-            name=f"{name}_adam",
-        )
-        player = Player(name, tuple(networks), optimizer)
-        optimizer.build(player.variables)
-        self.optimizers = {**self.optimizers, name: optimizer}
-        self.players = (*self.players, player)
+    def prior_codes(self, noise: StepNoise, name: str = "prior") -> tf.Tensor:
+        """Returns codes z ~ p(z) of a training step, [B, L], from the stream `name`."""
+        return self.prior.from_noise(noise.normal(name, [self.latent_dim]))
 
     # --- Training -------------------------------------------------------------------------
 
@@ -159,7 +148,7 @@ class GenerativeModel(DistributedFit, keras.Model):
         """
         images = self._network_range(data)
         self._check_batches(images)
-        terms = self.update(images, StepNoise(self.seed, self.step.value, _batch_size(images)))
+        terms = self.update(images, StepNoise(self.seed, self.step.value, batch_size(images)))
         self._move_average()
         return self._finish_step(terms)
 
@@ -203,7 +192,8 @@ class GenerativeModel(DistributedFit, keras.Model):
         decay = self.config.ema_decay
         pairs = zip(self.generator_average.weights, self.generator.weights, strict=True)
         for average, weight in pairs:
-            average.assign(decay * average + (1.0 - decay) * weight)
+            is_float = tf.as_dtype(weight.dtype).is_floating
+            average.assign(decay * average + (1.0 - decay) * weight if is_float else weight)
 
     def _finish_step(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         names = tuple(sorted(terms))
@@ -234,17 +224,7 @@ class GenerativeModel(DistributedFit, keras.Model):
     # --- Samples --------------------------------------------------------------------------
 
     @property
-    def latent_dim(self) -> int:
-        """L, the dimension of the codes."""
-        return self.config.latent_dim
-
-    @property
-    def prior(self) -> Prior:
-        """p(z), the standard normal (Appendix K.4)."""
-        return StandardNormal(self.latent_dim)
-
-    @property
-    def sampler(self) -> keras.Model:
+    def sampler(self) -> keras.layers.Layer:
         """The network that makes samples: the moving average where there is one."""
         return self.generator if self.generator_average is None else self.generator_average
 
@@ -254,41 +234,45 @@ class GenerativeModel(DistributedFit, keras.Model):
 
     def sample_codes(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes from the prior, [num, L], a function of `seed`."""
-        return stateless_normal([num, self.latent_dim], seed, "codes")
+        return self.prior.from_noise(stateless_normal([num, self.latent_dim], seed, "codes"))
 
-    def generate(self, num_or_codes: int | tf.Tensor, seed: int = 0) -> tf.Tensor:
+    def generate(self, num_or_noise: int | tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Returns samples, float32 [n, H, W, C] in [0, 1].
 
         Args:
-          num_or_codes: how many codes to draw from the prior, or the codes [n, L].
+          num_or_noise: how many codes to draw from the prior, or standard normal noise [n, L] that
+            the prior maps to codes.
           seed: the seed of the codes.
         """
-        if isinstance(num_or_codes, numbers.Integral):
-            num_or_codes = self.sample_codes(int(num_or_codes), seed)
-        return self.decode(tf.convert_to_tensor(num_or_codes))
+        if isinstance(num_or_noise, numbers.Integral):
+            return self.decode(self.sample_codes(int(num_or_noise), seed))
+        return self.decode(self.prior.from_noise(tf.convert_to_tensor(num_or_noise)))
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Codes [n, L] -> images [n, H, W, C] in [0, 1]."""
         return self.to_unit_range(self.sampler(inputs, training=training))
 
-    # --- Keras ----------------------------------------------------------------------------
+    def export_signatures(self) -> dict[str, dict[str, Callable[..., Any]]]:
+        """Returns what an export offers: `tf.function`s by folder and name of the signature.
 
-    def build(self, input_shape: Any = None) -> None:
-        """Does nothing: the networks are built with the model."""
+        * `generator`: `serving_default` maps noise `z` [n, L] to `images` [n, H, W, C] in [0, 1],
+          `decode` maps `codes` [n, L] to `images`.
+        """
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns what makes the model again."""
-        return {
-            **super().get_config(),
-            "config": self.config.to_dict(),
-            "image_shape": list(self.image_shape),
-            "seed": self.seed,
+        def generate(z: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"images": self.generate(z)}
+
+        def decode(codes: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"images": self.decode(codes)}
+
+        row = [self.latent_dim]
+        signatures = {
+            "serving_default": signature(generate, row, "z"),
+            "decode": signature(decode, row, "codes"),
         }
+        return {"generator": signatures}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GenerativeModel:
-        """Makes the model that `get_config` described."""
-        return cls(**config)
+    # --- Keras ----------------------------------------------------------------------------
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile`."""
@@ -305,5 +289,12 @@ def loss_terms(losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {f"{player}_loss": loss for player, loss in losses.items()}
 
 
-def _batch_size(images: tf.Tensor) -> int | tf.Tensor:
+def batch_size(images: tf.Tensor) -> int | tf.Tensor:
+    """Returns the first axis, a number where the graph knows it."""
     return images.shape[0] if images.shape[0] is not None else tf.shape(images)[0]
+
+
+def signature(function: Callable[..., Any], row: Sequence[int], name: str) -> Callable[..., Any]:
+    """Returns `function` of one float32 input `name` [n, *row] as a `tf.function`."""
+    spec = tf.TensorSpec([None, *row], tf.float32, name=name)
+    return tf.function(function, input_signature=[spec], autograph=False)

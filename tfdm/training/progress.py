@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-import tqdm
-
+from tfdm.progress import Bar
 from tfdm.training.callbacks import Span, StepCallback
 from tfdm.training.metrics import read_logs
-
-_SHOWN_LOGS = 4
-# Logs are read for the bar at most this often: reading them waits for the device.
-_TERMINAL_SECONDS = 0.5
-_FILE_SECONDS = 10.0
 
 
 class ProgressBar(StepCallback):
     """Shows rate, remaining time and the losses.
-
-    A terminal gets a bar that moves, a file or pipe a line every ten seconds.
 
     Args:
       span: the steps of the session.
@@ -30,34 +20,22 @@ class ProgressBar(StepCallback):
 
     def __init__(self, span: Span, stream: TextIO | None = None) -> None:
         super().__init__(span)
-        self._stream = stream if stream is not None else sys.stderr
-        self._bar: tqdm.tqdm | None = None
-        self._next_reading = 0.0
-        self._interval = _TERMINAL_SECONDS if self._stream.isatty() else _FILE_SECONDS
+        self._stream = stream
+        self._bar: Bar | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Shows the bar; the first step takes longer, it is traced."""
-        terminal = self._stream.isatty()
-        self._bar = tqdm.tqdm(
-            total=self.span.end,
-            initial=self.span.start,
-            desc="tracing the step",
-            unit="step",
-            file=self._stream if terminal else _Lines(self._stream),
-            dynamic_ncols=terminal,
-            mininterval=self._interval,
-        )
+        self._bar = Bar("tracing the step", "step", self._stream, self.span.start, self.span.end)
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Moves the bar, and reads the losses when they are old."""
+        """Moves the bar, and reads the losses when they are old: it waits for the device."""
         if self._bar is None:
             return
-        now = time.monotonic()
-        if now >= self._next_reading or self.step == self.span.end:
-            self._next_reading = now + self._interval
-            self._bar.set_description_str("training", refresh=False)
-            self._bar.set_postfix_str(losses_line(read_logs(logs)), refresh=False)
-        self._bar.update(self.step - previous)
+        terms = None
+        if self._bar.wants_terms() or self.step == self.span.end:
+            self._bar.retitle("training")
+            terms = losses_first(read_logs(logs))
+        self._bar(self.step, self.span.end, terms)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leaves the full bar in view."""
@@ -70,23 +48,7 @@ class ProgressBar(StepCallback):
         self._bar = None
 
 
-def losses_line(values: Mapping[str, float]) -> str:
-    """Returns the losses for one line: those of the players, or the first logs there are."""
+def losses_first(values: Mapping[str, float]) -> Mapping[str, float]:
+    """Returns the losses of the players by their names, or all logs where there are no losses."""
     losses = {name.removesuffix("_loss"): v for name, v in values.items() if "_loss" in name}
-    shown = list((losses or values).items())[:_SHOWN_LOGS]
-    return ", ".join(f"{name} {value:.4g}" for name, value in shown)
-
-
-class _Lines:
-    """A stream for tqdm that ends every state of the bar with a line break."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        line = text.strip()
-        if line:
-            self._stream.write(line + "\n")
-
-    def flush(self) -> None:
-        self._stream.flush()
+    return losses or values

@@ -20,8 +20,8 @@ def capture_state(model: Any) -> dict[str, np.ndarray]:
     """Returns copies of all variables of a model and of its optimisers.
 
     Args:
-      model: a Keras model with all its variables, and a dictionary `optimizers` of optimisers
-        that were built.
+      model: anything with a list `variables` of variables of Keras or TensorFlow, and a
+        dictionary `optimizers` of optimisers that were built.
 
     Returns:
       Arrays by unique names such as `model/0003/generator/dense/kernel` and
@@ -74,7 +74,9 @@ def _named_variables(model: Any) -> Iterator[tuple[str, Any]]:
 
 def _numbered(prefix: str, variables: Iterable[Any]) -> Iterator[tuple[str, Any]]:
     for position, variable in enumerate(variables):
-        yield f"{prefix}/{position:04d}/{_COUNTER.sub('', variable.path)}", variable
+        # A variable of TensorFlow has a name and no path.
+        path = getattr(variable, "path", "variable")
+        yield f"{prefix}/{position:04d}/{_COUNTER.sub('', path)}", variable
 
 
 def _listed(names: list[str]) -> str:

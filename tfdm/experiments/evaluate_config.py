@@ -1,0 +1,125 @@
+"""The options of an evaluation, without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from tfdm.datasets.dataset import SPLITS
+from tfdm.datasets.registry import DATASETS
+from tfdm.eval.metrics import METRICS
+from tfdm.fields import CheckedConfig, setting
+
+NUM_SAMPLES = 50_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig(CheckedConfig):
+    """What an evaluation measures, beside what, and where its files go.
+
+    The fields of the metrics are apart, see `tfdm.eval.config`.
+    """
+
+    metrics: tuple[str, ...] = setting(
+        (),
+        "what to measure; all that can be had where nothing is named",
+        kind=str,
+        choices=lambda: METRICS,
+        placeholder="NAME",
+        shown_default="all",
+    )
+    num_samples: int | None = setting(
+        None,
+        "how many samples; of files and splits the first, in the order of their names or of the "
+        "array",
+        kind=int,
+        minimum=2,
+        shown_default=f"{NUM_SAMPLES:,} of a run, else all",
+    )
+    noise: float = setting(
+        0.0, "standard deviation of noise added to pixels in [0, 1] (Figure 5: 0.1)", minimum=0.0
+    )
+    seed: int = setting(0, "seed of everything drawn", minimum=0, maximum=2**31 - 1)
+    dataset: str | None = setting(
+        None,
+        "the data set that images are compared with; a run has its own",
+        kind=str,
+        placeholder="|".join(DATASETS),
+    )
+    reference: str | None = setting(
+        None,
+        "the real images behind distances, precision and recall: a split of the data set, a "
+        "folder of images, or an .npz or .npy of images (./test is a folder of that name)",
+        kind=str,
+        placeholder="|".join((*SPLITS, "DIR_OR_NPZ")),
+        shown_default="train",
+    )
+    image_size: int = setting(0, "side of the data set's images; 0: its own", minimum=0)
+    crop: int = setting(0, "side of the data set's centre crop; 0: its own", minimum=0)
+    resize: bool = setting(
+        False, "scale images that do not fit the data set or the classifier, down or up"
+    )
+    classifier: str | None = setting(
+        None,
+        "a classifier of the package for any images of its size (cifar10: 32x32, color_mnist: "
+        "28x28), or a folder of tfdm-train-classifier",
+        kind=str,
+        placeholder="NAME|DIR",
+        shown_default="the data set's",
+    )
+    inception_path: str | None = setting(
+        None,
+        "SavedModel of the ImageNet Inception network, beside the other classifier",
+        kind=str,
+        placeholder="DIR",
+    )
+    inception_digest: str | None = setting(
+        None, "SHA-256 that the SavedModel must have", kind=str, placeholder="HEX"
+    )
+    allow_unverified: bool = setting(
+        False, "load a SavedModel whose digest nobody vouches for; it can run any code"
+    )
+    output_dir: str | None = setting(
+        None,
+        "where evaluation.json, the table and the pictures go",
+        kind=str,
+        placeholder="DIR",
+        shown_default="the run, IMAGES.evaluation, or runs/DATASET-SPLIT",
+    )
+    data_dir: str | None = setting(
+        None, "where the data set is read from", kind=str, placeholder="DIR"
+    )
+    cache_dir: str | None = setting(
+        None, "where prepared data sets and their features are kept", kind=str, placeholder="DIR"
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the fields and whether each has an effect."""
+        super().__post_init__()
+        chosen = [METRICS[name] for name in self.metrics or METRICS]
+        if self.inception_path is None:
+            for name in ("inception_digest", "allow_unverified"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} has no effect without inception_path: drop it")
+        if not any(metric.needs_classifier for metric in chosen):
+            for name in ("classifier", "inception_path"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} has no effect: no metric here needs a classifier")
+        if self.reference and not any(metric.needs_reference for metric in chosen):
+            raise ValueError("reference has no effect: no metric here compares features; drop it")
+
+
+def default_output_dir(
+    config: EvaluateConfig, *, run: str | None = None, images: str | None = None
+) -> Path:
+    """Returns where a command writes whose user names no folder.
+
+    The run itself; `IMAGES.evaluation` beside images; `runs/DATASET-SPLIT` for a split. Samples
+    with noise get a folder of their own.
+    """
+    ending = f"-noise{config.noise:g}" if config.noise else ""
+    if images in SPLITS:
+        return Path("runs") / f"{config.dataset}-{images}{ending}"
+    if run and not ending:
+        return Path(run).expanduser()
+    return Path(f"{(run or images or '').rstrip('/')}{ending}.evaluation").expanduser()

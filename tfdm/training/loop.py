@@ -1,0 +1,142 @@
+"""The one resumable loop: steps, looks, checkpoints, signals, progress.
+
+The critics, the classifiers that measure samples, the fits of the estimators and the synthetic
+Gaussians train by it; a run's model trains by `fit` of Keras. What a step does is a function of the
+state and the number of the step, so that a training that was killed and started again ends with the
+same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfdm.errors import DivergedError, Terminated
+from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
+from tfdm.training.graphs import repeatable_graphs
+from tfdm.training.signals import StopSignals
+from tfdm.training.state import capture_state, restore_state
+
+
+class ResumableTraining(abc.ABC):
+    """What the loop trains.
+
+    Attributes:
+      optimizers: the optimisers by name, built.
+      owner: whose variables they are, for the report of one that is not finite.
+    """
+
+    optimizers: Mapping[str, Any]
+    owner = ""
+
+    @property
+    @abc.abstractmethod
+    def variables(self) -> list[Any]:
+        """All variables but those of the optimisers, always in the same order."""
+
+    @abc.abstractmethod
+    def take_steps(self, step: int, number: int) -> Mapping[str, float] | None:
+        """Takes `number` steps after `step` completed ones.
+
+        Returns:
+          Terms that a progress bar shows, such as the loss.
+
+        Raises:
+          DivergedError: a value is not finite.
+        """
+
+    def look(self, step: int) -> None:
+        """Looks at what `step` completed steps have come to; called where looks are asked for."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the training ends before its last step."""
+        return False
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Returns the whole state as named arrays."""
+        return capture_state(self)
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Puts a state back.
+
+        Raises:
+          ValueError: it is the state of another training.
+        """
+        restore_state(self, arrays)
+
+
+def run_resumable(
+    training: ResumableTraining,
+    num_steps: int,
+    *,
+    store: CheckpointStore | None = None,
+    steps_a_save: int = 100,
+    steps_a_look: int | None = None,
+    steps_a_call: int = 1,
+    progress: Callable[..., None] | None = None,
+) -> int:
+    """Trains to the end, from the newest checkpoint or from the start.
+
+    Args:
+      training: what is trained.
+      num_steps: the steps of the whole training.
+      store: where checkpoints go and come from; without one nothing is saved, and signals end the
+        process as ever.
+      steps_a_save: a checkpoint is written whenever a multiple of it is completed, and at the end.
+      steps_a_look: `look` is called at every multiple of it, 0 included, and at the last step,
+        unless the training is over; `None` never looks.
+      steps_a_call: the most steps of one call of `take_steps`.
+      progress: called after every call with (steps completed, steps), and with the terms, where
+        there are some.
+
+    Returns:
+      The number of completed steps.
+
+    Raises:
+      DivergedError: a value is not finite; the last good checkpoint stands.
+      Terminated: SIGTERM or SIGINT asked to stop; a checkpoint was written.
+    """
+    signals = StopSignals()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(repeatable_graphs())
+        if store is not None:
+            stack.enter_context(signals)
+            stack.enter_context(signals.deferred())
+        step = 0
+        checkpoint = None if store is None else store.latest()
+        if checkpoint is not None:
+            training.restore(checkpoint.arrays)
+            step = checkpoint.step
+        elif steps_a_look is not None:
+            training.look(0)
+        intervals = [steps_a_look] if store is None else [steps_a_look, steps_a_save]
+        while step < num_steps and not training.is_over:
+            ends = [step - step % every + every for every in intervals if every is not None]
+            until = min(step + steps_a_call, num_steps, *ends)
+            terms = training.take_steps(step, until - step)
+            step = until
+            is_due = steps_a_look is not None and (step % steps_a_look == 0 or step == num_steps)
+            if is_due and not training.is_over:
+                training.look(step)
+            if progress is not None:
+                progress(step, num_steps, *([terms] if terms else []))
+            if store is not None:
+                ends_here = step == num_steps or training.is_over
+                if signals.received or step % steps_a_save == 0 or ends_here:
+                    _save(training, store, step)
+                if signals.received:
+                    raise Terminated(signals.received, step)
+    return step
+
+
+def _save(training: ResumableTraining, store: CheckpointStore, step: int) -> None:
+    try:
+        store.save(step, training.state())
+    except NonFiniteError as error:
+        raise DivergedError(step, f"{training.owner} {error.name}".strip()) from error
