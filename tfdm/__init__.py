@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from tfdm import networks as networks
     from tfdm import training as training
     from tfdm.experiments.estimate_kl import estimate_kl as estimate_kl
+    from tfdm.experiments.evaluate import evaluate as evaluate
     from tfdm.experiments.load import load_run as load_run
+    from tfdm.experiments.synthetic_gaussians import synthetic_gaussians as synthetic_gaussians
     from tfdm.experiments.train import train as train
+    from tfdm.experiments.train_classifier import train_classifier as train_classifier
     from tfdm.models.registry import register_model as register_model
 
 __version__ = "0.1.0"
@@ -38,9 +41,12 @@ __version__ = "0.1.0"
 _SUBPACKAGES = ("datasets", "distributions", "estimators", "eval", "models", "networks", "training")
 _MODULES = {name: f"tfdm.{name}" for name in _SUBPACKAGES} | {
     "estimate_kl": "tfdm.experiments.estimate_kl",
+    "evaluate": "tfdm.experiments.evaluate",
     "load_run": "tfdm.experiments.load",
     "register_model": "tfdm.models.registry",
+    "synthetic_gaussians": "tfdm.experiments.synthetic_gaussians",
     "train": "tfdm.experiments.train",
+    "train_classifier": "tfdm.experiments.train_classifier",
 }
 
 __all__ = ["__version__", *sorted(_MODULES)]
