@@ -55,7 +55,7 @@ def test_pixels_are_those_of_the_image(tmp_path, pixels, name, mode, options, ch
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff", "a.webp"])
 def test_every_format_is_turned_by_its_orientation(tmp_path, pixels, name):
     sideways = Image.fromarray(np.ascontiguousarray(np.rot90(pixels)))
-    sideways.save(tmp_path / name, exif=TURNED, quality=100)
+    sideways.save(tmp_path / name, exif=TURNED, quality=100, lossless=True)
     actual = read_image(tmp_path / name)
     assert actual.shape == read_image_shape(tmp_path / name) == (8, 6, 3)
     assert np.abs(actual.astype(int) - pixels).mean() < 6.0
