@@ -152,9 +152,7 @@ def main() -> None:
     # Alternating sizes; the fixed cost is seen as a deviation from proportion.
     for n, s in [(num_data, samples // 4), (num_data, samples // 2), (num_data, samples),
                  (num_data // 4, samples), (num_data // 2, samples)]:  # fmt: skip
-        elapsed = min(
-            seconds(lambda n=n, s=s: estimate(loc[:n], scale[:n], s)) for _ in range(2)
-        )
+        elapsed = min(seconds(lambda n=n, s=s: estimate(loc[:n], scale[:n], s)) for _ in range(2))
         nanoseconds = 1e9 * elapsed / n / s
         result["scaling"].append(
             {"num_data": n, "samples": s, "seconds": elapsed, "nanoseconds_a_pair": nanoseconds}

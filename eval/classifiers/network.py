@@ -9,12 +9,14 @@ Shapes: B batch, S image side (at least `MINIMUM_SIDE`), K classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from tfdm.networks.batch_norm import BatchNorm
+from tfdm.seeds import derive
 
 LOGIT_SCALE = 1 / 9
 _CHANNELS = 3
@@ -40,7 +42,8 @@ def image_classifier(
     Returns:
       A model with two outputs, its whitening yet to be set by `whiten`.
     """
-    seeds = iter(np.random.SeedSequence([seed, 7]).generate_state(2 * len(widths) + 2) >> 1)
+    # Keras's initialisers take 31 bits.
+    seeds = (derive(seed, "classifier/weights", i) % 2**31 for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
     hidden = keras.layers.Conv2D(
         2 * _PATCH * _PATCH * _CHANNELS,
@@ -59,7 +62,7 @@ def image_classifier(
                 3,
                 padding="same",
                 use_bias=False,
-                kernel_initializer=PartialIdentity(int(next(seeds))),
+                kernel_initializer=PartialIdentity(next(seeds)),
                 dtype=dtype,
                 name=f"block{index}_conv{half}",
             )(hidden)
@@ -78,7 +81,7 @@ def image_classifier(
         num_classes,
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(
-            1 / 3, "fan_in", "uniform", seed=int(next(seeds))
+            1 / 3, "fan_in", "uniform", seed=next(seeds)
         ),
         dtype="float32",
         name="head",

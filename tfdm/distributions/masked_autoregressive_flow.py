@@ -17,8 +17,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
-from tensorflow_probability import distributions as tfd
+from tensorflow_probability import bijectors as tfb, distributions as tfd
 
 from tfdm.distributions.densities import Density, moments
 
@@ -110,7 +109,7 @@ class MaskedAutoregressiveFlow(Density):
         return tfd.TransformedDistribution(noise, tfb.Chain(parts))
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [B, L] -> log-densities [B], nats."""
+        """Codes [..., L] -> log-densities [...], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:

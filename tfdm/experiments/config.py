@@ -7,9 +7,11 @@ the seed. `resolve_run_config` turns what a user typed into a checked `RunConfig
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any, Self
 
+from tfdm.datasets.registry import find_dataset
 from tfdm.errors import UserError, did_you_mean
 from tfdm.fields import CheckedConfig, check_value, parse_value, setting
 from tfdm.models.config import AAEPlusPlusConfig
@@ -90,7 +92,8 @@ class RunConfig(CheckedConfig):
     @property
     def folder(self) -> str:
         """The run folder: `output_dir`, or the default one."""
-        return self.output_dir or f"runs/{self.model}-{self.dataset}-seed{self.seed}"
+        default = f"runs/{self.model}-{self.dataset}-seed{self.seed}"
+        return os.path.expanduser(self.output_dir or default)
 
     def flat(self) -> dict[str, Any]:
         """Returns what `config.json` records: all fields but those of the folder and the cache.
@@ -149,6 +152,12 @@ def run_fields() -> tuple[dataclasses.Field, ...]:
     return tuple(f for f in dataclasses.fields(RunConfig) if f.name != "hyperparameters")
 
 
+def default_fields(config: RunConfig) -> dict[str, Any]:
+    """Returns what a run of the same model records where nothing is chosen."""
+    hyperparameters = type(config.hyperparameters)()
+    return RunConfig(model=config.model, hyperparameters=hyperparameters).flat()
+
+
 def preset_values(preset: str, dataset: str) -> dict[str, int]:
     """Returns the steps, intervals and hyperparameters of a preset (Appendix K).
 
@@ -185,6 +194,8 @@ def resolve_run_config(
       UserError: an unknown name, a wrong type, a value out of range, or a hyperparameter given
         twice with different values. The line says what to do.
     """
+    if "dataset" in values:
+        find_dataset(values["dataset"])
     return RunConfig(**_resolved(values, hyperparameters or {}))
 
 
