@@ -68,7 +68,7 @@ def test_no_fit_exceeds_the_kl_on_fresh_codes(
     error = math.hypot(true.standard_error, result.standard_error)
     assert result.kl < true.kl + ERRORS * error
     # Its definition: held-out likelihood plus the cross entropy of q and p.
-    fresh = codes.sample(100_000, seed)
+    fresh = GaussianCodes(loc, scale).sample(100_000, seed)
     cross = 0.5 * (fresh**2).sum(axis=1) + math.log(2 * math.pi)
     expected = result.held_out_log_likelihood + cross.mean()
     assert abs(result.kl - expected) < 2 * ERRORS * cross.std() / math.sqrt(10_000)
