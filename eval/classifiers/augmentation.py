@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfdm.datasets.color_mnist import COLOR_SCALE, NOISE_SCALE
+from tfdm.seeds import stream
 
 
 def augment(
@@ -34,7 +35,7 @@ def augment(
       cutout: the side of the square, wholly inside the image, that is replaced by mid-grey.
       paint: whether digits get colours, see `paint_digits`.
     """
-    rng = np.random.default_rng([seed, 3, step, 1])
+    rng = stream(seed, "classifier/augmentation", step)
     batch = images[indices]
     number, size = batch.shape[:2]
     if flip:
@@ -71,7 +72,7 @@ def paint_digits(digits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _flip_parity(seed: int, number: int) -> np.ndarray:
-    return np.random.default_rng([seed, 4, 1]).integers(0, 2, number)
+    return stream(seed, "classifier/flip").integers(0, 2, number)
 
 
 def _shift(batch: np.ndarray, offsets: np.ndarray, translate: int) -> np.ndarray:

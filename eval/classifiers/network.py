@@ -9,12 +9,14 @@ Shapes: B batch, S image side (at least `MINIMUM_SIDE`), K classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from tfdm.networks.batch_norm import BatchNorm
+from tfdm.seeds import derive, stream
 
 LOGIT_SCALE = 1 / 9
 _CHANNELS = 3
@@ -40,7 +42,7 @@ def image_classifier(
     Returns:
       A model with two outputs, its whitening yet to be set by `whiten`.
     """
-    seeds = iter(np.random.SeedSequence([seed, 7]).generate_state(2 * len(widths) + 2) >> 1)
+    seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
     hidden = keras.layers.Conv2D(
         2 * _PATCH * _PATCH * _CHANNELS,
@@ -59,7 +61,7 @@ def image_classifier(
                 3,
                 padding="same",
                 use_bias=False,
-                kernel_initializer=PartialIdentity(int(next(seeds))),
+                kernel_initializer=PartialIdentity(next(seeds)),
                 dtype=dtype,
                 name=f"block{index}_conv{half}",
             )(hidden)
@@ -78,7 +80,7 @@ def image_classifier(
         num_classes,
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(
-            1 / 3, "fan_in", "uniform", seed=int(next(seeds))
+            1 / 3, "fan_in", "uniform", seed=next(seeds)
         ),
         dtype="float32",
         name="head",
@@ -121,7 +123,7 @@ class PartialIdentity(keras.initializers.Initializer):
         """Returns a kernel [3, 3, in, out]."""
         height, width, inputs, outputs = shape
         bound = (height * width * inputs) ** -0.5
-        kernel = np.random.default_rng(self.seed).uniform(-bound, bound, shape)
+        kernel = stream(self.seed, "classifier/kernel").uniform(-bound, bound, shape)
         passed = np.arange(min(inputs, outputs))
         kernel[..., passed] = 0
         kernel[height // 2, width // 2, passed, passed] = 1
