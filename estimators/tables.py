@@ -25,10 +25,11 @@ def estimates_table(content: Mapping[str, Any]) -> str:
     ]
     if content.get("average_kl") is not None:
         average, minimum = content["average_kl"], content["minimum_marginal_kl"]
-        mean = f"upper bound; {content.get('active_latents')} of {latents} latents active"
-        lines.append(_row("average KL[q(z\\|x) ‖ p(z)]", average, None, latents, mean))
+        error, active = content.get("average_kl_standard_error"), content.get("active_latents")
+        mean = "upper bound" + ("" if active is None else f"; {active} of {latents} latents active")
+        lines.append(_row("average KL[q(z\\|x) ‖ p(z)]", average, error, latents, mean))
         bound = f"lower bound; log N = {content['log_num_data']:.3f}"
-        lines.append(_row("average KL − log N", minimum, None, latents, bound))
+        lines.append(_row("average KL − log N", minimum, error, latents, bound))
     for name, record in content["estimates"].items():
         if record.get("kl") is None:
             lines.append(f"| {name} | – | – | – | {record.get('reason', '')} |")

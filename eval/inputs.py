@@ -64,6 +64,10 @@ class CriticImages:
     splits: dict[str, str | None]
 
 
+def _no_dataset() -> CriticImages:
+    raise ValueError("there is no data set, which the metric needs")
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """What a metric works on; images are uint8 [n, H, W, C].
@@ -73,7 +77,7 @@ class Inputs:
       seed: the seed of everything drawn.
       classified: what the classifier made of the samples, `None` without one.
       real: features of real images under the same classifier, `None` without a reference.
-      critic_images: reads the real images of a critic.
+      critic_images: reads the real images of a critic; raises `ValueError` without a data set.
       state: a folder for what a metric that was stopped goes on from.
       open_progress: opens a bar for a metric that takes long; what it returns is called with
         (done, total).
@@ -83,7 +87,7 @@ class Inputs:
     seed: int
     classified: ClassifierOutputs | None = None
     real: RealFeatures | None = None
-    critic_images: Callable[[], CriticImages] | None = None
+    critic_images: Callable[[], CriticImages] = _no_dataset
     state: Path | None = None
     open_progress: Callable[[], Callable[[int, int], None] | None] = lambda: None
 

@@ -71,6 +71,10 @@ class Evaluation:
         """Returns the record of a metric."""
         return self.metrics[metric]
 
+    def __str__(self) -> str:
+        """Returns the table."""
+        return self.table()
+
     def table(self) -> str:
         """Returns a Markdown table of all numbers, with the protocol of each."""
         return evaluation_table(self.to_dict())

@@ -49,8 +49,6 @@ class ResizingClassifier:
         """Returns logits, float32 [n, K]."""
         return self._classifier(resized(images, self._side, self._side))
 
-    def logits_and_features(
-        self, images: npt.NDArray[np.uint8]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def logits_and_features(self, images: npt.NDArray[np.uint8]) -> tuple[np.ndarray, np.ndarray]:
         """Returns logits, float32 [n, K], and features, float32 [n, d]."""
         return self._classifier.logits_and_features(resized(images, self._side, self._side))

@@ -1,4 +1,4 @@
-"""Where images to be evaluated come from: a model, an array, a split of a data set, each with noise.
+"""Images to be evaluated: of a model, an array or a split of a data set, perhaps with noise.
 
 A source can be read again and again, in blocks of any size, and always gives the same images;
 it never holds more than a block and a few hundred images. Shapes: n images, H W C image axes.
@@ -211,7 +211,7 @@ def fitted(source: ImageSource, shape: Shape, resize: bool = False) -> ImageSour
 def source_of(
     name: str, record: dict[str, Any], num: int, shape: Shape, pieces: Callable[[], Blocks]
 ) -> ImageSource:
-    """Returns a source of the first `num` images [H, W, C] from pieces [.., H, W, C] of any sizes."""
+    """Returns a source of the first `num` images of pieces [.., H, W, C] of any sizes."""
 
     def in_blocks(size: int) -> Blocks:
         images = itertools.islice((image for piece in pieces() for image in piece), num)

@@ -1,105 +1,85 @@
 """Evaluations side by side: tables, and the box and dot plots of Figures 4 and 5.
 
-All take what `evaluation.json` holds: `metrics` with a record for each measure, `source` with what
+All take what `evaluation.json` holds: `metrics` with a record for each metric, `source` with what
 was measured. A source with a `model` is a trained run, one with a `split` real images.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-NAME = "evaluation.json"
+from tfdm.eval.metrics import METRICS, Quantity
+from tfdm.pictures import figure_png, new_figure
+
 _NONE = "–"
 _DOTS, _REAL = "black", ("#228833", "#ee6677", "#4477aa", "#aa3377")
+_ARROWS = {True: " ↑", False: " ↓", None: ""}
+
+Content = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantity:
-    """One number of a record, as tables and plots show it.
+class _Column:
+    """One number of one metric under one classifier, over several evaluations.
 
     Attributes:
-      metric: the measure.
-      field: the number in its record.
-      label: its heading.
-      error: the number that is its error or spread, `None` without one.
-      higher_is_better: the direction; `None` where it is best near the real images'.
-      negated: whether the plot shows it with the other sign, as Figure 4 does.
+      key: the metric's name in `evaluation.json`.
+      quantity: the number in its record.
     """
 
-    metric: str
-    field: str
-    label: str
-    error: str | None = None
-    higher_is_better: bool | None = True
-    negated: bool = False
+    key: str
+    quantity: Quantity
+
+    def name(self, arrow: bool = True) -> str:
+        """The heading: the number, its direction, and a second classifier."""
+        _, colon, owner = self.key.partition(":")
+        direction = _ARROWS[self.quantity.higher_is_better] if arrow else ""
+        return f"{self.quantity.label}{direction}{f', {owner}' if colon else ''}"
 
 
-QUANTITIES = (
-    Quantity("inception_score", "mean", "inception score", "std"),
-    Quantity("ms_ssim", "diversity", "diversity, 1 − MS-SSIM", "standard_error", None),
-    Quantity(
-        "wasserstein_critic", "value", "Wasserstein critic", "standard_error", False, negated=True
-    ),
-    Quantity("frechet_distance", "value", "Fréchet distance", None, False),
-    Quantity("kernel_distance", "value", "kernel distance", "standard_error", False),
-    Quantity("precision_recall", "precision", "precision"),
-    Quantity("precision_recall", "recall", "recall"),
-)
-_ARROWS = {True: " ↑", False: " ↓", None: ""}
-
-
-def evaluation_table(content: Mapping[str, Any]) -> str:
+def evaluation_table(content: Content) -> str:
     """Returns a Markdown table of one `evaluation.json`."""
+    beside = f", beside {content['dataset']}" if content["dataset"] else ""
     lines = [
-        f"{content['title']}: {content['num_samples']:,} samples, seed {content['seed']}, beside "
-        f"{content['dataset']}",
+        f"{content['title']}: {content['num_samples']:,} samples, seed {content['seed']}{beside}",
         "",
-        "| measure | value | protocol |",
+        "| metric | value | protocol |",
         "|---|---|---|",
     ]
-    for key, record in content["metrics"].items():
-        metric, _, owner = key.partition(":")
-        for quantity in QUANTITIES:
-            if quantity.metric == metric:
-                name = quantity.label + _ARROWS[quantity.higher_is_better]
-                name += f", {owner}" if owner else ""
-                protocol = record.get("reason") or protocol_of(record)
-                lines.append(f"| {name} | {_shown(record, quantity)} | {protocol} |")
+    for column in _columns([content]):
+        record = content["metrics"][column.key]
+        protocol = record.get("reason") or protocol_of(record)
+        lines.append(f"| {column.name()} | {_shown(record, column.quantity)} | {protocol} |")
     return "\n".join(lines) + "\n"
 
 
-def comparison_table(contents: Mapping[str, Mapping[str, Any]]) -> str:
+def comparison_table(contents: Mapping[str, Content]) -> str:
     """Returns a Markdown table with a row for each evaluation, real images last.
 
-    Below it stands the protocol of each measure; a number of another protocol than most in its
+    Below it stands the protocol of each metric; a number of another protocol than most in its
     column bears a dagger.
 
     Args:
       contents: what the `evaluation.json` files hold, by the name of the row.
     """
-    columns = _columns(contents)
-    heads = [
-        f"{quantity.label}{f', {owner}' if owner else ''}{_ARROWS[quantity.higher_is_better]}"
-        for quantity, owner in columns
-    ]
-    usual = {_key(*column): _usual_protocol(contents, _key(*column)) for column in columns}
-    lines = [f"| | samples | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    columns = _columns(contents.values())
+    usual = {column.key: _usual_protocol(contents, column.key) for column in columns}
+    heads = " | ".join(column.name() for column in columns)
+    lines = [f"| | samples | {heads} |", "|---" * (len(columns) + 2) + "|"]
     differs = False
-    for name in sorted(contents, key=lambda name: _is_real(contents[name])):
+    for name in sorted(contents, key=lambda name: "split" in contents[name]["source"]):
         content = contents[name]
         cells = [name, f"{content['num_samples']:,}"]
-        for quantity, owner in columns:
-            key = _key(quantity, owner)
-            record = content["metrics"].get(key, {})
-            cell = _shown(record, quantity)
-            if cell != _NONE and _comparable(record) != usual[key]:
+        for column in columns:
+            record = content["metrics"].get(column.key, {})
+            cell = _shown(record, column.quantity)
+            if cell != _NONE and _comparable(record) != usual[column.key]:
                 cell, differs = f"{cell} †", True
             cells.append(cell)
         lines.append(f"| {' | '.join(cells)} |")
@@ -114,17 +94,14 @@ def comparison_table(contents: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot_comparison(contents: Mapping[str, Mapping[str, Any]], title: str) -> bytes:
+def plot_comparison(contents: Mapping[str, Content], title: str) -> bytes:
     """Returns a PNG with one plot for each quantity.
 
     The runs of a model share a column: a box over their values, and a dot at the best (Figures 4
     and 5); one run is a dot. Real images and files of samples are horizontal lines. Numbers of
     another protocol than most, which the table marks, are left out.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = _columns(contents)
+    columns = _columns(contents.values())
     groups: dict[str, list[str]] = {}
     for name, content in contents.items():
         if content["source"].get("model"):
@@ -132,63 +109,61 @@ def plot_comparison(contents: Mapping[str, Mapping[str, Any]], title: str) -> by
     lines = [name for name in contents if not contents[name]["source"].get("model")]
     width = max(1, min(3, len(columns)))
     rows = -(-max(1, len(columns)) // width)
-    figure = Figure(figsize=(4.2 * width, 3.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
-    for index, (quantity, owner) in enumerate(columns):
+    figure = new_figure(4.2 * width, 3.2 * rows, title, fontsize=10)
+    for index, column in enumerate(columns):
         axes = figure.add_subplot(rows, width, index + 1)
-        sign = -1.0 if quantity.negated else 1.0
-
-        def values(names: Sequence[str], key: str, field: str, sign: float) -> list[float]:
-            usual = _usual_protocol(contents, key)
-            records = [contents[name]["metrics"].get(key, {}) for name in names]
-            found = [r.get(field) for r in records if _comparable(r) == usual]
-            return [sign * value for value in found if value is not None]
-
-        key = _key(quantity, owner)
+        values = _values(contents, column)
         for place, names in enumerate(groups.values()):
-            shown = values(names, key, quantity.field, sign)
+            shown = [values[name] for name in names if name in values]
             if len(shown) > 1:
                 axes.boxplot([shown], positions=[place], widths=0.5, showfliers=True)
             if shown:
-                axes.plot(place, _best(shown, quantity), "o", color=_DOTS, markersize=5)
+                best = _best(shown, column.quantity)
+                axes.plot(place, best, "o", color=_DOTS, markersize=5)
         for number, name in enumerate(lines):
-            for value in values([name], key, quantity.field, sign):
+            if name in values:
                 color = _REAL[number % len(_REAL)]
-                axes.axhline(value, linestyle="--", linewidth=1.0, color=color, label=name)
-        label = f"− {quantity.label}" if quantity.negated else quantity.label
-        axes.set_title(label + (f", {owner}" if owner else ""), fontsize=9)
+                axes.axhline(values[name], linestyle="--", linewidth=1.0, color=color, label=name)
+        sign = "− " if column.quantity.negated else ""
+        axes.set_title(sign + column.name(arrow=False), fontsize=9)
         labels = [name.replace("_", "\n", 1) for name in groups]
         axes.set_xticks(range(len(groups)), labels, fontsize=7)
         axes.set_xlim(-0.6, max(len(groups), 1) - 0.4)
         axes.tick_params(axis="y", labelsize=7)
-        if lines and index == 0:
+        if index == 0 and axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110)
-    return buffer.getvalue()
+    return figure_png(figure)
 
 
-def _columns(contents: Mapping[str, Mapping[str, Any]]) -> list[tuple[Quantity, str]]:
-    """The quantities that any evaluation has, each with the label behind its measure's name."""
-    keys = {key: None for content in contents.values() for key in content["metrics"]}
+def _columns(contents: Iterable[Content]) -> list[_Column]:
+    """The quantities that any evaluation has, those of a second classifier behind the others."""
+    keys = {key: None for content in contents for key in content["metrics"]}
     owners = list(dict.fromkeys(key.partition(":")[2] for key in keys))
     return [
-        (quantity, owner)
+        _Column(key, quantity)
         for owner in owners
-        for quantity in QUANTITIES
-        if _key(quantity, owner) in keys
+        for metric in METRICS.values()
+        if (key := f"{metric.name}:{owner}" if owner else metric.name) in keys
+        for quantity in metric.quantities
     ]
+
+
+def _values(contents: Mapping[str, Content], column: _Column) -> dict[str, float]:
+    """The numbers of a column in the sign of the plot, without those of another protocol."""
+    sign = -1.0 if column.quantity.negated else 1.0
+    usual = _usual_protocol(contents, column.key)
+    records = {name: content["metrics"].get(column.key, {}) for name, content in contents.items()}
+    return {
+        name: sign * record[column.quantity.field]
+        for name, record in records.items()
+        if record.get(column.quantity.field) is not None and _comparable(record) == usual
+    }
 
 
 def group_of(source: Mapping[str, Any]) -> str:
     """Returns what a trained run is shown as: its model, apart from the same with noise."""
     noise = f", noise {source['noise_scale']:g}" if source.get("noise_scale") else ""
     return f"{source['model']}{noise}"
-
-
-def _key(quantity: Quantity, owner: str) -> str:
-    return f"{quantity.metric}:{owner}" if owner else quantity.metric
 
 
 def _best(values: list[float], quantity: Quantity) -> float:
@@ -198,29 +173,18 @@ def _best(values: list[float], quantity: Quantity) -> float:
     return max(values) if quantity.higher_is_better or quantity.negated else min(values)
 
 
-def _is_real(content: Mapping[str, Any]) -> bool:
-    return "split" in content["source"]
-
-
 def _comparable(record: Mapping[str, Any]) -> str:
     """What two records must share for their numbers to be compared, as text.
 
     Which unseen images a critic is read off on is chance; those that it learnt from are not.
     """
-    fields = (
-        "config",
-        "classifier_digest",
-        "reference",
-        "num_samples",
-        "num_generated",
-        "num_real",
-        "real_split",
-    )
+    fields = ["config", "classifier_digest", "resizer", "num_samples", "num_generated", "num_real"]
+    fields += ["real_split", "reference_digest"]
     return json.dumps([record.get(field) for field in fields], sort_keys=True)
 
 
-def _usual_protocol(contents: Mapping[str, Mapping[str, Any]], key: str) -> str:
-    """The protocol of most records of a measure, the first of equally frequent ones."""
+def _usual_protocol(contents: Mapping[str, Content], key: str) -> str:
+    """The protocol of most records of a metric, the first of equally frequent ones."""
     records = [content["metrics"].get(key, {}) for content in contents.values()]
     found = [_comparable(record) for record in records if record and "reason" not in record]
     return max(dict.fromkeys(found), key=found.count, default="")
@@ -247,7 +211,7 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     """Returns what has to be known of a number to compare it with another.
 
     Args:
-      record: the record of a measure.
+      record: the record of a metric.
       of_one: whether to add what is true of this record alone.
     """
     parts = []
@@ -261,17 +225,20 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     for field, words in (
         ("num_splits", "± over {} splits"),
         ("num_batches", "± standard error over {} batches"),
-        ("batch_size", "of {} images"),
+        ("batch_size", "{} images a batch"),
         ("num_blocks", "± standard error over {} blocks"),
         ("neighbours", "neighbour {}"),
         ("num_generated", "{} samples"),
         ("num_real", "{} real images"),
         ("reference", "of {}"),
+        ("resizer", "images scaled {}"),
         ("real_split", "learnt on {}"),
         *own_fields,
     ):
-        if isinstance(record.get(field), int | str):
-            parts.append(words.format(record[field]))
+        value = record.get(field)
+        # One split, batch or block has no spread.
+        if isinstance(value, int | str) and not (value == 1 and words.startswith("±")):
+            parts.append(words.format(value))
     if record.get("per_seed"):
         steps = record["config"]["steps"]
         number, over_images = len(record["per_seed"]), record.get("image_standard_error")

@@ -41,7 +41,7 @@ def test_results_hold_every_look(tmp_path: Path) -> None:
     np.testing.assert_allclose(fixed["true_kl"]["mean"], np.mean(fixed["initial_kl"]), rtol=1e-5)
     for name in ("estimation.png", "learning.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
-    assert "| 3 | learning |" in done.table
+    assert "| 3 | learning |" in done.table()
     # Without a folder the same numbers, and with one those of earlier calls beside the new ones.
     assert _run(None, dims=(1, 3), steps=5) == SyntheticGaussians(done.results, None)
     more = _run(tmp_path / "out", dims=(2,), steps=5, settings=("learning",))

@@ -182,8 +182,8 @@ def shrink(path: Path) -> None:
     ("damage", "arguments", "message"),
     [
         (corrupt, {}, "cannot identify image file"),
-        (truncate, {}, "cannot use image"),
-        (deepen, {}, r"its pixels have more than 8 bits \(mode I;16\)"),
+        (truncate, {}, "cannot read .*017.png"),
+        (deepen, {}, "its pixels have more than 8 bits, mode I;16"),
         (shrink, {"crop": 10}, "it is 30x9, smaller than crop 10"),
         (shrink, {"image_size": 10}, "it is 30x9, smaller than image_size 10"),
     ],

@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 
 from tfdm.eval.inception_score import InceptionScore, inception_score_from_logits
+from tfdm.seeds import stream
 
 
 def _score(logits: np.ndarray) -> float:
@@ -18,7 +19,7 @@ def _score(logits: np.ndarray) -> float:
 
 def _splits(logits: np.ndarray, num_splits: int, seed: int) -> list[float]:
     """The scores of the splits that the module's documented shuffle gives."""
-    order = np.random.default_rng([seed, 5, 1]).permutation(len(logits))
+    order = stream(seed, "inception_score/order").permutation(len(logits))
     size = len(logits) // num_splits
     return [_score(logits[order[i * size : (i + 1) * size]]) for i in range(num_splits)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -13,11 +14,10 @@ import pytest
 import tensorflow as tf
 
 from tests import tiny_training
-from tests.tiny_training import tiny_config
+from tests.tiny_training import run, tiny_config, tiny_dataset
 from tfdm.errors import DivergedError, Terminated, UserError
 from tfdm.experiments.load import load_run
-from tfdm.experiments.train import train
-from tfdm.models import registry
+from tfdm.experiments.train import train_run
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.callbacks import StepCallback
 from tfdm.training.state import capture_state
@@ -28,18 +28,13 @@ def tiny(monkeypatch):
     tiny_training.register(monkeypatch)
 
 
-def run(folder, **changes):
-    return train(tiny_config(**changes), folder, show_progress=False)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of ten steps that nothing disturbed; to be read only."""
     path = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         tiny_training.register(patch)
-        summary = run(path)
-    return RunFolder(path), summary
+        return RunFolder(path), run(path).summary
 
 
 @pytest.fixture
@@ -95,7 +90,7 @@ def test_the_summary_tells_how_the_run_ended(finished):
     assert json.loads(folder.summary_path.read_text()) == summary
     lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
-    assert (summary["model"], summary["steps"], summary["seed"]) == ("aae", 10, 0)
+    assert (summary["model"], summary["steps"], summary["seed"]) == ("tiny", 10, 0)
     assert summary["final"] == {
         k: lines[-1][k] for k in ("encoder_loss", "error", "generator_loss")
     }
@@ -152,9 +147,9 @@ def terminate():
 def stopped(monkeypatch, folder, at, how, expected, **changes):
     """Runs until something happens after step `at`."""
     with monkeypatch.context() as patch:
-        patch.setattr("tfdm.experiments.train.ProgressBar", lambda span: Stops(span, at, how))
+        patch.setattr("tfdm.experiments.session.ProgressBar", lambda span: Stops(span, at, how))
         with pytest.raises(expected) as caught:
-            train(tiny_config(**changes), folder)
+            train_run(tiny_config(output_dir=str(folder), **changes), tiny_dataset())
     return caught.value
 
 
@@ -164,9 +159,9 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(monkeypatch, finished, tmp
     stopped(monkeypatch, folder.path, at, kill, KilledError)
     assert CheckpointStore(folder.checkpoints).steps() == [s for s in (8, 4) if s <= at]
     assert not folder.summary_path.exists()
-    summary = run(folder.path)
+    result = run(folder.path)
     assert final_checkpoint(folder) == final_checkpoint(finished[0])
-    assert summary["final"] == finished[1]["final"]
+    assert result.final == finished[1]["final"]
     lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
     grid = "reconstructions/step_000010.png"
@@ -204,7 +199,7 @@ def test_time_is_summed_over_the_sessions(monkeypatch, tmp_path):
     lines = folder.metrics_path.read_text().splitlines()
     records = [{**json.loads(line), "wall_seconds": 5000.0} for line in lines]
     folder.metrics_path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert 5000.0 < run(folder.path)["wall_seconds"] < 6000.0
+    assert 5000.0 < run(folder.path).wall_seconds < 6000.0
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -224,13 +219,15 @@ def forbid_training(monkeypatch):
     def fail(*arguments, **options):
         raise AssertionError("a finished run was trained again")
 
-    monkeypatch.setattr("tfdm.experiments.train.train_batches", fail)
+    monkeypatch.setattr("tfdm.experiments.session.train_batches", fail)
 
 
-def test_a_finished_run_answers_at_once(monkeypatch, finished):
+def test_a_finished_run_answers_at_once_and_says_so(monkeypatch, finished, caplog):
     forbid_training(monkeypatch)
-    monkeypatch.setattr("tfdm.experiments.train.build_model", forbid_training)
-    assert run(finished[0].path) == finished[1]
+    monkeypatch.setattr("tfdm.experiments.session.build_model", forbid_training)
+    with caplog.at_level(logging.INFO, "tfdm"):
+        assert run(finished[0].path).summary == finished[1]
+    assert caplog.messages == [f"{finished[0].path} is complete: 10 steps are trained"]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +245,7 @@ def test_what_a_finished_run_lost_is_made_again(monkeypatch, finished, copied, l
     forbid_training(monkeypatch)
     path = copied.path / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    summary = run(copied.path)
+    summary = run(copied.path).summary
     assert path.exists()
     assert summary["final"] == finished[1]["final"]
     if lost != "summary.json":
@@ -259,7 +256,7 @@ def test_what_a_finished_run_lost_is_made_again(monkeypatch, finished, copied, l
 def test_a_run_continued_further_is_the_longer_run(copied, tmp_path):
     longer = run(copied.path, steps=13)
     at_once = run(tmp_path / "at_once", steps=13)
-    assert longer["final"] == at_once["final"] and longer["steps"] == 13
+    assert longer.final == at_once.final and longer.steps == 13
     assert final_checkpoint(copied) == final_checkpoint(RunFolder(tmp_path / "at_once"))
     assert copied.read_config()["steps"] == 13
     with pytest.raises(UserError, match="steps: 13 -> 10"):
@@ -278,12 +275,10 @@ def test_another_configuration_is_refused_with_the_fields_that_differ(copied):
     assert written() == before
 
 
-def test_other_data_are_refused(monkeypatch, copied):
-    data = tiny_training.tiny_dataset()
-    other = type(data)(data.name, data.splits, "1" * 64, data.meta)
-    monkeypatch.setattr("tfdm.experiments.train.load_dataset", lambda name, **_: other)
+def test_other_data_are_refused(copied):
+    other = dataclasses.replace(tiny_dataset(), digest="1" * 64)
     with pytest.raises(UserError, match="dataset_digest"):
-        run(copied.path)
+        train_run(tiny_config(output_dir=str(copied.path)), other)
 
 
 def test_a_second_writer_is_refused(copied):
@@ -291,13 +286,9 @@ def test_a_second_writer_is_refused(copied):
         run(copied.path, steps=12)
 
 
-def test_data_that_cannot_be_had_leave_nothing_behind(monkeypatch, tmp_path):
-    def fail(name, **options):
-        raise UserError("no data")
-
-    monkeypatch.setattr("tfdm.experiments.train.load_dataset", fail)
-    with pytest.raises(UserError, match="no data"):
-        run(tmp_path / "run")
+def test_data_that_cannot_be_had_leave_nothing_behind(tmp_path):
+    with pytest.raises(UserError, match="unknown dataset 'tiny'"):
+        train_run(tiny_config(output_dir=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 
 
@@ -315,9 +306,9 @@ def test_divergence_leaves_the_last_good_checkpoint(monkeypatch, tmp_path):
 
 def test_two_replicas_make_the_same_run(finished, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    summary = run(folder.path, strategy="mirrored")
-    assert summary["replicas"] == 2
-    assert summary["final"] == pytest.approx(finished[1]["final"], rel=1e-4)
+    result = run(folder.path, strategy="mirrored")
+    assert result.summary["replicas"] == 2
+    assert result.final == pytest.approx(finished[1]["final"], rel=1e-4)
     expected = CheckpointStore(finished[0].checkpoints).latest().arrays
     actual = CheckpointStore(folder.checkpoints).latest().arrays
     for name, array in expected.items():
@@ -357,10 +348,7 @@ def test_a_folder_without_weights_or_with_those_of_another_model(monkeypatch, co
         def latent_dim(self):
             return 4
 
-    monkeypatch.setattr(tiny_training, "Wider", Wider, raising=False)
-    entry = registry.MODELS["aae"]
-    other = registry.ModelEntry("aae", entry.module, "Wider", entry.config, "tiny")
-    monkeypatch.setitem(registry.MODELS, "aae", other)
+    tiny_training.register(monkeypatch, Wider)
     with pytest.raises(UserError, match="does not fit the model that config.json describes"):
         load_run(copied.path)
     shutil.rmtree(copied.checkpoints)

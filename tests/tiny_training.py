@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from tfdm.datasets import ImageDataset, train_batches
 from tfdm.experiments.config import RunConfig
+from tfdm.experiments.train import TrainingResult, train_run
 from tfdm.models import registry
 from tfdm.models.config import AAEConfig
+from tfdm.training.callbacks import RawLogs
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 
@@ -65,16 +67,16 @@ class DivergingAutoencoder(TinyAutoencoder):
 
 
 def register(monkeypatch: Any, model_class: type = TinyAutoencoder) -> None:
-    """Puts the tiny model in the place of `aae`, and the tiny data in the place of all data."""
-    entry = registry.ModelEntry("aae", __name__, model_class.__name__, AAEConfig, "tiny")
-    monkeypatch.setitem(registry.MODELS, "aae", entry)
-    monkeypatch.setattr("tfdm.experiments.train.load_dataset", lambda name, **_: tiny_dataset())
+    """Makes the tiny model known as "tiny" while the test runs."""
+    entry = registry.ModelEntry("tiny", model_class.__name__, AAEConfig, "tiny", model_class)
+    monkeypatch.setitem(registry.MODELS, "tiny", entry)
 
 
 def tiny_config(**changes: Any) -> RunConfig:
-    """A run of ten steps."""
+    """A run of ten steps of the tiny model, which must be registered."""
     fields = {
-        "model": "aae",
+        "model": "tiny",
+        "dataset": "tiny",
         "steps": 10,
         "batch_size": BATCH_SIZE,
         "log_every": 2,
@@ -83,6 +85,11 @@ def tiny_config(**changes: Any) -> RunConfig:
         "hyperparameters": AAEConfig(latent_dim=3),
     }
     return RunConfig(**{**fields, **changes})
+
+
+def run(folder: Any, **changes: Any) -> TrainingResult:
+    """Trains the run of `tiny_config` on the tiny data, without a progress bar."""
+    return train_run(tiny_config(output_dir=str(folder), **changes), tiny_dataset(), progress=False)
 
 
 def tiny_model(seed: int = 0, **config: Any) -> TinyAutoencoder:
@@ -114,8 +121,6 @@ def tiny_batches(start: int, number: int) -> tf.data.Dataset:
 
 def fit(model: Any, start: int, number: int, callbacks: Any = (), **options: Any) -> None:
     """Trains a model for some steps, as `train` does."""
-    from tfdm.training.callbacks import RawLogs
-
     model.compile(**options)
     raw = RawLogs(list(callbacks), add_history=True, model=model)
     model.fit(tiny_batches(start, number), verbose=0, shuffle=False, callbacks=raw)

@@ -6,8 +6,8 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from typing import Protocol, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TextIO
 
 import tqdm
 
@@ -24,6 +24,10 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int, terms: Mapping[str, float] | None = None) -> None:
         """Reports that `done` of `total` are done; `terms` are numbers to show, such as losses."""
+
+
+# What a long function takes: whether it shows a bar, or a callback (done, total) instead.
+ProgressOption = bool | Callable[[int, int], Any]
 
 
 class Bar:
@@ -114,6 +118,18 @@ def progress_bar(title: str, unit: str, enabled: bool = True) -> Iterator[Progre
         yield bar
     finally:
         bar.close()
+
+
+@contextlib.contextmanager
+def reporting(
+    progress: ProgressOption, title: str, unit: str
+) -> Iterator[Callable[[int, int], Any]]:
+    """Yields the callback (done, total) that a caller asks for: a bar, nothing, or its own."""
+    if callable(progress):
+        yield progress
+        return
+    with progress_bar(title, unit, progress) as bar:
+        yield bar
 
 
 def _nothing(done: int, total: int, terms: Mapping[str, float] | None = None) -> None:

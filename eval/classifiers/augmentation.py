@@ -72,7 +72,7 @@ def paint_digits(digits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _flip_parity(seed: int, number: int) -> np.ndarray:
-    return stream(seed, "classifier/flip").integers(0, 2, number)
+    return stream(seed, "classifier/flips").integers(0, 2, number)
 
 
 def _shift(batch: np.ndarray, offsets: np.ndarray, translate: int) -> np.ndarray:

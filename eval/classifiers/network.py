@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from tfdm.networks.batch_norm import BatchNorm
-from tfdm.seeds import derive, stream
+from tfdm.seeds import derive
 
 LOGIT_SCALE = 1 / 9
 _CHANNELS = 3
@@ -123,7 +123,7 @@ class PartialIdentity(keras.initializers.Initializer):
         """Returns a kernel [3, 3, in, out]."""
         height, width, inputs, outputs = shape
         bound = (height * width * inputs) ** -0.5
-        kernel = stream(self.seed, "classifier/kernel").uniform(-bound, bound, shape)
+        kernel = np.random.default_rng(self.seed).uniform(-bound, bound, shape)
         passed = np.arange(min(inputs, outputs))
         kernel[..., passed] = 0
         kernel[height // 2, width // 2, passed, passed] = 1

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,7 +53,9 @@ class ImageClassifier:
         self.num_classes, self.num_features = (int(output.shape[-1]) for output in network.outputs)
         self._call = tf.function(
             lambda images: network(images, training=False),
-            input_signature=[tf.TensorSpec([None, self.image_side, self.image_side, 3], tf.float32)],
+            input_signature=[
+                tf.TensorSpec([None, self.image_side, self.image_side, 3], tf.float32)
+            ],
             autograph=False,
         )
 
@@ -95,22 +98,30 @@ class ImageClassifier:
         return logits, features / np.float32(self.feature_scale)
 
 
-def load_classifier(name: str, folder: Path | None = None) -> ImageClassifier:
+def load_classifier(
+    name: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None
+) -> ImageClassifier:
     """Returns a classifier that comes with the package, or one trained anew.
 
     Args:
-      name: "cifar10" (32x32 objects) or "color_mnist" (28x28 digits, grey or coloured).
-      folder: where `tfdm-train-classifier` left its files, by default those of the package.
+      name: "cifar10" (32x32 objects) or "color_mnist" (28x28 digits, grey or coloured), or a folder
+        of `tfdm-train-classifier`, which holds one (`./cifar10` is a folder of that name).
+      folder: where the files of that name stand, by default those of the package.
 
     Raises:
       UserError: no classifier has this name, or its files are missing, damaged or others than
         their card says.
     """
-    if folder is None:
-        if name not in NAMES:
-            raise UserError(f"unknown classifier {name!r}: {did_you_mean(name, NAMES)}")
-        return _packaged(name)
-    return _load(name, folder)
+    if folder is not None:
+        return _load(os.fspath(name), Path(folder))
+    is_folder = Path(name).expanduser().is_dir()
+    if name in NAMES:
+        if is_folder:
+            raise UserError(f"{name} is a classifier and a folder: write ./{name} for the folder")
+        return _packaged(os.fspath(name))
+    if is_folder:
+        return _only_one(Path(name).expanduser())
+    raise UserError(f"unknown classifier {name!r}: {did_you_mean(str(name), NAMES)}")
 
 
 @functools.cache
@@ -118,13 +129,7 @@ def _packaged(name: str) -> ImageClassifier:
     return _load(name, FOLDER)
 
 
-def classifier_in(folder: Path) -> ImageClassifier:
-    """Returns the classifier that stands in a folder of `tfdm-train-classifier`.
-
-    Raises:
-      UserError: there is none or more than one, or its files are damaged or others than its card
-        says.
-    """
+def _only_one(folder: Path) -> ImageClassifier:
     names = sorted(path.stem for path in folder.glob("*.npz") if path.with_suffix(".json").exists())
     if len(names) != 1:
         raise UserError(f"{folder} holds {len(names)} classifiers, not one: {_advice(folder)}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfdm.cli.command import Command, quiet_tensorflow
 from tfdm.cli.flags import Given
@@ -14,7 +13,7 @@ from tfdm.cli.train_flags import flag_groups, run_config
 
 if TYPE_CHECKING:
     from tfdm.experiments.config import RunConfig
-    from tfdm.runs import RunFolder
+    from tfdm.experiments.train import TrainingResult
 
 
 def _train(given: Given) -> str:
@@ -24,16 +23,16 @@ def _train(given: Given) -> str:
     folder = RunFolder(config.folder)
     if config.strategy == "multi_worker":
         # The folder may be the chief's alone, and is checked when it is known who that is.
-        return report(_run(config), folder)
+        return report(_run(config))
     folder.create()
     try:
         folder.check_config(config.flat())
-        return report(_run(config), folder)
+        return report(_run(config))
     finally:
         folder.discard_if_unused()
 
 
-def _run(config: RunConfig) -> Mapping[str, Any]:
+def _run(config: RunConfig) -> TrainingResult:
     with quiet_tensorflow():
         from tfdm.experiments.train import train_run
 
@@ -64,21 +63,16 @@ def _device(strategy: str) -> str:
     return f"{gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "CPU"
 
 
-def report(summary: Mapping[str, Any], folder: RunFolder) -> str:
-    """Returns the closing table: final losses, rate, and where to look.
-
-    Args:
-      summary: the content of `summary.json`; a worker that is not the chief has only `steps`.
-      folder: the run folder.
-    """
-    if "final" not in summary:
-        return f"done: {summary['steps']} steps"
-    rate = summary.get("steps_per_second")
-    rows = {name: f"{value:.4g}" for name, value in summary["final"].items() if value is not None}
+def report(result: TrainingResult) -> str:
+    """Returns the closing table: final losses, rate, and where to look."""
+    if result.wall_seconds is None:  # a worker that is not the chief
+        return f"done: {result.steps} steps"
+    folder, rate = result.folder, result.steps_per_second
+    rows = {name: f"{value:.4g}" for name, value in result.final.items() if value is not None}
     rows |= {
-        "steps": f"{summary['steps']}",
+        "steps": f"{result.steps}",
         "steps a second": "-" if rate is None else f"{rate:.3g}",
-        "time": _duration(summary["wall_seconds"]),
+        "time": _duration(result.wall_seconds),
     }
     places = {
         "samples": _newest_grid(folder.samples),

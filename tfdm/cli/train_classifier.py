@@ -5,41 +5,47 @@ from __future__ import annotations
 import dataclasses
 
 from tfdm.cli.command import Command, quiet_tensorflow
-from tfdm.cli.flags import FlagGroup, Given, flags_of, shown_value
+from tfdm.cli.flags import FlagGroup, Given, flags_of
 from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
 from tfdm.experiments.classifier_config import TrainClassifierConfig
 from tfdm.fields import CheckedConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class _What(CheckedConfig):
+class _Data(CheckedConfig):
     dataset: str = setting(
         "cifar10", "cifar10: objects; color_mnist: digits, grey or coloured", choices=tuple(RECIPES)
     )
 
 
-def _train(given: Given) -> str:
-    values = dict(given.values)
-    dataset = values.pop("dataset", "cifar10")
-    values.setdefault("output_dir", f"runs/classifier-{dataset}")
+def _groups() -> list[FlagGroup]:
+    folders = flags_of(TrainClassifierConfig, "output_dir", "data_dir", "cache_dir")
+    recipe = tuple(
+        dataclasses.replace(flag, shown_default=_defaults(flag.name))
+        for flag in flags_of(ClassifierConfig)
+    )
+    return [FlagGroup("What to train", flags_of(_Data) + folders), FlagGroup("Recipe", recipe)]
+
+
+def _defaults(name: str) -> str:
+    """The values of a field in the recipes: one, or one for each data set."""
+    values = {dataset: getattr(recipe, name) for dataset, recipe in RECIPES.items()}
+    if len(set(values.values())) == 1:
+        return f"{next(iter(values.values()))}"
+    return ", ".join(f"{value} ({dataset})" for dataset, value in values.items())
+
+
+def _train_classifier(given: Given) -> str:
+    dataset = given.get("dataset", _Data.dataset)
+    names = [field.name for field in dataclasses.fields(TrainClassifierConfig)]
+    values = {name: given.values[name] for name in names if name in given}
+    values = {"output_dir": f"runs/classifier-{dataset}", **values}
     config = TrainClassifierConfig.for_dataset(dataset, values)
     with quiet_tensorflow():
         from tfdm.experiments.train_classifier import train_classifier
-    done = train_classifier(dataset, config)
-    errors = ", ".join(f"{name} {100 * error:.2f} %" for name, error in done.test_error.items())
-    return f"test error: {errors}\n{done.files[0]}"
-
-
-def _groups() -> list[FlagGroup]:
-    usual, digits = RECIPES["cifar10"].to_dict(), RECIPES["color_mnist"].to_dict()
-    changes = [f"{n} {shown_value(digits[n])}" for n in digits if digits[n] != usual[n]]
-    lines = [", ".join(changes[first : first + 5]) for first in range(0, len(changes), 5)]
-    note = "\n".join(["The defaults are those of cifar10; color_mnist has", *lines])
-    folders = flags_of(TrainClassifierConfig, "output_dir", "data_dir", "cache_dir")
-    return [
-        FlagGroup("What to train", flags_of(_What) + folders),
-        FlagGroup("Recipe", flags_of(ClassifierConfig), note=note),
-    ]
+    trained = train_classifier(dataset, config)
+    errors = ", ".join(f"{name} {100 * e:.2f} %" for name, e in trained.test_error.items())
+    return f"test error: {errors}\n{trained.files[0]}"
 
 
 COMMAND = Command(
@@ -51,6 +57,6 @@ COMMAND = Command(
         "images, temperature, and the inception score that these images have under it."
     ),
     groups=_groups,
-    run=_train,
+    run=_train_classifier,
 )
 main = COMMAND.main

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
+from tfdm.datasets.registry import find_dataset
 from tfdm.errors import UserError, did_you_mean
 from tfdm.fields import CheckedConfig, check_value, parse_value, setting
 from tfdm.models.config import AAEPlusPlusConfig
@@ -149,6 +150,12 @@ def run_fields() -> tuple[dataclasses.Field, ...]:
     return tuple(f for f in dataclasses.fields(RunConfig) if f.name != "hyperparameters")
 
 
+def default_fields(config: RunConfig) -> dict[str, Any]:
+    """Returns what a run of the same model records where nothing is chosen."""
+    hyperparameters = type(config.hyperparameters)()
+    return RunConfig(model=config.model, hyperparameters=hyperparameters).flat()
+
+
 def preset_values(preset: str, dataset: str) -> dict[str, int]:
     """Returns the steps, intervals and hyperparameters of a preset (Appendix K).
 
@@ -185,6 +192,8 @@ def resolve_run_config(
       UserError: an unknown name, a wrong type, a value out of range, or a hyperparameter given
         twice with different values. The line says what to do.
     """
+    if "dataset" in values:
+        find_dataset(values["dataset"])
     return RunConfig(**_resolved(values, hyperparameters or {}))
 
 

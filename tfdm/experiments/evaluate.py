@@ -106,7 +106,9 @@ def evaluate(
       DivergedError: the critic that was named in `metrics` diverged.
       ValueError: an option or an array is not admissible.
     """
-    config = EvaluateConfig.of(config, **options)
+    named = {"dataset": dataset, "reference": reference}
+    named = {name: value for name, value in named.items() if isinstance(value, str)}
+    config = EvaluateConfig.of(config, **{**named, **options})
     configs = _configs(config, fields or {})
     metrics = [METRICS[name] for name in configs]
     inputs = evaluation_inputs.open_inputs(samples, config, dataset, reference, metrics)
@@ -178,9 +180,8 @@ def _plans(
                 identity |= {"classifier": owner, "classifier_digest": classifier.digest}
                 # What a card or a scaling of images adds to the weights.
                 scale = "feature_scale" if metric.needs_features else "temperature"
-                for field in (scale, "resizer"):
-                    if (value := getattr(classifier, field, None)) is not None:
-                        identity[field] = value
+                added = {scale: getattr(classifier, scale, None), "resizer": inputs.resizer(owner)}
+                identity |= {name: value for name, value in added.items() if value is not None}
             if metric.needs_reference and inputs.reference is not None:
                 identity["reference_digest"] = inputs.reference.digest
             key = name if index == 0 else f"{name}:{owner}"
@@ -205,7 +206,9 @@ def _measured(
     seen, real = _look(config, inputs, wanted, progress)
 
     def found() -> Evaluation:
-        return Evaluation(**content, samples_digest=seen.digest, metrics=metrics)
+        shape = tuple(content["image_shape"])
+        known = {**content, "image_shape": shape, "samples_digest": seen.digest}
+        return Evaluation(**known, metrics=metrics)
 
     if folder is not None:
         check_same_pixels(folder, earlier, seen.digest)
@@ -261,14 +264,13 @@ def _measure(
 ) -> Record:
     """Takes one metric; returns its record, or the reason why it does not fit the samples."""
     start = time.perf_counter()
-    dataset, split = inputs.dataset, inputs.source.record.get("split")
     with contextlib.ExitStack() as bars:
         metric_inputs = Inputs(
             images=seen.images,
             seed=config.seed,
             classified=seen.classified.get(plan.classifier or ""),
             real=real.get(plan.classifier or ""),
-            critic_images=dataset and (lambda: evaluation_inputs.critic_images(dataset, split)),
+            critic_images=lambda: evaluation_inputs.critic_images(inputs),
             state=None if folder is None else folder / ".critic",
             open_progress=lambda: bars.enter_context(progress_bar(plan.key, "step", progress)),
         )
@@ -284,12 +286,8 @@ def _measure(
             record = {"reason": str(error)}
     if plan.metric.needs_reference and inputs.reference is not None:
         record["reference"] = inputs.reference.name
-    return Record(
-        **json_ready(record),
-        **plan.identity,
-        wall_seconds=round(time.perf_counter() - start, 1),
-        command=command(),
-    )
+    record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}
+    return Record({**json_ready(record), **plan.identity})
 
 
 def _outside(folder: Path, inputs: EvaluationInputs) -> Path:

@@ -1,4 +1,4 @@
-"""What an evaluation works on: samples, the data set, a reference, classifiers, a critic's images."""
+"""What an evaluation works on: samples, real images and classifiers."""
 
 from __future__ import annotations
 
@@ -81,6 +81,12 @@ class EvaluationInputs:
     classifiers: Mapping[str, Any]
     lacks: str
 
+    def resizer(self, classifier: str) -> str | None:
+        """Returns how images are scaled before a classifier sees them, `None` if they are not."""
+        real = {} if self.reference is None else self.reference.source.record
+        before = self.source.record.get("resized") or real.get("resized")
+        return getattr(self.classifiers[classifier], "resizer", None) or before
+
     def missing(self, metric: Metric, classifier: str | None) -> str | None:
         """Returns what a metric needs and does not have, in one line; `None` where it has all."""
         if metric.needs_dataset and self.dataset is None:
@@ -90,7 +96,8 @@ class EvaluationInputs:
                 "needs a classifier: name one that takes the images with --classifier, or "
                 f"{HOW_TO_GET_INCEPTION}"
             )
-        if metric.needs_features and self.classifiers[classifier].num_features is None:
+        has_features = classifier and self.classifiers[classifier].num_features is not None
+        if metric.needs_features and not has_features:
             return f"needs features: the network of {classifier} has no output for them"
         if metric.needs_reference and self.reference is None:
             return f"needs real images, of a data set or a --reference: {self.lacks}"
@@ -147,27 +154,27 @@ def open_inputs(
     return EvaluationInputs(source, data, real, classifiers, lacks)
 
 
-def critic_images(dataset: ImageDataset, split: str | None) -> CriticImages:
+def critic_images(inputs: EvaluationInputs) -> CriticImages:
     """Returns real images for an independent critic: to learn from, held out, and training ones.
 
     A split that is itself evaluated is not used as real images too.
 
-    Args:
-      dataset: the data set.
-      split: the split that is evaluated, if it is one.
+    Raises:
+      ValueError: there is no data set.
     """
-    names = {
+    if inputs.dataset is None:
+        raise ValueError("there is no data set, expected one for a critic")
+    splits = inputs.dataset.splits
+    real, held_out, training = {
         "train": ("validation", "test", None),
         "validation": ("train", "test", None),
         "test": ("validation", "train", None),
-    }.get(str(split), ("validation", "test", "train"))
+    }.get(str(inputs.source.record.get("split")), ("validation", "test", "train"))
 
     def some(split: str) -> np.ndarray:
-        found = dataset.split(split)
-        number = min(len(found), CRITIC_IMAGES)
-        return found[np.linspace(0, len(found) - 1, number).astype(np.int64)]
+        number = min(len(splits[split]), CRITIC_IMAGES)
+        return splits[split][np.linspace(0, len(splits[split]) - 1, number).astype(np.int64)]
 
-    real, held_out, training = names
     return CriticImages(
         some(real),
         some(held_out),
@@ -282,7 +289,7 @@ def _is_split(what: Any) -> bool:
 
 def _classifiers(config: EvaluateConfig, dataset: str) -> dict[str, Any]:
     """The classifier that is named or made for the data set, and the Inception network if named."""
-    found = []
+    found: list[Any] = []
     name = config.classifier or OWN_CLASSIFIERS.get(dataset)
     if name is not None:
         found.append(load_classifier(name))

@@ -44,9 +44,8 @@ class SyntheticGaussians:
     results: dict[str, dict[str, Any]]
     path: Path | None
 
-    @property
     def table(self) -> str:
-        """A Markdown table of the last look of every dimension and setting."""
+        """Returns a Markdown table of the last look of every dimension and setting."""
         lines = [
             "| d | setting | true KL at the start | at the end | estimate at the end | finite |",
             "|---|---|---|---|---|---|",

@@ -1,7 +1,7 @@
 """One training run from its configuration to the finished run folder.
 
-`train` may be killed at any moment: called again it goes on from the newest good checkpoint, with
-the batches and the noise that the uninterrupted run would have drawn, and ends with the same
+A run may be killed at any moment: `train` called again goes on from the newest good checkpoint,
+with the batches and the noise that the uninterrupted run would have drawn, and ends with the same
 weights, bit for bit, on the same machine with one device.
 """
 
@@ -9,89 +9,169 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
-from tfdm.datasets import ImageDataset, load_dataset, train_batches
+from tfdm.datasets import ImageDataset, open_dataset
+from tfdm.datasets.load import Data
 from tfdm.errors import UserError
-from tfdm.experiments import artefacts
-from tfdm.experiments.config import RunConfig
-from tfdm.experiments.load import build_model, restore_checkpoint
+from tfdm.experiments.config import RunConfig, default_fields
+from tfdm.experiments.load import Run, load_run
+from tfdm.experiments.session import Session
 from tfdm.models import registry
-from tfdm.runs import CheckpointStore, RunFolder, provenance
-from tfdm.training import grids, metrics
-from tfdm.training.callbacks import Checkpointer, DivergenceGuard, RawLogs, Span, StopOnSignal
-from tfdm.training.graphs import repeatable_graphs
-from tfdm.training.progress import ProgressBar
+from tfdm.runs import RunFolder, provenance
+from tfdm.training import metrics
 from tfdm.training.signals import StopSignals
-from tfdm.training.state import capture_state, restore_state
 from tfdm.training.strategy import Workers, check_batch_size, make_strategy
+
+_logger = logging.getLogger("tfdm")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+      folder: the run folder.
+      steps: the number of training steps.
+      final: the logs of the last step.
+      wall_seconds: the time of all sessions.
+      steps_per_second: the rate of the last session without its first execution.
+      summary: the content of `summary.json`, which has more. A worker that is not the chief has
+        `steps` alone.
+      dataset: the data that the model was trained on.
+    """
+
+    folder: RunFolder
+    steps: int
+    final: Mapping[str, float]
+    wall_seconds: float | None
+    steps_per_second: float | None
+    summary: Mapping[str, Any] = dataclasses.field(repr=False)
+    dataset: ImageDataset = dataclasses.field(repr=False)
+
+    def load(self) -> Run:
+        """Returns the trained model with its data and configuration."""
+        return load_run(self.folder.path, dataset=self.dataset)
 
 
 def train(
-    config: RunConfig,
-    output_dir: str | os.PathLike[str],
+    model: str | type,
+    dataset: Data,
     *,
-    data_dir: str | os.PathLike[str] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    show_progress: bool = True,
-) -> dict[str, Any]:
+    output_dir: str | os.PathLike[str] | None = None,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    progress: bool = True,
+    **fields: Any,
+) -> TrainingResult:
     """Trains a model into a run folder, or goes on with the run that stands there.
+
+        tfdm.train("vae", "color_mnist_5k", steps=500, output_dir="runs/a", latent_dim=8)
 
     A run that is complete is not trained again; what is missing of its files is made again.
 
     Args:
-      config: what to train, on what, for how long.
-      output_dir: the run folder.
-      data_dir: where the data set is read from, if not from its default place.
-      cache_dir: where the prepared data set stands, if not in its default place.
-      show_progress: whether to show a progress bar on the standard error stream.
-
-    Returns:
-      The content of `summary.json`: `model`, `dataset`, `steps`, `seed`, `wall_seconds` over all
-      sessions, `steps_per_second` of the last one, its first execution apart, `final` logs,
-      `peak_memory_mib` of the last session, and what the run was made with.
+      model: the name of a model, or a subclass of `GenerativeModel`, which is registered under
+        the name of its class (`tfdm.register_model` gives another).
+      dataset: the name of a data set; images uint8 [n, H, W, C], of which 80 % are trained on and
+        10 % each are the validation and the test split; or an `ImageDataset`.
+      output_dir: the run folder (default: `runs/MODEL-DATASET-seedSEED`).
+      config: the other options, see `RunConfig`.
+      progress: whether to show a progress bar on the standard error stream.
+      **fields: options that replace those of `config`, hyperparameters of the model among them.
 
     Raises:
-      UserError: the folder, the data, the configuration or the strategy do not fit.
+      UserError: an option, the folder, the data or the strategy do not fit.
+      ValueError: the class is no model, or the array holds no images.
       DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
       Terminated: SIGTERM or SIGINT came; the state after the last step stands in a checkpoint.
     """
+    images, name = None, dataset
+    if not isinstance(dataset, str):
+        images = open_dataset(dataset)
+        name = images.name
+    values = {**fields, "model": registry.name_of(model), "dataset": name}
+    if output_dir is not None:
+        values["output_dir"] = os.fspath(output_dir)
+    run = RunConfig.of(config, **values)
+    if images is not None and (run.image_size or run.crop):
+        raise ValueError("image_size and crop have no effect on images that are given: drop them")
+    return train_run(run, images, progress=progress)
+
+
+def train_run(
+    config: RunConfig, dataset: ImageDataset | None = None, *, progress: bool = True
+) -> TrainingResult:
+    """Does what `train` does, from a configuration that names everything.
+
+    Args:
+      config: what to train, on what, for how long, and where.
+      dataset: the data, if they are not those that `config` names.
+      progress: whether to show a progress bar on the standard error stream.
+
+    Raises:
+      UserError, DivergedError, Terminated: as `train`.
+    """
     clock = metrics.RunClock()
+    if config.data_dir is not None:
+        # As it can be found again from another working directory.
+        data_dir = os.path.abspath(os.path.expanduser(config.data_dir))
+        config = dataclasses.replace(config, data_dir=data_dir)
     strategy = make_strategy(config.strategy)
     check_batch_size(strategy, config.batch_size)
     workers = Workers(strategy)
-    folder = RunFolder(output_dir)
+    folder = RunFolder(Path(config.folder).expanduser())
     with StopSignals() as signals, _claimed(folder, config, workers) as claim:
-        dataset = load_dataset(
-            config.dataset,
-            data_dir=data_dir,
-            cache_dir=cache_dir,
-            image_size=config.image_size or None,
-            crop=config.crop or None,
-        )
+        if dataset is None:
+            dataset = open_dataset(
+                config.dataset,
+                data_dir=config.data_dir,
+                cache_dir=config.cache_dir,
+                image_size=config.image_size,
+                crop=config.crop,
+            )
         claim(dataset)
-        run = _Run(config, folder, dataset, strategy, workers, signals, show_progress)
-        return run.summary_of_complete() or run.go(clock)
+        session = Session(config, folder, dataset, strategy, workers, signals, progress)
+        summary = session.summary_of_complete() or session.go(clock)
+    return TrainingResult(
+        folder=folder,
+        steps=summary["steps"],
+        final=summary.get("final", {}),
+        wall_seconds=summary.get("wall_seconds"),
+        steps_per_second=summary.get("steps_per_second"),
+        summary=summary,
+        dataset=dataset,
+    )
 
 
 @contextlib.contextmanager
-def _claimed(folder: RunFolder, config: RunConfig, workers: Workers) -> Iterator[Any]:
+def _claimed(
+    folder: RunFolder, config: RunConfig, workers: Workers
+) -> Iterator[Callable[[ImageDataset], None]]:
     """Holds the folder for this run; gives the function that records the configuration."""
+    defaults = default_fields(config)
 
-    def claim(dataset: ImageDataset) -> None:
+    def record(dataset: ImageDataset) -> None:
+        source = dict(registry.find_model(config.model).source)
         flat = {
             **config.flat(),
             "image_shape": list(dataset.image_shape),
+            "num_images": {name: len(images) for name, images in dataset.splits.items()},
             "dataset_digest": dataset.digest,
+            **({"model_source": source} if source else {}),
             "versions": provenance.versions(),
             "git_revision": provenance.git_revision(),
             "command": provenance.command(),
         }
-        _on_chief(workers, lambda: folder.claim_config(flat))
+        before = folder.claim_config(flat, defaults).get("model_source", source)
+        if before.get("sha256") != source.get("sha256"):
+            _logger.warning("%s has changed since the run was started", source.get("file"))
+
+    def claim(dataset: ImageDataset) -> None:
+        _on_chief(workers, lambda: record(dataset))
 
     if not workers.is_chief:
         _on_chief(workers, lambda: None)
@@ -102,14 +182,14 @@ def _claimed(folder: RunFolder, config: RunConfig, workers: Workers) -> Iterator
         def enter() -> None:
             folder.create()
             stack.callback(folder.discard_if_unused)
-            folder.check_config(config.flat())
+            folder.check_config(config.flat(), defaults)
             stack.enter_context(folder.lock())
 
         _on_chief(workers, enter)
         yield claim
 
 
-def _on_chief(workers: Workers, action: Any) -> None:
+def _on_chief(workers: Workers, action: Callable[[], object]) -> None:
     """Runs what only the chief does; where it is refused, all workers end."""
     refusal: UserError | None = None
     if workers.is_chief:
@@ -122,145 +202,3 @@ def _on_chief(workers: Workers, action: Any) -> None:
         raise refusal
     if refused:
         raise UserError("the chief worker refused the run; its message says why")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """One session of a run whose folder and data are at hand."""
-
-    config: RunConfig
-    folder: RunFolder
-    dataset: ImageDataset
-    strategy: tf.distribute.Strategy
-    workers: Workers
-    signals: StopSignals
-    show_progress: bool
-
-    # --- The course of a session ----------------------------------------------------------
-
-    def summary_of_complete(self) -> dict[str, Any] | None:
-        """Returns the summary of a run that is done and whole, else `None`."""
-        steps, summary = self.config.steps, None
-        if self.workers.is_chief:
-            model_class: Any = registry.find_model(self.config.model).load()
-            if not artefacts.missing_files(self.folder, steps, model_class.has_encoder):
-                summary = artefacts.read_summary(self.folder, steps)
-        if self.workers.maximum(int(summary is not None)):
-            return summary or {"steps": steps}
-        return None
-
-    def go(self, clock: metrics.RunClock) -> dict[str, Any]:
-        """Trains what is left to train and writes what is missing."""
-        with self.strategy.scope():
-            model = build_model(self.config, self.dataset.image_shape)
-        start = self._resume(model)
-        if start > self.config.steps:
-            raise UserError(
-                f"{self.folder.path} is trained for {start} steps already, "
-                f"more than the {self.config.steps} asked for"
-            )
-        rate = None
-        if self.workers.is_chief:
-            self.folder.truncate_metrics(start)
-            clock = metrics.RunClock(
-                metrics.last_record(self.folder).get("wall_seconds", 0.0) + clock.seconds()
-            )
-        if start < self.config.steps:
-            if self.workers.is_chief:
-                # It tells of an end that is not this run's any more.
-                self.folder.summary_path.unlink(missing_ok=True)
-            rate = self._fit(model, start, clock)
-        summary: dict[str, Any] = {"steps": self.config.steps}
-        if self.workers.is_chief:
-            summary = self._finish(model, clock, rate)
-        self.workers.wait()
-        return summary
-
-    def _resume(self, model: Any) -> int:
-        """Puts the newest good state into the model; returns its number of steps."""
-        checkpoint = self._store.latest() if self.workers.is_chief else None
-        if self.workers.maximum(int(checkpoint is not None)):
-            arrays = capture_state(model) if checkpoint is None else checkpoint.arrays
-            restore_checkpoint(model, self.workers.from_chief(arrays), self.folder.checkpoints)
-        return int(model.step.numpy())
-
-    def _fit(self, model: Any, start: int, clock: metrics.RunClock) -> float | None:
-        """Trains; returns the steps a second, on the chief."""
-        config, span = self.config, Span(start, self.config.steps)
-        intervals = (config.log_every, config.sample_every, config.checkpoint_every)
-        guard = DivergenceGuard(span, intervals)
-        callbacks: list[Any] = [guard]
-        with contextlib.ExitStack() as stack:
-            logger = None
-            if self.workers.is_chief:
-                writer = self._tensorboard(stack)
-                logger = metrics.MetricsLogger(span, config.log_every, self.folder, writer, clock)
-                callbacks += [logger, self._grids(span, writer)]
-            checkpointer = Checkpointer(
-                span, config.checkpoint_every, guard, self._store if self.workers.is_chief else None
-            )
-            stopper = StopOnSignal(span, config.log_every, self.signals, checkpointer, self.workers)
-            callbacks += [checkpointer, stopper]
-            if self.show_progress and self.workers.is_chief:
-                bar = ProgressBar(span)
-                stack.callback(bar.close)
-                callbacks.append(bar)
-            batches = train_batches(
-                self.dataset.splits["train"],
-                batch_size=config.batch_size,
-                seed=config.seed,
-                start_step=start,
-                num_steps=config.steps - start,
-                batches_per_step=model.batches_per_step,
-            )
-            model.compile(steps_per_execution=config.steps_per_execution)
-            with self.signals.deferred(), repeatable_graphs():
-                model.fit(
-                    batches,
-                    verbose=0,
-                    shuffle=False,
-                    callbacks=RawLogs(callbacks, add_history=True, model=model),
-                )
-        return logger.steps_per_second if logger is not None else None
-
-    def _finish(self, model: Any, clock: metrics.RunClock, rate: float | None) -> dict[str, Any]:
-        """Writes what is missing of a trained run; returns its summary."""
-        replicas, step = self.strategy.num_replicas_in_sync, self.config.steps
-        if replicas > 1:
-            # The files hold plain variables, not ones with a copy on each replica.
-            mirrored, model = model, build_model(self.config, self.dataset.image_shape)
-            restore_state(model, capture_state(mirrored))
-        if not all(p.is_file() for p in artefacts.grid_paths(self.folder, step, model.has_encoder)):
-            with contextlib.ExitStack() as stack:
-                self._grids(Span(step, step), self._tensorboard(stack)).write(model, step)
-        artefacts.write_networks(model, self.folder)
-        summary = artefacts.read_summary(self.folder, step)
-        if summary is None:
-            summary = artefacts.summarize(
-                self.config,
-                self.folder,
-                dataset_digest=self.dataset.digest,
-                replicas=replicas,
-                wall_seconds=clock.seconds(),
-                steps_per_second=rate,
-            )
-            self.folder.write_summary(summary)
-        return summary
-
-    # --- Pieces ---------------------------------------------------------------------------
-
-    @property
-    def _store(self) -> CheckpointStore:
-        return CheckpointStore(self.folder.checkpoints)
-
-    def _tensorboard(self, stack: contextlib.ExitStack) -> tf.summary.SummaryWriter:
-        writer = tf.summary.create_file_writer(str(self.folder.tensorboard))
-        stack.callback(writer.close)
-        metrics.write_hparams(writer, self.config.flat(), self.folder.path.resolve().name)
-        return writer
-
-    def _grids(self, span: Span, writer: tf.summary.SummaryWriter) -> grids.ImageGrids:
-        held_out = self.dataset.splits["validation"]
-        images = grids.fixed_images(held_out)
-        every = self.config.sample_every
-        return grids.ImageGrids(span, every, self.folder, writer, images, self.config.seed)

@@ -23,8 +23,18 @@ from tfdm.runs import atomic
 from tfdm.runs.results import differences, locked, read_json
 
 # What a folder may record without deciding the weights that come out of the run.
-NOT_COMPARED = frozenset(
-    {"versions", "git_revision", "created", "command", "host", "hostname", "platform", "device"}
+NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images"})
+# What may change when a run is resumed, and is then recorded anew: the same weights come out.
+MAY_CHANGE = frozenset(
+    {
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "strategy",
+        "preset",
+        "data_dir",
+        "model_source",
+    }
 )
 
 
@@ -37,6 +47,9 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -169,30 +182,38 @@ class RunFolder:
         """
         return read_json(self.config_path, advice="start a new run")
 
-    def check_config(self, flat: Mapping[str, Any]) -> None:
+    def check_config(
+        self, flat: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> None:
         """Checks fields against the recorded configuration, if there is one.
 
         Args:
           flat: some or all fields of a configuration; those that it lacks are not compared.
+          defaults: the values of fields that the folder does not record, since the version that
+            made it did not know them.
 
         Raises:
           UserError: a field differs; the line lists every one as `name: recorded -> asked`.
         """
         if self.config_path.exists():
-            recorded = self.read_config()
+            recorded = {**(defaults or {}), **self.read_config()}
             self._refuse(_differences({k: v for k, v in recorded.items() if k in flat}, flat))
 
-    def claim_config(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+    def claim_config(
+        self, flat: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Records a new run's configuration, or checks that the folder's run has the same one.
 
-        A run may be continued: `steps` may be larger than recorded, and is then recorded anew.
+        A run may be resumed with more `steps` and with other values of `MAY_CHANGE`, which are
+        then recorded anew.
 
         Args:
           flat: the whole configuration, with what else decides the weights (`dataset_digest`)
             and what is only worth knowing (`NOT_COMPARED`).
+          defaults: as for `check_config`.
 
         Returns:
-          The configuration as it now stands in `config.json`.
+          The configuration as it stood in `config.json` before; `flat` for a new run.
 
         Raises:
           UserError: a field differs; the line lists every one as `name: recorded -> asked`.
@@ -201,12 +222,15 @@ class RunFolder:
         if not self.config_path.exists():
             atomic.atomic_write_json(self.config_path, asked)
             return asked
-        recorded = self.read_config()
+        before = self.read_config()
+        recorded = {**(defaults or {}), **before}
         self._refuse(_differences(recorded, asked))
-        if recorded.get("steps") != asked.get("steps"):
-            recorded["steps"] = asked["steps"]
+        recorded |= {
+            name: asked[name] for name in MAY_CHANGE | {"steps"} if asked.get(name) is not None
+        }
+        if recorded != before:
             atomic.atomic_write_json(self.config_path, recorded)
-        return recorded
+        return before
 
     def _refuse(self, differences: list[str]) -> None:
         if differences:
@@ -249,7 +273,8 @@ def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[
     """Lists what decides the weights and differs; more steps go on with a run, fewer do not."""
     before, after = recorded.get("steps"), asked.get("steps")
     goes_on = isinstance(before, int) and isinstance(after, int) and after >= before
-    return differences(recorded, asked, NOT_COMPARED | ({"steps"} if goes_on else set()))
+    ignored = NOT_COMPARED | MAY_CHANGE | ({"steps"} if goes_on else set())
+    return differences(recorded, asked, ignored)
 
 
 def _is_metrics_line_until(line: bytes, step: int) -> bool:

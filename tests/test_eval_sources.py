@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import types
-from pathlib import Path
-
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfdm.datasets.dataset import ImageDataset
 from tfdm.errors import UserError
-from tfdm.eval.sources import ImageSource, noised, run_source, split_source
+from tfdm.eval.sources import (
+    ImageSource,
+    array_source,
+    fitted,
+    model_source,
+    noised,
+    split_source,
+)
 
 SHAPE = (4, 5, 3)
 
@@ -57,56 +62,89 @@ class StubModel:
         return images
 
 
-def stub_run(**arguments):
-    return types.SimpleNamespace(
-        model=StubModel(**arguments),
-        step=2500,
-        config=types.SimpleNamespace(model="vae", dataset="color_mnist", seed=3),
-        folder=types.SimpleNamespace(path=Path("runs/one")),
-    )
+def samples(num: int, seed: int, model: StubModel | None = None) -> ImageSource:
+    generate = (model or StubModel()).generate
+    record = {"model": "vae"}
+    return model_source(generate, num, seed, name="vae", image_shape=SHAPE, record=record)
 
 
 def test_samples_do_not_depend_on_the_block_size(seed):
-    run = stub_run()
-    images = assert_same_whatever_the_block_size(run_source(run, 1203, seed))
+    images = assert_same_whatever_the_block_size(samples(1203, seed))
     assert len(np.unique(images.reshape(1203, -1), axis=0)) == 1203
 
 
 def test_samples_are_those_of_the_model_to_the_nearest_level(seed):
-    run = stub_run()
-    images = read(run_source(run, 1203, seed))
-    assert [num for num, _ in run.model.calls] == [500, 500, 500]
-    seeds = [s for _, s in run.model.calls]
-    assert len(set(seeds)) == 3 and all(0 <= s < 2**31 for s in seeds)
+    model = StubModel()
+    images = read(samples(1203, seed, model))
+    assert [num for num, _ in model.calls] == [500, 500, 500]
+    seeds = [s for _, s in model.calls]
+    assert len(set(seeds)) == 3 and all(0 <= s < 2**63 for s in seeds)
     expected = np.concatenate([StubModel().generate(500, s) for s in seeds])[:1203]
     assert np.abs(images / 255.0 - expected).max() <= 0.5001 / 255
 
 
 def test_samples_depend_on_the_seed_and_not_on_their_number(seed):
-    images = read(run_source(stub_run(), 1203, seed))
-    np.testing.assert_array_equal(read(run_source(stub_run(), 510, seed)), images[:510])
-    other = read(run_source(stub_run(), 1203, seed + 1))
-    assert not (other == images).all(axis=(1, 2, 3)).any()
+    images = read(samples(1203, seed))
+    np.testing.assert_array_equal(read(samples(510, seed)), images[:510])
+    assert not (read(samples(1203, seed + 1)) == images).all(axis=(1, 2, 3)).any()
 
 
-def test_record_of_a_run(seed):
-    source = run_source(stub_run(), 12, seed)
-    assert source.name == "vae, color_mnist, 2,500 steps"
-    of_run = {"run": "runs/one", "model": "vae", "dataset": "color_mnist", "steps": 2500}
+def test_the_record_of_a_model(seed):
     of_samples = {"sample_seed": seed, "batch_norm": "moving averages", "quantised": True}
-    assert source.record == {**of_run, "run_seed": 3, **of_samples}
+    assert samples(12, seed).record == {"model": "vae", **of_samples}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_samples_that_are_not_finite(seed, value):
-    with pytest.raises(UserError, match="^runs/one generates images that are not finite"):
-        read(run_source(stub_run(spoil=value), 1000, seed))
+    with pytest.raises(UserError, match="^vae: some samples are not finite"):
+        read(samples(1000, seed, StubModel(spoil=value)))
 
 
 @pytest.mark.parametrize(("num", "seed"), [(0, 0), (10, -1)])
 def test_numbers_out_of_range(num, seed):
     with pytest.raises(ValueError, match="expected"):
-        run_source(stub_run(), num, seed)
+        samples(num, seed)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float64])
+@pytest.mark.parametrize("shape", [SHAPE, SHAPE[:2]])
+def test_an_array(rng, dtype, shape):
+    expected = levels(rng, 12, *shape)
+    array = expected if dtype == np.uint8 else (expected / 255).astype(dtype)
+    source = array_source(array)
+    images = assert_same_whatever_the_block_size(source)
+    np.testing.assert_array_equal(images, expected.reshape(images.shape))
+    assert source.record == {"images": "array", "available": 12, "quantised": dtype != np.uint8}
+    np.testing.assert_array_equal(read(array_source(array, 5)), images[:5])
+    with pytest.raises(UserError, match="array holds 12 images, 13 were asked for"):
+        array_source(array, 13)
+
+
+def test_equal_pixels_have_equal_digests(rng):
+    images = levels(rng, 600, *SHAPE)
+    digest = array_source(images).digest()
+    assert array_source(images / 255).digest() == digest
+    assert array_source(images[::-1]).digest() != digest
+    assert array_source(images.reshape(600, 5, 4, 3)).digest() != digest
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 3), (9, 8, 3), SHAPE])
+def test_images_of_another_size_are_scaled(rng, shape):
+    images = levels(rng, 7, *SHAPE)
+    source = fitted(array_source(images), shape, resize=True)
+    expected = tf.image.resize(images, shape[:2], antialias=True).numpy()
+    assert np.abs(assert_same_whatever_the_block_size(source) - expected).max() <= 1
+    assert ("resized" in source.record) == (shape != SHAPE)
+
+
+def test_images_that_do_not_fit_are_refused(rng):
+    color, grey = array_source(levels(rng, 2, *SHAPE)), array_source(levels(rng, 2, *SHAPE[:2]))
+    with pytest.raises(UserError, match=r"is 4x5x3, expected 4x6x3.*resize=True \(--resize\)"):
+        fitted(color, (4, 6, 3))
+    for resize in (False, True):
+        with pytest.raises(UserError, match="is 4x5x3, expected 4x5x1.*grey or RGB"):
+            fitted(color, (4, 5, 1), resize)
+    np.testing.assert_array_equal(read(fitted(grey, SHAPE)), np.repeat(read(grey), 3, axis=-1))
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_a_second_classifier_has_rows_of_its_own() -> None:
     )
     table = comparison_table({"vae": content, "gan": _content({"model": "gan"}, 5.0)})
     head, _, vae, gan, *_ = table.splitlines()
-    assert head == "| | samples | inception score ↑ | inception score, inception ↑ |"
+    assert head == "| | samples | inception score ↑ | inception score ↑, inception |"
     assert vae == "| vae | 1,000 | 4.5 ± 0.12 | 2 |"
     assert gan == "| gan | 1,000 | 5 ± 0.12 | – |"
 

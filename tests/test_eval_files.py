@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.test_cli_evaluation_sources import (
+from tests.test_eval_sources import (
     SHAPE,
     assert_same_whatever_the_block_size,
     levels,
@@ -53,7 +53,8 @@ def test_a_folder_is_read_in_the_order_of_names(folder):
     source = file_source(path)
     np.testing.assert_array_equal(assert_same_whatever_the_block_size(source), expected)
     assert source.name == "images"
-    assert source.record == {"images": str(path), "available": 11, "quantised": False}
+    found = {"available": 11, "passed_over": 1, "quantised": False}
+    assert source.record == {"images": str(path), **found}
     np.testing.assert_array_equal(read(file_source(str(path), SHAPE, 4)), expected[:4])
 
 

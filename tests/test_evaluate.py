@@ -1,0 +1,503 @@
+"""`evaluate`: what it finds, writes, keeps and refuses, for samples of every kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests import tiny_training
+from tests.tiny_evaluation import (
+    measure,
+    write_classifier,
+    write_pictures,
+    write_saved_model,
+)
+from tfdm.datasets.dataset import ImageDataset
+from tfdm.errors import DivergedError, UserError
+from tfdm.eval import (
+    frechet_distance,
+    inception_score_from_logits,
+    load_classifier,
+    ms_ssim_diversity,
+)
+from tfdm.eval.metrics import METRICS
+from tfdm.experiments.compare import compare
+from tfdm.experiments.config import RunConfig
+from tfdm.experiments.evaluate import evaluate
+from tfdm.experiments.evaluate_config import EvaluateConfig
+from tfdm.experiments.evaluation_inputs import critic_images, open_inputs
+from tfdm.experiments.load import Run
+from tfdm.models.config import DCGANConfig
+from tfdm.runs import RunFolder
+from tfdm.seeds import stream
+
+TINY = tiny_training.tiny_dataset()
+# The data set has no classifier of its own.
+DATA: dict[str, Any] = {"dataset": TINY, "classifier": "color_mnist"}
+FEATURES = ("frechet_distance", "kernel_distance", "precision_recall")
+
+
+@pytest.fixture
+def images(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
+
+
+@pytest.fixture
+def file(tmp_path: Path, images: np.ndarray) -> Path:
+    np.savez(tmp_path / "mine.npz", images=images)
+    return tmp_path / "mine.npz"
+
+
+class StubModel:
+    image_shape = (28, 28, 1)
+
+    def generate(self, number: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).random((number, *self.image_shape), np.float32)
+
+
+def stub_run(folder: Path, data: ImageDataset | None) -> Run:
+    config = RunConfig(model="dcgan", hyperparameters=DCGANConfig())
+    recorded = {"dataset_digest": TINY.digest, "image_shape": [28, 28, 1]}
+    return Run(StubModel(), 2, config, recorded, RunFolder(folder), data)
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "evaluation.json").read_text())
+
+
+# --- What is found ----------------------------------------------------------------------------
+
+
+def test_a_run_has_every_metric(tmp_path: Path) -> None:
+    run = stub_run(tmp_path / "run", TINY)
+    folder = tmp_path / "out"
+    found = measure(run, num_samples=30, seed=2, classifier="color_mnist", output_dir=str(folder))
+    assert list(found.metrics) == list(METRICS)
+    assert (found.num_samples, found.image_shape, found.dataset) == (30, (28, 28, 1), "tiny")
+    assert found.source["steps"] == 2
+    score = found["inception_score"]
+    assert 1.0 <= score.mean <= 10.0
+    assert (score.classifier, score.num_splits) == ("color_mnist", 2)
+    assert score.classifier_digest == load_classifier("color_mnist").digest
+    critic = found["wasserstein_critic"]
+    assert critic.value == pytest.approx(np.mean(critic.per_seed))
+    assert found["frechet_distance"].reference == "train"
+    # The folder holds the same.
+    assert _content(folder) == json.loads(json.dumps(found.to_dict()))
+    assert (folder / "evaluation.md").read_text() == found.table() == str(found)
+    assert not (folder / ".critic").exists()
+    with PIL.Image.open(folder / "evaluation_nearest.png") as sheet:
+        assert sheet.size == (8 * 30 + 2, 12 * 30 + 2)
+
+
+def test_nothing_is_written_without_a_folder(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    measure(images, "ms_ssim", "wasserstein_critic", dataset=TINY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_numbers_are_those_of_the_library(images: np.ndarray) -> None:
+    found = measure(images, "inception_score", "frechet_distance", "ms_ssim", seed=5, **DATA)
+    classifier = load_classifier("color_mnist")
+    logits, features = classifier.logits_and_features(images)
+    _, real = classifier.logits_and_features(TINY.split("train"))
+    score = inception_score_from_logits(logits, 2, seed=5)
+    assert found["inception_score"].mean == pytest.approx(score.mean, rel=1e-6)
+    assert found["inception_score"].std == pytest.approx(score.std, rel=1e-5, abs=1e-9)
+    distance = frechet_distance(features, real)
+    assert found["frechet_distance"].value == pytest.approx(distance, rel=1e-5)
+    # The images of the diversity are the first of a seeded order, as those of every metric.
+    order = stream(5, "evaluate/choice").permutation(20)[:4]
+    diversity = ms_ssim_diversity(images[order], num_batches=1, batch_size=4).diversity
+    assert found["ms_ssim"].diversity == pytest.approx(diversity, rel=1e-9)
+
+
+def test_a_number_does_not_depend_on_what_else_is_measured(images: np.ndarray) -> None:
+    few = ("ms_ssim", "wasserstein_critic")
+    first = measure(images, *few, **{**DATA, "classifier": None})
+    more = {"kernel_distance": {"num_images": 19}}
+    second = measure(images, *few, "kernel_distance", "inception_score", fields=more, **DATA)
+    assert first["ms_ssim"].diversity == second["ms_ssim"].diversity
+    assert first["wasserstein_critic"].per_seed == second["wasserstein_critic"].per_seed
+
+
+def test_an_array_a_file_and_a_folder_are_the_same(
+    images: np.ndarray, file: Path, tmp_path: Path
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", images)
+    (folder / "notes.txt").touch()
+    kinds = [images, images / np.float32(255), file, str(folder)]
+    found = [measure(kind, "frechet_distance", **DATA) for kind in kinds]
+    assert len({one.samples_digest for one in found}) == 1
+    assert len({one["frechet_distance"].value for one in found}) == 1
+    assert [one.source["available"] for one in found] == [20] * 4
+    assert found[-1].source["passed_over"] == 1
+
+
+def test_a_split_with_and_without_noise_calibrates_a_metric() -> None:
+    values = {}
+    for noise in (0.0, 0.1, 0.3):
+        found = measure("test", "frechet_distance", noise=noise, **DATA)
+        assert found.source["split"] == "test"
+        assert found.source.get("noise_scale", 0.0) == noise
+        values[noise] = found["frechet_distance"].value
+    assert len(set(values.values())) == 3
+
+
+def test_two_sets_of_images_are_compared_with_each_other(
+    images: np.ndarray, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    other = rng.integers(0, 256, [15, 28, 28, 1], dtype=np.uint8)
+    folders = [write_pictures(tmp_path / n, x) for n, x in (("a", images), ("b", other))]
+    found = measure(folders[0], reference=folders[1], classifier="color_mnist")
+    features = [load_classifier("color_mnist").logits_and_features(x)[1] for x in (images, other)]
+    assert found["frechet_distance"].value == pytest.approx(frechet_distance(*features), rel=1e-5)
+    assert found["precision_recall"].num_real == 15
+    assert found["ms_ssim"].diversity > 0
+    assert found["wasserstein_critic"].reason == "needs a data set: name one with --dataset"
+    arrays = measure(images, "frechet_distance", reference=other, classifier="color_mnist")
+    assert arrays["frechet_distance"].value == found["frechet_distance"].value
+    with pytest.raises(AttributeError, match="has no 'value': needs a data set"):
+        _ = found["wasserstein_critic"].value
+
+
+def test_images_of_another_size_are_scaled_when_asked(
+    images: np.ndarray, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    large = rng.integers(0, 256, [12, 40, 30, 3], dtype=np.uint8)
+    with pytest.raises(UserError, match="30.*takes 28x28: --resize scales them"):
+        measure(large, "inception_score", classifier="color_mnist")
+    with pytest.raises(UserError, match="expected 28x28x1"):
+        measure(large[..., :1], **DATA)
+    pairs = {"reference": images, "classifier": "color_mnist", "resize": True}
+    found = measure(large, "frechet_distance", **pairs)
+    assert found.image_shape == (28, 28, 3)
+    assert found.source["resized"] == "bilinear to 28x28, antialiased"
+    assert "images scaled bilinear to 28x28" in found.table()
+    folder = write_pictures(tmp_path / "mixed", large)
+    assert measure(folder, "frechet_distance", **pairs).samples_digest == found.samples_digest
+    # Beside a data set samples become its size, and the classifier's only for the classifier.
+    data = {"dataset": TINY, "classifier": "cifar10", "resize": True}
+    found = measure(large[..., :1], "frechet_distance", **data)
+    assert found.image_shape == (28, 28, 1)
+    assert found.classifiers["cifar10"]["resizer"] == "bilinear to 32x32, antialiased"
+    with pytest.raises(UserError, match="are 28x28, the classifier cifar10 takes 32x32"):
+        measure(images, "frechet_distance", dataset=TINY, classifier="cifar10")
+
+
+def test_a_run_without_its_data_has_what_needs_none(tmp_path: Path) -> None:
+    run = stub_run(tmp_path, None)
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, dataset="mine"))
+    found = measure(run, num_samples=20, classifier="color_mnist")
+    measured = [name for name, record in found.metrics.items() if "reason" not in record]
+    assert measured == ["inception_score", "ms_ssim"]
+    for name in ("wasserstein_critic", "frechet_distance"):
+        assert "tfdm.load_run(.., dataset=images)" in found[name].reason
+    assert measure(run, "ms_ssim", num_samples=20, dataset=TINY).dataset == "tiny"
+    other = dataclasses.replace(TINY, digest="f" * 64)
+    with pytest.raises(UserError, match="its digest differs"):
+        measure(run, "ms_ssim", dataset=other)
+
+
+@pytest.mark.parametrize(
+    ("samples", "real", "held_out", "training"),
+    [
+        (None, "validation", "test", "train"),
+        ("train", "validation", "test", None),
+        ("validation", "train", "test", None),
+        ("test", "validation", "train", None),
+    ],
+)
+def test_a_critic_never_sees_what_is_evaluated_as_real(
+    images: np.ndarray, samples: str | None, real: str, held_out: str, training: str | None
+) -> None:
+    critic = METRICS["wasserstein_critic"]
+    what = images if samples is None else samples
+    inputs = open_inputs(what, EvaluateConfig(), TINY, None, [critic])
+    found = critic_images(inputs)
+    assert list(found.splits.values()) == [real, held_out, training]
+    for one, name in ((found.real, real), (found.held_out, held_out), (found.training, training)):
+        assert (one is None) == (name is None)
+        if one is not None and name is not None:
+            np.testing.assert_array_equal(one, TINY.split(name))
+
+
+def test_a_copied_training_image_stands_beside_its_original(tmp_path: Path) -> None:
+    train = TINY.split("train")
+    measure(train[:20], "ms_ssim", dataset=TINY, output_dir=str(tmp_path))
+    with PIL.Image.open(tmp_path / "evaluation_nearest.png") as picture:
+        sheet = np.asarray(picture.convert("L"))
+    for top in range(2, 12 * 30, 30):
+        sample, nearest = (sheet[top : top + 28, left : left + 28] for left in (2, 32))
+        np.testing.assert_array_equal(sample, nearest)
+        assert any((sample == image[..., 0]).all() for image in train[:20])
+
+
+# --- Classifiers ------------------------------------------------------------------------------
+
+
+def test_a_named_saved_model_measures_beside_the_other_classifier(
+    images: np.ndarray, tmp_path: Path
+) -> None:
+    network = str(write_saved_model(tmp_path / "network"))
+    one = {**DATA, "inception_path": network}
+    with pytest.raises(UserError, match="--allow_unverified"):
+        measure(images, "inception_score", **one)
+    with pytest.raises(UserError, match="digest"):
+        measure(images, "inception_score", inception_digest="00", **one)
+    found = measure(images, "inception_score", allow_unverified=True, **one)
+    assert found["inception_score:inception"].classifier == "inception"
+    assert found["inception_score"].classifier == "color_mnist"
+    assert found.classifiers["inception"]["verified"] is False
+    assert "299" in found["inception_score:inception"].resizer
+
+
+def test_what_a_network_measured_stays_without_it(images: np.ndarray, tmp_path: Path) -> None:
+    network = str(write_saved_model(tmp_path / "network"))
+    options = {"dataset": TINY, "output_dir": str(tmp_path / "out")}
+    first = measure(images, inception_path=network, allow_unverified=True, **options)
+    assert first["frechet_distance"].num_features == 3
+    again = measure(images, **options)
+    for name in ("inception_score", *FEATURES):
+        assert "reason" not in again[name]
+        assert again[name] == first[name]
+
+
+def test_a_network_without_features_leaves_the_other_metrics(
+    images: np.ndarray, tmp_path: Path
+) -> None:
+    network = str(write_saved_model(tmp_path / "network", ("logits",)))
+    options = {"dataset": TINY, "inception_path": network, "allow_unverified": True}
+    found = measure(images, **options)
+    assert found["inception_score"].mean >= 1
+    for name in FEATURES:
+        assert found[name].reason.startswith("needs features: the network of inception")
+    with pytest.raises(UserError, match="frechet_distance needs features"):
+        measure(images, "frechet_distance", **options)
+
+
+def test_another_classifier_temperature_or_scale_is_another_measurement(
+    images: np.ndarray, tmp_path: Path
+) -> None:
+    own, found = tmp_path / "own", []
+    options = {"dataset": TINY, "classifier": str(own), "output_dir": str(tmp_path / "out")}
+    for temperature, scale in ((1.0, 1.0), (0.001, 2.0)):
+        card = write_classifier(own, temperature=temperature, feature_scale=scale)
+        found.append(measure(images, "inception_score", "frechet_distance", **options))
+        score = found[-1]["inception_score"]
+        assert (score.classifier, score.classifier_digest) == ("tiny", card["sha256"])
+        assert (score.mean_calibrated == score.mean) == (temperature == 1.0)
+        assert found[-1]["frechet_distance"].num_features == 6
+    values = [one["frechet_distance"].value for one in found]
+    assert values[1] == pytest.approx(values[0] / 4, rel=1e-4)
+    options["classifier"] = "color_mnist"
+    other = measure(images, "inception_score", **options)["inception_score"]
+    assert other.mean != found[-1]["inception_score"].mean
+    write_classifier(own, "second")
+    with pytest.raises(UserError, match="holds 2 classifiers, not one"):
+        measure(images, "inception_score", **{**options, "classifier": str(own)})
+
+
+def test_without_a_classifier_what_needs_none_is_measured(images: np.ndarray) -> None:
+    found = measure(images, dataset=TINY)
+    measured = [name for name, record in found.metrics.items() if "reason" not in record]
+    assert measured == ["ms_ssim", "wasserstein_critic"]
+    with pytest.raises(UserError, match=r"https://tfhub\.dev.*--inception_path"):
+        measure(images, "frechet_distance", dataset=TINY)
+
+
+# --- What is kept -----------------------------------------------------------------------------
+
+
+def test_records_of_the_same_samples_are_kept(
+    images: np.ndarray, file: Path, tmp_path: Path
+) -> None:
+    options = {**DATA, "output_dir": str(tmp_path / "out")}
+    first = measure(file, "ms_ssim", **{**options, "classifier": None})["ms_ssim"]
+    found = measure(file, "inception_score", **options)
+    assert list(found.metrics) == ["ms_ssim", "inception_score"]
+    assert found["ms_ssim"] == first
+    # Other fields are another measurement. Images that were moved are the same images.
+    moved = file.rename(tmp_path / "mine too.npz")
+    three = {"inception_score": {"num_splits": 3}}
+    found = measure(moved, "ms_ssim", "inception_score", fields=three, **options)
+    assert found["ms_ssim"] == first
+    assert found["inception_score"].num_splits == 3
+
+
+def test_a_record_of_an_older_format_is_measured_again(images: np.ndarray, tmp_path: Path) -> None:
+    options = {"dataset": TINY, "output_dir": str(tmp_path)}
+    found = measure(images, "ms_ssim", **options)
+    for changes, kept in (({}, True), ({"format": 2}, False)):
+        record = {**found["ms_ssim"], **changes, "diversity": -1.0}
+        content = {**found.to_dict(), "metrics": {"ms_ssim": record}}
+        (tmp_path / "evaluation.json").write_text(json.dumps(content))
+        again = measure(images, "ms_ssim", **options)["ms_ssim"].diversity
+        assert again == (-1.0 if kept else found["ms_ssim"].diversity)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_samples": 10}, "num_samples: 20 -> 10"),
+        ({"seed": 3}, "seed: 0 -> 3"),
+        ({"noise": 0.1}, "noise_scale: absent -> 0.1"),
+        ({"samples": np.zeros([20, 28, 28, 1], np.uint8)}, "their pixels differ"),
+    ],
+)
+def test_other_samples_are_not_mixed_in(
+    images: np.ndarray, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    options = {"samples": images, "dataset": TINY, "output_dir": str(tmp_path)}
+    samples = options.pop("samples")
+    measure(samples, "ms_ssim", **options)
+    before = (tmp_path / "evaluation.json").read_bytes()
+    samples = change.pop("samples", samples)
+    with pytest.raises(UserError, match="is about other samples") as raised:
+        measure(samples, "ms_ssim", **options, **change)
+    assert words in str(raised.value)
+    assert (tmp_path / "evaluation.json").read_bytes() == before
+
+
+def test_a_damaged_evaluation_is_not_overwritten(images: np.ndarray, tmp_path: Path) -> None:
+    options = {"dataset": TINY, "output_dir": str(tmp_path / "out")}
+    (tmp_path / "out").mkdir()
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "out" / "evaluation.json").write_text(text)
+        for call in (
+            lambda: measure(images, "ms_ssim", **options),
+            lambda: compare([tmp_path / "out"]),
+        ):
+            with pytest.raises(UserError, match="is damaged"):
+                call()
+    shutil.rmtree(tmp_path / "out")
+    measure(images, "ms_ssim", **options)
+
+
+# --- What does not fit ------------------------------------------------------------------------
+
+
+def test_a_metric_that_does_not_fit_leaves_the_others(images: np.ndarray) -> None:
+    large = {"ms_ssim": {"batch_size": 64}}
+    found = measure(images, fields=large, **DATA)
+    assert "expected at least 64" in found["ms_ssim"].reason
+    assert "expected at least 64" in found.table()
+    assert found["precision_recall"].neighbours == 3
+    with pytest.raises(UserError, match="ms_ssim: .*expected at least 64"):
+        measure(images, "ms_ssim", fields=large, dataset=TINY)
+
+
+def test_a_critic_that_diverges_leaves_the_metrics_behind_it(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: Any) -> dict[str, Any]:
+        raise DivergedError(2, "the critic's score")
+
+    monkeypatch.setattr("tfdm.eval.wasserstein_critic.measure", diverge)
+    found = measure(images, **DATA)
+    assert "not finite" in found["wasserstein_critic"].reason
+    assert found["precision_recall"].neighbours == 3
+    with pytest.raises(DivergedError):
+        measure(images, "wasserstein_critic", dataset=TINY)
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "message"),
+    [
+        ("nowhere.npz", {}, "nowhere.npz does not exist"),
+        ("test", {"dataset": None}, "test is a split: name its data set with --dataset"),
+        ("test", {"dataset": "cifar"}, "did you mean cifar10"),
+        ("test", {"num_samples": 13}, "13 were asked for"),
+        ("test", {"num_samples": 1}, "expected at least 2"),
+        ("test", {"noise": -1.0}, "expected at least 0"),
+        ("test", {"metrics": ("fid",)}, "expected one of inception_score"),
+        ("test", {"fields": {"fid": {}}}, "unknown metric 'fid'"),
+        ("test", {"metrics": ("ms_ssim",), "fields": {"kernel_distance": {}}}, "have no effect"),
+        ("test", {"fields": {"kernel_distance": {"size": 3}}}, "has no field 'size'"),
+        ("test", {"no_option": 3}, "has no field 'no_option'"),
+        ("test", {"metrics": ("inception_score",), "classifier": "color_mnist"}, "10 splits"),
+        ("test", {"reference": "test"}, "would be compared with itself: choose another"),
+        ("train", {}, "would be compared with itself: choose another --reference, as validation"),
+        ("test", {"reference": "nowhere"}, "nowhere does not exist"),
+        ("test", {"classifier": "nowhere"}, "unknown classifier 'nowhere'"),
+        ("test", {"inception_digest": "ab"}, "has no effect without inception_path"),
+        ("test", {"allow_unverified": True}, "has no effect without inception_path"),
+        ("test", {"metrics": ("ms_ssim",), "inception_path": "y"}, "inception_path has no effect"),
+        ("test", {"metrics": ("ms_ssim",), "classifier": "cifar10"}, "classifier has no effect"),
+        ("test", {"metrics": ("ms_ssim",), "reference": "test"}, "reference has no effect"),
+        (np.zeros([4, 28]), {}, "have shape"),
+        (np.full([4, 28, 28, 1], np.nan), {}, "not finite"),
+        (np.full([4, 28, 28, 1], 2.0), {}, r"expected \[0, 1\]"),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_in_one_line(
+    samples: Any,
+    options: dict[str, Any],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    splits = {name: images[:9] for name, images in TINY.splits.items()}
+    arguments = {"dataset": ImageDataset("tiny", splits, "0" * 64, {}), **options}
+    with pytest.raises((UserError, ValueError), match=message) as raised:
+        evaluate(samples, progress=False, **arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_word_that_is_a_split_and_a_folder_is_refused(
+    images: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "test", images)
+    for options in ({"samples": "test"}, {"samples": images, "reference": "test"}):
+        with pytest.raises(UserError, match=r"test is a split and a folder: write \./test"):
+            measure(options.pop("samples"), "frechet_distance", **DATA, **options)
+    found = measure("./test", "ms_ssim", dataset=TINY)
+    assert "split" not in found.source
+
+
+def test_pictures_of_an_evaluation_are_kept_out_of_the_samples(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", images)
+    with pytest.raises(UserError, match="lies among the images"):
+        measure(folder, "ms_ssim", output_dir=str(folder / "out"))
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="lies among the images"):
+        measure(".", "ms_ssim", output_dir="out")
+    measure(".", "ms_ssim", output_dir="../out")
+
+
+# --- Side by side -----------------------------------------------------------------------------
+
+
+def test_evaluations_are_compared_on_a_page(tmp_path: Path) -> None:
+    run, real, page = (tmp_path / name for name in ("run", "real", "page"))
+    options = {"metrics": ("frechet_distance",), "classifier": "color_mnist"}
+    names = options.pop("metrics")
+    measure(stub_run(run, TINY), *names, num_samples=30, output_dir=str(run), **options)
+    measure("test", *names, output_dir=str(real), **DATA)
+    comparison = compare([run, real], page)
+    table = comparison.table()
+    assert (page / "evaluations.md").read_text() == table
+    assert [line.split(" |")[0] for line in table.splitlines()[2:4]] == ["| dcgan", "| tiny, test"]
+    assert (page / "evaluations.png").read_bytes().startswith(b"\x89PNG")
+    rows = json.loads((page / "evaluations.json").read_text())
+    assert rows["dcgan"]["metrics"] == _content(run)["metrics"]
+    # A page is of one version of the data.
+    for change in ({"dataset_digest": "f" * 64}, {"image_shape": [14, 14, 3]}):
+        (real / "evaluation.json").write_text(json.dumps({**_content(run), **change}))
+        with pytest.raises(UserError, match="2 versions of tiny"):
+            compare([run, real])
+    with pytest.raises(UserError, match=r"nowhere holds no evaluation\.json"):
+        compare([tmp_path / "nowhere"])
