@@ -26,13 +26,12 @@ from tfdm.eval import (
     inception_score_from_logits,
     load_classifier,
     ms_ssim_diversity,
+    wasserstein_critic,
 )
 from tfdm.eval.metrics import METRICS
 from tfdm.experiments.compare import compare
 from tfdm.experiments.config import RunConfig
 from tfdm.experiments.evaluate import evaluate
-from tfdm.experiments.evaluate_config import EvaluateConfig
-from tfdm.experiments.evaluation_inputs import critic_images, open_inputs
 from tfdm.experiments.load import Run
 from tfdm.models.config import DCGANConfig
 from tfdm.runs import RunFolder
@@ -209,26 +208,29 @@ def test_a_run_without_its_data_has_what_needs_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "real", "held_out", "training"),
+    ("samples", "splits"),
     [
-        (None, "validation", "test", "train"),
-        ("train", "validation", "test", None),
-        ("validation", "train", "test", None),
-        ("test", "validation", "train", None),
+        (TINY.split("test"), ["validation", "test", "train"]),
+        ("train", ["validation", "test", None]),
+        ("validation", ["train", "test", None]),
+        ("test", ["validation", "train", None]),
     ],
 )
 def test_a_critic_never_sees_what_is_evaluated_as_real(
-    images: np.ndarray, samples: str | None, real: str, held_out: str, training: str | None
+    samples: Any, splits: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    critic = METRICS["wasserstein_critic"]
-    what = images if samples is None else samples
-    inputs = open_inputs(what, EvaluateConfig(), TINY, None, [critic])
-    found = critic_images(inputs)
-    assert list(found.splits.values()) == [real, held_out, training]
-    for one, name in ((found.real, real), (found.held_out, held_out), (found.training, training)):
-        assert (one is None) == (name is None)
-        if one is not None and name is not None:
-            np.testing.assert_array_equal(one, TINY.split(name))
+    seen: list[Any] = []
+    critic = wasserstein_critic.independent_wasserstein_critic
+
+    def spy(real: Any, held_out: Any, *rest: Any, **options: Any) -> Any:
+        seen.extend([real, held_out, options["training_images"]])
+        return critic(real, held_out, *rest, **options)
+
+    monkeypatch.setattr(wasserstein_critic, "independent_wasserstein_critic", spy)
+    record = measure(samples, "wasserstein_critic", dataset=TINY)["wasserstein_critic"]
+    assert [record.real_split, record.held_out_split, record.training_split] == splits
+    for images, name in zip(seen, splits, strict=True):
+        np.testing.assert_array_equal(images, None if name is None else TINY.split(name))
 
 
 def test_a_copied_training_image_stands_beside_its_original(tmp_path: Path) -> None:
