@@ -28,7 +28,7 @@ from tfdm.estimators.posteriors import (
 from tfdm.estimators.priors import checked_prior
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.load import Run, load_run
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 
 KLInput = str | os.PathLike[str] | Run | Posterior
 
@@ -155,7 +155,7 @@ def _of_run(run: Run, progress: ProgressOption) -> Source:
     images = [run.dataset.split("train"), run.dataset.split("validation")]
     total, before = sum(map(len, images)), 0
     encoded = []
-    with reporting(progress, "encoding", "image") as report:
+    with progress_bar("encoding", "image", progress) as report:
         for split in images:
             encoded.append(
                 make_posteriors(
