@@ -13,6 +13,7 @@ means N(0, 1), log-normal scales.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -44,18 +45,18 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def posteriors(num_data: int, num_latents: int) -> tuple[np.ndarray, np.ndarray]:
+def posteriors(num_data: int, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns drawn means and scales [N, L], with scales as a VAE's: a third of them small."""
     rng = np.random.default_rng(0)
-    loc = rng.normal(size=(num_data, num_latents))
-    typical = np.where(np.arange(num_latents) % 3 == 0, 0.2, 0.9)
+    loc = rng.normal(size=(num_data, latent_dim))
+    typical = np.where(np.arange(latent_dim) % 3 == 0, 0.2, 0.9)
     return loc, typical * np.exp(rng.normal(0.0, 0.2, size=loc.shape))
 
 
-def floor(num_latents: int, block: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def floor(latent_dim: int, block: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Returns a product and an exponential of one block, each as a traced function."""
-    features = tf.random.stateless_normal([FLOOR_POINTS, 2 * num_latents + 1], [0, 1])
-    natural = tf.random.stateless_normal([2 * num_latents + 1, block], [0, 2])
+    features = tf.random.stateless_normal([FLOOR_POINTS, 2 * latent_dim + 1], [0, 1])
+    natural = tf.random.stateless_normal([2 * latent_dim + 1, block], [0, 2])
     logits = tf.random.stateless_normal([FLOOR_POINTS, block], [0, 3])
     product = tf.function(lambda: tf.matmul(features, natural), autograph=False)
     exponential = tf.function(lambda: tf.exp(logits), autograph=False)
@@ -72,12 +73,15 @@ def broadcast(loc: np.ndarray, scale: np.ndarray, samples: int) -> Callable[[], 
     return tf.function(lambda: mixture.log_prob(codes), autograph=False)
 
 
+estimate = functools.partial(monte_carlo_kl, progress=False)
+
+
 def main() -> None:
     """Measures, prints a table and writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--posterior", help=".npz with loc and scale, [N, L]")
     parser.add_argument("--num_data", type=int, default=60_000)
-    parser.add_argument("--num_latents", type=int, default=50)
+    parser.add_argument("--latent_dim", type=int, default=50)
     parser.add_argument("--samples", type=int, default=32_768)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -85,22 +89,22 @@ def main() -> None:
         with np.load(options.posterior, allow_pickle=False) as arrays:
             loc, scale = arrays["loc"].astype(np.float64), arrays["scale"].astype(np.float64)
     else:
-        loc, scale = posteriors(options.num_data, options.num_latents)
-    (num_data, num_latents), samples = loc.shape, options.samples
+        loc, scale = posteriors(options.num_data, options.latent_dim)
+    (num_data, latent_dim), samples = loc.shape, options.samples
 
     narrow = scale * 0.03  # what float32 cannot resolve: the exact route
     runs: dict[str, tuple[Callable[[], Any], float]] = {
         # What is called, and how many samples against all data points one call stands for.
-        "monte_carlo": (lambda: monte_carlo_kl(loc, scale, samples), samples),
+        "monte_carlo": (lambda: estimate(loc, scale, samples), samples),
         "leave_one_out": (
-            lambda: monte_carlo_kl(loc, scale, samples // 4, leave_one_out=True),
+            lambda: estimate(loc, scale, samples // 4, leave_one_out=True),
             samples // 4,
         ),
-        "small scales (float64)": (lambda: monte_carlo_kl(loc, narrow, samples // 4), samples // 4),
+        "small scales (float64)": (lambda: estimate(loc, narrow, samples // 4), samples // 4),
         **{f"broadcast {size}": (broadcast(loc, scale, size), size) for size in BROADCAST_SAMPLES},
     }
     for block in FLOOR_BLOCKS:
-        product, exponential = floor(num_latents, block)
+        product, exponential = floor(latent_dim, block)
         count = FLOOR_POINTS * block / num_data
         runs[f"product {block}"] = (lambda f=product: [f() for _ in range(20)], 20 * count)
         runs[f"exponential {block}"] = (lambda f=exponential: [f() for _ in range(20)], 20 * count)
@@ -124,7 +128,7 @@ def main() -> None:
 
     result: dict[str, Any] = {
         "num_data": num_data,
-        "num_latents": num_latents,
+        "num_latents": latent_dim,
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "tensorflow": tf.__version__,
@@ -137,7 +141,7 @@ def main() -> None:
         "peak_gib_after_monte_carlo": memory["monte_carlo"],
         "scaling": [],
     }
-    print(f"{num_data} posteriors of {num_latents} latents; microseconds a sample, best of {TURNS}")
+    print(f"{num_data} posteriors of {latent_dim} latents; microseconds a sample, best of {TURNS}")
     for name in shown:
         print(f"  {name:26}{best[name]:10.1f}{best[name] / bottom:10.2f} x floor")
     print(f"  {'floor':26}{bottom:10.1f} = product {lowest['product']:.1f} + exp", end=" ")
@@ -148,9 +152,7 @@ def main() -> None:
     # Alternating sizes; the fixed cost is seen as a deviation from proportion.
     for n, s in [(num_data, samples // 4), (num_data, samples // 2), (num_data, samples),
                  (num_data // 4, samples), (num_data // 2, samples)]:  # fmt: skip
-        elapsed = min(
-            seconds(lambda n=n, s=s: monte_carlo_kl(loc[:n], scale[:n], s)) for _ in range(2)
-        )
+        elapsed = min(seconds(lambda n=n, s=s: estimate(loc[:n], scale[:n], s)) for _ in range(2))
         nanoseconds = 1e9 * elapsed / n / s
         result["scaling"].append(
             {"num_data": n, "samples": s, "seconds": elapsed, "nanoseconds_a_pair": nanoseconds}

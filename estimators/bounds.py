@@ -1,12 +1,12 @@
-"""What the posteriors alone say about the marginal KL, without a single sample.
+"""What the posteriors alone say about the marginal KL.
 
 Averaged over the data, the posterior's distance from the prior splits in two (eq. 5):
 
   E_x KL[q(z|x) ‖ p(z)] = KL[q(z) ‖ p(z)] + I[z; x].
 
-The left side is known in closed form for diagonal Gaussians, and over N data points the mutual
-information I is at most log N. The marginal KL is therefore at least the average KL − log N, and
-at most the average KL.
+The left side is known in closed form for diagonal Gaussians and p(z) = N(0, I), and the mean of
+log q(z|x) − log p(z) over samples otherwise. Over N data points the mutual information I is at most
+log N. The marginal KL is therefore at least the average KL − log N, and at most the average KL.
 
 Shapes: N data points, L latent dimensions.
 """
@@ -15,12 +15,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-# Elements of a block: keeps the temporary float64 arrays at some tens of MiB.
-_BLOCK = 2**20
+from tfdm.distributions.priors import Prior
+from tfdm.estimators.gaussian import checked_gaussians, draw_gaussians, gaussian_blocks
+from tfdm.estimators.priors import checked_prior, log_prior
+from tfdm.seeds import stream
+from tfdm.statistics import RunningMean
+
+FloatArray = npt.NDArray[np.float64]
+
+# Samples of a block.
+_SAMPLES = 4096
 # Share of log N from which on the mutual information says no more than that N is finite.
 _SATURATED = 0.95
 # Variance of a latent's posterior mean from which on it is active (Burda et al. 2016).
@@ -33,75 +42,86 @@ class PosteriorBounds:
 
     Attributes:
       num_data: N, how many posteriors were averaged.
-      num_latents: L, the dimension of a latent code.
-      average_kl: mean over x of KL[q(z|x) ‖ p(z)], in nats, ≥ 0; an upper bound on the
-        marginal KL.
+      latent_dim: L, the dimension of a code.
+      average_kl: mean over x of KL[q(z|x) ‖ p(z)], in nats, ≥ 0 save for the sampling error; an
+        upper bound on the marginal KL.
+      average_kl_standard_error: of `average_kl`, `None` where it is a closed form.
       average_kl_per_dimension: `average_kl` / L, in nats.
       average_kl_per_latent: float64 [L], the part of each latent dimension, in nats, each ≥ 0
-        up to rounding; the parts add up to `average_kl`.
+        up to rounding; the parts add up to `average_kl`. `None` without a closed form.
       active_latents: how many latents have posterior means whose variance over the data is above
-        0.01, the active units of Burda et al. (2016).
+        0.01, the active units of Burda et al. (2016). `None` where the means are not known.
       log_num_data: log N, in nats, the most that the code can tell about which x it came from.
       minimum_marginal_kl: `average_kl` − `log_num_data`, in nats, a lower bound on
         KL[q(z) ‖ p(z)]. Below zero it says nothing more than that a KL is not negative.
     """
 
     num_data: int
-    num_latents: int
+    latent_dim: int
     average_kl: float
+    average_kl_standard_error: float | None
     average_kl_per_dimension: float
-    average_kl_per_latent: npt.NDArray[np.float64]
-    active_latents: int
+    average_kl_per_latent: FloatArray | None
+    active_latents: int | None
     log_num_data: float
     minimum_marginal_kl: float
 
 
-def posterior_bounds(loc: npt.ArrayLike, scale: npt.ArrayLike) -> PosteriorBounds:
-    """Returns the average KL of diagonal Gaussian posteriors against p(z) = N(0, I) and its bounds.
+def posterior_bounds(
+    loc: npt.ArrayLike,
+    scale: npt.ArrayLike,
+    prior: Prior | None = None,
+    *,
+    num_samples: int = 100_000,
+    seed: int = 0,
+) -> PosteriorBounds:
+    """Returns the average KL of diagonal Gaussian posteriors against p(z) and its bounds.
 
     Computed in float64 whatever the input's precision.
 
     Args:
       loc: [N, L], the means of q(z|x_n), finite.
       scale: [N, L], the standard deviations of q(z|x_n), finite and > 0.
+      prior: p(z), by default N(0, I).
+      num_samples: samples behind the average KL where it has no closed form.
+      seed: of these samples.
 
     Raises:
       ValueError: the arrays are not both [N, L] with N ≥ 1 and L ≥ 1, a value is not finite, or
         a scale is not positive.
     """
-    loc, scale = np.asarray(loc), np.asarray(scale)
-    if loc.ndim != 2 or loc.shape != scale.shape or 0 in loc.shape:
-        raise ValueError(
-            f"loc has shape {loc.shape} and scale {scale.shape}, "
-            "expected [N, L] for both with N >= 1 and L >= 1"
-        )
-    num_data, num_latents = loc.shape
-    total = np.zeros(num_latents)
-    rows = max(1, _BLOCK // num_latents)
-    for start in range(0, num_data, rows):
-        block = slice(start, start + rows)
-        loc_block = loc[block].astype(np.float64)
-        scale_block = scale[block].astype(np.float64)
-        _check(np.isfinite(loc_block), "loc", loc_block, start, "a finite value")
-        _check(np.isfinite(scale_block), "scale", scale_block, start, "a finite value")
-        _check(scale_block > 0, "scale", scale_block, start, "a value > 0")
+    total: FloatArray | float = 0.0
+    for loc_block, scale_block in gaussian_blocks(loc, scale):
         # KL[N(loc, scale²) ‖ N(0, 1)] of every element.
         kl = 0.5 * (loc_block**2 + scale_block**2 - 1.0) - np.log(scale_block)
-        total += kl.sum(axis=0)
+        total = total + kl.sum(axis=0)
+    loc = np.asarray(loc)
+    num_data, latent_dim = loc.shape
+    active = int(np.sum(np.var(loc, axis=0, dtype=np.float64) > _ACTIVE))
+    prior = checked_prior(prior, latent_dim)
+    if prior is not None:
+        draws = _draws(*checked_gaussians(loc, scale), num_samples, seed)
+        sampled = sampled_bounds(draws, num_data, prior)
+        return dataclasses.replace(sampled, active_latents=active)
+    per_latent = np.asarray(total) / num_data
+    return _bounds(float(per_latent.sum()), None, num_data, latent_dim, per_latent, active)
 
-    per_latent = total / num_data
-    average_kl = float(per_latent.sum())
-    log_num_data = math.log(num_data)
-    return PosteriorBounds(
-        num_data=num_data,
-        num_latents=num_latents,
-        average_kl=average_kl,
-        average_kl_per_dimension=average_kl / num_latents,
-        average_kl_per_latent=per_latent,
-        active_latents=int(np.sum(np.var(loc, axis=0, dtype=np.float64) > _ACTIVE)),
-        log_num_data=log_num_data,
-        minimum_marginal_kl=average_kl - log_num_data,
-    )
+
+def sampled_bounds(
+    draws: Iterable[tuple[FloatArray, FloatArray]], num_data: int, prior: Prior | None = None
+) -> PosteriorBounds:
+    """Returns the average KL and its bounds from samples.
+
+    Args:
+      draws: blocks of z ~ q(z|x_n) [S, L] and log q(z|x_n) [S], n drawn evenly; two or more.
+      num_data: N.
+      prior: p(z), by default N(0, I).
+    """
+    kl, latent_dim = RunningMean(), 0
+    for codes, log_posterior in draws:
+        kl.add(log_posterior - log_prior(prior, codes))
+        latent_dim = codes.shape[1]
+    return _bounds(kl.mean, kl.standard_error, num_data, latent_dim)
 
 
 def is_saturated(mutual_information: float, num_data: int) -> bool:
@@ -112,16 +132,31 @@ def is_saturated(mutual_information: float, num_data: int) -> bool:
     return num_data > 1 and mutual_information > _SATURATED * math.log(num_data)
 
 
-def _check(
-    valid: npt.NDArray[np.bool_],
-    name: str,
-    values: npt.NDArray[np.float64],
-    first_row: int,
-    expected: str,
-) -> None:
-    """Raises `ValueError` with the first value of a block that is not valid."""
-    if not valid.all():
-        row, column = np.argwhere(~valid)[0]
-        raise ValueError(
-            f"{name}[{first_row + row}, {column}] is {values[row, column]}, expected {expected}"
-        )
+def _draws(
+    loc: FloatArray, scale: FloatArray, num_samples: int, seed: int
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    for index, start in enumerate(range(0, num_samples, _SAMPLES)):
+        size = min(_SAMPLES, num_samples - start)
+        yield draw_gaussians(loc, scale, size, stream(seed, "kl/average", index))[1:]
+
+
+def _bounds(
+    average_kl: float,
+    standard_error: float | None,
+    num_data: int,
+    latent_dim: int,
+    per_latent: FloatArray | None = None,
+    active_latents: int | None = None,
+) -> PosteriorBounds:
+    log_num_data = math.log(num_data)
+    return PosteriorBounds(
+        num_data=num_data,
+        latent_dim=latent_dim,
+        average_kl=average_kl,
+        average_kl_standard_error=standard_error,
+        average_kl_per_dimension=average_kl / latent_dim,
+        average_kl_per_latent=per_latent,
+        active_latents=active_latents,
+        log_num_data=log_num_data,
+        minimum_marginal_kl=average_kl - log_num_data,
+    )

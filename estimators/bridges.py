@@ -10,56 +10,39 @@ easy. The chain mixes codes of the two ends, so that every member is sampled dir
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from tfdm.estimators.codes import CodeSampler
-
-FloatArray = npt.NDArray[np.float64]
-
-
-class StandardNormalCodes:
-    """z ~ p(z) = N(0, I)."""
-
-    def __init__(self, num_latents: int) -> None:
-        self._num_latents = num_latents
-
-    @property
-    def num_latents(self) -> int:
-        """L, the dimension of a code."""
-        return self._num_latents
-
-    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
-        """Returns float64 [num, L] new draws, a function of `seed`."""
-        return np.random.default_rng(seed).standard_normal((num, self._num_latents))
+from tfdm.distributions.priors import Prior
+from tfdm.estimators.codes import CodeSampler, FloatArray, Seed
+from tfdm.estimators.priors import PriorCodes
 
 
 class BridgeCodes:
-    """√(1 − a²) z_q + a z_p with z_q of a sampler and z_p ~ N(0, I)."""
+    """√(1 − a²) z_q + a z_p with z_q of a sampler and z_p of the prior's.
 
-    def __init__(self, codes: CodeSampler, share: float) -> None:
-        """Takes the sampler of z_q and a in [0, 1]."""
+    Attributes:
+      latent_dim: L.
+    """
+
+    def __init__(self, codes: CodeSampler, prior: PriorCodes, share: float) -> None:
+        """Takes the samplers of z_q and z_p, and a in [0, 1]."""
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"share is {share}, expected 0 to 1")
-        self._codes, self._share = codes, share
+        self._codes, self._prior, self._share = codes, prior, share
+        self.latent_dim = codes.latent_dim
 
-    @property
-    def num_latents(self) -> int:
-        """L, the dimension of a code."""
-        return self._codes.num_latents
-
-    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+    def sample(self, num: int, seed: Seed) -> FloatArray:
         """Returns float64 [num, L] new draws, a function of `seed`."""
-        key = [seed] if isinstance(seed, int) else list(seed)
-        codes = self._codes.sample(num, [*key, 0])
-        noise = np.random.default_rng([*key, 1]).standard_normal(codes.shape)
-        return math.sqrt(1.0 - self._share**2) * codes + self._share * noise
+        rng = np.random.default_rng(seed)
+        codes = math.sqrt(1.0 - self._share**2) * self._codes.sample(num, rng)
+        return codes + self._share * self._prior.sample(num, rng)
 
 
-def chain(codes: CodeSampler, num_bridges: int, power: float = 1.0) -> list[CodeSampler]:
-    """Returns the samplers q_0 = q to q_{K+1} = p."""
+def chain(
+    codes: CodeSampler, num_bridges: int, power: float = 1.0, prior: Prior | None = None
+) -> list[CodeSampler]:
+    """Returns the samplers q_0 = q to q_{K+1} = p, by default N(0, I)."""
+    end = PriorCodes(codes.latent_dim, prior)
     shares = [(k / (num_bridges + 1)) ** power for k in range(1, num_bridges + 1)]
-    bridges = [BridgeCodes(codes, share) for share in shares]
-    return [codes, *bridges, StandardNormalCodes(codes.num_latents)]
+    return [codes, *(BridgeCodes(codes, end, share) for share in shares), end]

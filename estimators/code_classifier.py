@@ -7,8 +7,9 @@ way round. Shapes: B batch, L latent dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,29 +17,28 @@ import tensorflow as tf
 
 from tfdm.estimators.codes import CodeSampler
 from tfdm.estimators.config import DensityRatioConfig
-from tfdm.estimators.fitting import Fit, Progress, Schedule, fit
+from tfdm.estimators.fitting import Fit, Schedule, fit
 from tfdm.gradient_penalty import gradient_penalty
 from tfdm.losses import discriminator_loss
+from tfdm.seeds import stream
 
 FloatArray = npt.NDArray[np.float64]
 
 SLOPE = 0.2
-# Streams of a seed: the weights, the batches, the noise inside, and the codes of the held-out loss.
-_WEIGHTS, _BATCHES, _NOISE, _HELD_OUT = range(4)
 # Codes of either side behind the held-out cross entropy, and codes evaluated at once.
-_LOOK = 8192
+_HELD_OUT = 8192
 _BLOCK = 8192
 
 
 class CodeClassifier(tf.Module):
     """Codes [B, L] -> logits [B], log p(z) − log q(z) at the optimum."""
 
-    def __init__(self, num_latents: int, config: DensityRatioConfig, seed: int) -> None:
+    def __init__(self, latent_dim: int, config: DensityRatioConfig, seed: int) -> None:
         """Draws the weights: normal with variance 2 / ((1 + slope²) fan-in), biases zero."""
         super().__init__()
         self._config, self._seed = config, seed
-        rng = np.random.default_rng([seed, _WEIGHTS])
-        sizes = [num_latents, *[config.width] * config.num_layers, 1]
+        rng = stream(seed, "kl/classifier/weights")
+        sizes = [latent_dim, *[config.width] * config.num_layers, 1]
         self._layers = []
         for fan_in, units in zip(sizes[:-1], sizes[1:], strict=True):
             scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
@@ -93,7 +93,7 @@ def fit_classifier(
     config: DensityRatioConfig,
     seed: int,
     held_out: CodeSampler | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], Any] | None = None,
     state: Path | None = None,
 ) -> tuple[CodeClassifier, Fit]:
     """Trains a classifier between two samplers (Algorithm 2, lines 2 to 5).
@@ -111,28 +111,28 @@ def fit_classifier(
     Raises:
       ValueError: the samplers differ in their latent dimension, or the first steps diverge.
     """
-    if posterior.num_latents != prior.num_latents:
+    if posterior.latent_dim != prior.latent_dim:
         raise ValueError(
-            f"the codes have {posterior.num_latents} and {prior.num_latents} latent dimensions, "
+            f"the codes have latent_dim {posterior.latent_dim} and {prior.latent_dim}, "
             "expected the same"
         )
-    classifier = CodeClassifier(posterior.num_latents, config, seed)
+    classifier = CodeClassifier(posterior.latent_dim, config, seed)
     size = config.batch_size
 
     def batch(step: int) -> dict[str, FloatArray]:
-        key = [seed, _BATCHES, step]
         return {
-            "posterior": posterior.sample(size, [*key, 0]),
-            "prior": prior.sample(size, [*key, 1]),
+            "posterior": posterior.sample(size, stream(seed, "kl/classifier/posterior", step)),
+            "prior": prior.sample(size, stream(seed, "kl/classifier/prior", step)),
         }
 
-    looked_at = (
-        (held_out or posterior).sample(_LOOK, [seed, _HELD_OUT, 0]),
-        prior.sample(_LOOK, [seed, _HELD_OUT, 1]),
-    )
+    others = held_out or posterior
+    held_out_posterior = others.sample(_HELD_OUT, stream(seed, "kl/classifier/held_out_posterior"))
+    held_out_prior = prior.sample(_HELD_OUT, stream(seed, "kl/classifier/held_out_prior"))
 
     def held_out_loss() -> float:
-        return cross_entropy(classifier.logits(looked_at[1]), classifier.logits(looked_at[0]))
+        return cross_entropy(
+            classifier.logits(held_out_prior), classifier.logits(held_out_posterior)
+        )
 
     schedule = Schedule(
         steps=config.steps,

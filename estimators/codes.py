@@ -5,25 +5,27 @@ Shapes: N data points, L latent dimensions, S samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.estimators.bounds import posterior_bounds
+from tfdm.estimators.gaussian import checked_gaussians, draw_gaussians
+from tfdm.seeds import stream
 
 FloatArray = npt.NDArray[np.float64]
+Seed = int | np.random.Generator
 
 
 class CodeSampler(Protocol):
     """Draws codes of q(z); every draw is a function of its seed alone."""
 
     @property
-    def num_latents(self) -> int:
+    def latent_dim(self) -> int:
         """L, the dimension of a code."""
 
-    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+    def sample(self, num: int, seed: Seed) -> FloatArray:
         """Returns float64 [num, L] independent draws; `seed` as for `np.random.default_rng`."""
 
 
@@ -36,19 +38,21 @@ class GaussianCodes:
         Raises:
           ValueError: the arrays are not both [N, L], a value is not finite or a scale not > 0.
         """
-        posterior_bounds(loc, scale)  # checks both arrays
-        self.loc, self.scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+        self.loc, self.scale = checked_gaussians(loc, scale)
 
     @property
-    def num_latents(self) -> int:
+    def num_data(self) -> int:
+        """N."""
+        return len(self.loc)
+
+    @property
+    def latent_dim(self) -> int:
         """L, the dimension of a code."""
         return self.loc.shape[1]
 
-    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+    def sample(self, num: int, seed: Seed) -> FloatArray:
         """Returns float64 [num, L] new draws, a function of `seed`."""
-        rng = np.random.default_rng(seed)
-        rows = rng.integers(len(self.loc), size=num)
-        return self.loc[rows] + self.scale[rows] * rng.standard_normal((num, self.num_latents))
+        return draw_gaussians(self.loc, self.scale, num, np.random.default_rng(seed))[1]
 
 
 class FixedCodes:
@@ -75,11 +79,16 @@ class FixedCodes:
             )
 
     @property
-    def num_latents(self) -> int:
+    def num_data(self) -> int:
+        """N."""
+        return len(self.codes)
+
+    @property
+    def latent_dim(self) -> int:
         """L, the dimension of a code."""
         return self.codes.shape[1]
 
-    def sample(self, num: int, seed: int | Sequence[int]) -> FloatArray:
+    def sample(self, num: int, seed: Seed) -> FloatArray:
         """Returns float64 [num, L] of the codes, drawn with replacement, a function of `seed`."""
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
 
@@ -105,7 +114,7 @@ def selection_and_value(
 
 
 def evaluation_blocks(
-    codes: CodeSampler, num: int, seed: Sequence[int], size: int
+    codes: CodeSampler, num: int, size: int, seed: int, name: str
 ) -> Iterator[FloatArray]:
     """Yields codes for a mean with a standard error: independent ones, at most `num` in all.
 
@@ -115,12 +124,13 @@ def evaluation_blocks(
     Args:
       codes: where they come from.
       num: the most codes in all.
-      seed: of the draws; a block is a function of it and its place.
       size: the most codes in a block.
+      seed: of the draws; a block is a function of it, the name and its place.
+      name: of their stream.
     """
     fixed = codes.codes[:num] if isinstance(codes, FixedCodes) else None
     for index, start in enumerate(range(0, num if fixed is None else len(fixed), size)):
         if fixed is None:
-            yield codes.sample(min(size, num - start), [*seed, index])
+            yield codes.sample(min(size, num - start), stream(seed, name, index))
         else:
             yield fixed[start : start + size]

@@ -11,10 +11,24 @@ SETTINGS = ("estimation", "learning")
 
 
 @dataclasses.dataclass(frozen=True)
-class MonteCarloConfig(CheckedConfig):
-    """Fields of Algorithm 1."""
+class CrossTermConfig(CheckedConfig):
+    """Fields of the variants of Algorithm 1."""
 
     num_samples: int = setting(1_000_000, "samples of z; the paper has 10⁶", minimum=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class MonteCarloConfig(CrossTermConfig):
+    """Fields of Algorithm 1; the last two are for posteriors that are not Gaussian."""
+
+    num_data: int = setting(
+        256, "images of the mixture where the posterior is not Gaussian", minimum=1
+    )
+    max_pairs: int = setting(
+        2**20,
+        "most pairs of a sample and an image where the posterior is not Gaussian",
+        minimum=2,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +68,11 @@ class DensityRatioConfig(CheckedConfig):
         False, "use the weights with the lowest held-out cross entropy, not the last"
     )
     patience: int = setting(
-        0, "stop after as many looks without a lower held-out cross entropy; 0 never", minimum=0
+        0,
+        "stop after as many evaluations without a lower held-out loss; 0 never",
+        minimum=0,
     )
-    evaluate_every: int = setting(500, "steps between two looks", minimum=1)
+    evaluate_every: int = setting(500, "steps between two evaluations", minimum=1)
     num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
 
@@ -75,9 +91,9 @@ class DensityFitConfig(CheckedConfig):
     )
     clip_norm: float = setting(10.0, "largest norm of the gradient; 0 does not clip", minimum=0.0)
     patience: int = setting(
-        5, "stop after as many looks without a higher held-out likelihood; 0 never", minimum=0
+        5, "stop after as many evaluations without a higher held-out likelihood; 0 never", minimum=0
     )
-    evaluate_every: int = setting(250, "steps between two looks", minimum=1)
+    evaluate_every: int = setting(250, "steps between two evaluations", minimum=1)
     num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
 
@@ -131,5 +147,5 @@ class SyntheticConfig(CheckedConfig):
     parameter_scale: float = setting(
         1.0, "standard deviation of the entries of W and b", minimum=1e-3, maximum=1e3
     )
-    log_every: int = setting(100, "steps between two looks", minimum=1)
+    log_every: int = setting(100, "steps between two evaluations", minimum=1)
     num_samples: int = setting(4096, "samples behind an estimate", minimum=2)

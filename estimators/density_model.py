@@ -10,8 +10,6 @@ Shapes: B batch, L latent dimension.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -19,17 +17,26 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfdm.distributions.autoregressive_lstm import AutoregressiveLSTM
+from tfdm.distributions.gaussian_mixture import DiagonalGaussianMixture
+from tfdm.distributions.masked_autoregressive_flow import MaskedAutoregressiveFlow
+from tfdm.distributions.priors import Prior
 from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityFitConfig
-from tfdm.estimators.fitting import Fit, Progress, Schedule, fit
+from tfdm.estimators.fitting import Fit, Schedule, fit
+from tfdm.estimators.posteriors import codes_to_fit
+from tfdm.estimators.priors import checked_prior, log_prior
+from tfdm.estimators.records import DensityModelKL
+from tfdm.estimators.registry import Task
+from tfdm.progress import ProgressOption, progress_bar
+from tfdm.seeds import derive, stream
 from tfdm.statistics import RunningMean
 
 FloatArray = npt.NDArray[np.float64]
 
-# Streams of a seed: the codes to start from, the batches, the looks, the value, training codes.
-_START, _BATCHES, _LOOKS, _VALUE, _TRAINING = range(5)
-_START_CODES = 20_000
-_LOOK_CODES = 8192
+# Codes that a density starts from, held-out codes of an evaluation, and codes evaluated at once.
+_START = 20_000
+_HELD_OUT = 8192
 _BLOCK = 2048
 
 
@@ -37,7 +44,7 @@ class TrainableDensity(Protocol):
     """A density over codes, as `tfdm.distributions.densities.Density`."""
 
     @property
-    def num_latents(self) -> int:
+    def latent_dim(self) -> int:
         """L."""
 
     @property
@@ -51,49 +58,15 @@ class TrainableDensity(Protocol):
         """Starts from codes [S, L]."""
 
 
-@dataclasses.dataclass(frozen=True)
-class DensityModelKL:
-    """An estimate of KL[q(z) ‖ p(z)] by a fitted density t, in nats.
-
-    Attributes:
-      kl: the mean of log t(z) − log p(z) over fresh codes; in expectation at most the KL.
-      kl_per_dimension: `kl` / L.
-      standard_error: of `kl`.
-      interval: 95 % confidence interval of `kl`.
-      held_out_log_likelihood: the mean of log t(z) over the same codes.
-      held_out_log_likelihood_standard_error: of it.
-      training_log_likelihood: the mean over as many codes of the sampler that was trained on.
-      steps: the steps of the fit.
-      best_step: the step whose weights were kept.
-      stopped_early: whether the held-out likelihood ended the fit.
-      diverged: whether a loss was not finite; the weights are then the best ones before that.
-      num_samples: codes behind `kl`.
-      num_latents: L.
-    """
-
-    kl: float
-    kl_per_dimension: float
-    standard_error: float
-    interval: tuple[float, float]
-    held_out_log_likelihood: float
-    held_out_log_likelihood_standard_error: float
-    training_log_likelihood: float
-    steps: int
-    best_step: int
-    stopped_early: bool
-    diverged: bool
-    num_samples: int
-    num_latents: int
-
-
 def density_model_kl(
     codes: CodeSampler,
     density: TrainableDensity,
     config: DensityFitConfig | None = None,
     seed: int = 0,
     *,
+    prior: Prior | None = None,
     held_out: CodeSampler | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = True,
 ) -> DensityModelKL:
     """Fits a density to q(z) and estimates KL[q(z) ‖ p(z)] by it (Algorithm 3).
 
@@ -102,33 +75,34 @@ def density_model_kl(
       density: what is fitted; its weights are changed.
       config: the fit.
       seed: of everything that is drawn.
+      prior: p(z), by default N(0, I).
       held_out: codes that decide when to stop and give the value; by default fresh `codes`.
-      progress: called with (steps done, steps).
+      progress: whether a bar is shown, or a function of (steps done, steps).
 
     Raises:
       ValueError: the latent dimensions differ, or no step gave a finite likelihood.
     """
     config = config or DensityFitConfig()
     for name, sampler in (("held_out", held_out), ("the density", density)):
-        if sampler is not None and sampler.num_latents != codes.num_latents:
+        if sampler is not None and sampler.latent_dim != codes.latent_dim:
             raise ValueError(
-                f"{name} has {sampler.num_latents} latent dimensions, expected {codes.num_latents}"
+                f"{name} has latent_dim {sampler.latent_dim}, expected {codes.latent_dim}"
             )
+    prior = checked_prior(prior, codes.latent_dim)
     selection, value = selection_and_value(codes, held_out)
     outcome = fit_density(codes, density, config, seed, selection=selection, progress=progress)
     evaluate = _evaluator(density)
     kl, likelihood, training = RunningMean(), RunningMean(), RunningMean()
     number = config.num_samples
-    for fresh in evaluation_blocks(value, number, [seed, _VALUE], _BLOCK):
+    for fresh in evaluation_blocks(value, number, _BLOCK, seed, "kl/density/value"):
         log_density = evaluate(fresh)
-        log_prior = -0.5 * np.sum(fresh**2 + math.log(2 * math.pi), axis=1)
-        kl.add(log_density - log_prior)
+        kl.add(log_density - log_prior(prior, fresh))
         likelihood.add(log_density)
-    for trained_on in evaluation_blocks(codes, number, [seed, _TRAINING], _BLOCK):
+    for trained_on in evaluation_blocks(codes, number, _BLOCK, seed, "kl/density/fitted"):
         training.add(evaluate(trained_on))
     return DensityModelKL(
         kl=kl.mean,
-        kl_per_dimension=kl.mean / codes.num_latents,
+        kl_per_dimension=kl.mean / codes.latent_dim,
         standard_error=kl.standard_error,
         interval=kl.interval,
         held_out_log_likelihood=likelihood.mean,
@@ -139,7 +113,7 @@ def density_model_kl(
         stopped_early=outcome.stopped_early,
         diverged=outcome.diverged_at is not None,
         num_samples=kl.count,
-        num_latents=codes.num_latents,
+        latent_dim=codes.latent_dim,
     )
 
 
@@ -150,15 +124,16 @@ def fit_density(
     seed: int = 0,
     *,
     selection: CodeSampler | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = True,
 ) -> Fit:
     """Maximises E_q log t(z) from the moments of codes on (Algorithm 3, lines 2 to 5)."""
-    density.initialize(codes.sample(_START_CODES, [seed, _START]), seed)
+    start = codes.sample(_START, stream(seed, "kl/density/start"))
+    density.initialize(start, derive(seed, "kl/density/initialize"))
     evaluate = _evaluator(density)
-    looked_at = (selection or codes).sample(_LOOK_CODES, [seed, _LOOKS])
+    held_out = (selection or codes).sample(_HELD_OUT, stream(seed, "kl/density/held_out"))
 
     def batch(step: int) -> dict[str, FloatArray]:
-        return {"codes": codes.sample(config.batch_size, [seed, _BATCHES, step])}
+        return {"codes": codes.sample(config.batch_size, stream(seed, "kl/density/batch", step))}
 
     def loss(arrays: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
         return -tf.reduce_mean(density.log_prob(arrays["codes"]))
@@ -173,13 +148,51 @@ def fit_density(
         keep_best=True,
         clip_norm=config.clip_norm,
     )
-    return fit(
-        density.trainable_variables,
-        loss,
-        batch,
-        lambda: -float(np.mean(evaluate(looked_at))),
-        schedule,
-        progress,
+    with progress_bar("density", "step", progress) as report:
+        return fit(
+            density.trainable_variables,
+            loss,
+            batch,
+            lambda: -float(np.mean(evaluate(held_out))),
+            schedule,
+            report,
+        )
+
+
+def gmm(task: Task) -> DensityModelKL:
+    """The estimator `gmm`."""
+    dim, components = task.posteriors.latent_dim, task.config.num_components
+    return _fitted(task, DiagonalGaussianMixture(dim, components, _weights_seed(task)))
+
+
+def maf(task: Task) -> DensityModelKL:
+    """The estimator `maf`."""
+    c, dim = task.config, task.posteriors.latent_dim
+    seed = _weights_seed(task)
+    return _fitted(task, MaskedAutoregressiveFlow(dim, c.num_flows, c.num_layers, c.width, seed))
+
+
+def lstm(task: Task) -> DensityModelKL:
+    """The estimator `lstm`."""
+    c, dim = task.config, task.posteriors.latent_dim
+    return _fitted(task, AutoregressiveLSTM(dim, c.num_layers, c.units, _weights_seed(task)))
+
+
+def _weights_seed(task: Task) -> int:
+    """31 bits: the densities multiply it."""
+    return derive(task.seed, "kl/density/weights") >> 32
+
+
+def _fitted(task: Task, density: TrainableDensity) -> DensityModelKL:
+    codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
+    return density_model_kl(
+        codes,
+        density,
+        task.config,
+        task.seed,
+        prior=task.prior,
+        held_out=held_out,
+        progress=task.progress,
     )
 
 

@@ -19,22 +19,25 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.estimators.bridges import StandardNormalCodes, chain
+from tfdm.distributions.priors import Prior
+from tfdm.estimators.bridges import chain
 from tfdm.estimators.code_classifier import CodeClassifier, cross_entropy, fit_classifier
-from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
+from tfdm.estimators.codes import CodeSampler, GaussianCodes, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityRatioConfig
-from tfdm.estimators.fitting import Fit, Progress
-from tfdm.statistics import RunningMean
+from tfdm.estimators.fitting import Fit
+from tfdm.estimators.posteriors import codes_to_fit
+from tfdm.estimators.priors import PriorCodes, checked_prior
+from tfdm.estimators.records import DensityRatioKL
+from tfdm.estimators.registry import Task
+from tfdm.progress import ProgressOption, progress_bar
+from tfdm.seeds import derive, stream
+from tfdm.statistics import LogMeanExp, RunningMean, fit_binary_temperature
 
 FloatArray = npt.NDArray[np.float64]
 
-# Streams of a seed, apart from those of the classifiers.
-_CALIBRATION, _VALUE = 100, 101
 # Codes of either side that a temperature is fitted on.
 _CALIBRATION_CODES = 20_000
 _BLOCK = 8192
-# Bounds of 1 / temperature, in natural logarithms.
-_LOG_SHARPNESS = (-14.0, 7.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,58 +69,14 @@ class DensityRatio:
         return self.parts(np.asarray(codes, np.float64)).sum(axis=0)
 
 
-@dataclasses.dataclass(frozen=True)
-class DensityRatioKL:
-    """An estimate of KL[q(z) ‖ p(z)] by classifiers of codes, in nats.
-
-    Attributes:
-      kl: the estimate, the mean of log q(z) − log p(z) over fresh codes of q(z).
-      kl_per_dimension: `kl` / L.
-      standard_error: of `kl`, for these classifiers.
-      interval: 95 % confidence interval of the mean; it knows nothing of the classifiers' error.
-      kl_uncalibrated: the same with all temperatures 1.
-      donsker_varadhan: the lower bound DV, −inf where e^T overflows.
-      donsker_varadhan_standard_error: of it, by the delta method.
-      nwj: the lower bound NWJ, −inf where e^T overflows.
-      nwj_standard_error: of it.
-      cross_entropy: of the sum of the logits on fresh codes of q and p; 2 log 2 for logits of zero.
-      accuracy: share of these codes on the right side.
-      temperatures: those of the classifiers.
-      kl_of_gaps: the share of each gap in `kl`, from q's side to p's.
-      steps: the steps that the classifiers took.
-      diverged: whether a loss was not finite; its classifier is then the best one before that.
-      num_samples: codes of q behind `kl`, and of p behind the bounds.
-      num_latents: L.
-      num_bridges: K.
-    """
-
-    kl: float
-    kl_per_dimension: float
-    standard_error: float
-    interval: tuple[float, float]
-    kl_uncalibrated: float
-    donsker_varadhan: float
-    donsker_varadhan_standard_error: float
-    nwj: float
-    nwj_standard_error: float
-    cross_entropy: float
-    accuracy: float
-    temperatures: tuple[float, ...]
-    kl_of_gaps: tuple[float, ...]
-    steps: tuple[int, ...]
-    diverged: bool
-    num_samples: int
-    num_latents: int
-    num_bridges: int
-
-
 def fit_density_ratio(
     codes: CodeSampler,
     config: DensityRatioConfig,
     seed: int = 0,
     *,
+    prior: Prior | None = None,
     selection: CodeSampler | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = True,
 ) -> DensityRatio:
     """Trains the classifiers, and with `config.calibrate` their temperatures.
 
@@ -125,42 +84,40 @@ def fit_density_ratio(
       codes: of q(z).
       config: the classifiers and their training.
       seed: of everything that is drawn.
+      prior: p(z), by default N(0, I).
       selection: codes of q(z) for early stopping and the temperatures; by default fresh codes of
         the same.
-      progress: called with (steps done, steps) over all classifiers.
+      progress: whether a bar is shown, or a function of (steps done, steps) over all classifiers.
 
     Raises:
       ValueError: the latent dimensions differ, or the first steps diverge.
     """
-    if selection is not None and selection.num_latents != codes.num_latents:
+    if selection is not None and selection.latent_dim != codes.latent_dim:
         raise ValueError(
-            f"selection has {selection.num_latents} latent dimensions, expected {codes.num_latents}"
+            f"selection has latent_dim {selection.latent_dim}, expected {codes.latent_dim}"
         )
-    members = chain(codes, config.num_bridges, config.bridge_power)
-    looks = chain(selection or codes, config.num_bridges, config.bridge_power)
+    bridges = (config.num_bridges, config.bridge_power, checked_prior(prior, codes.latent_dim))
+    members, others = chain(codes, *bridges), chain(selection or codes, *bridges)
+    num_gaps = len(members) - 1
     classifiers, fits, temperatures = [], [], []
-    for gap in range(len(members) - 1):
-        key = gap_seed(seed, gap)
+    with progress_bar("density ratio", "step", progress) as report:
+        for gap in range(num_gaps):
+            key = derive(seed, "kl/ratio/gap", gap)
 
-        def show(done: int, total: int, before: int = gap) -> None:
-            if progress is not None:
-                progress(before * total + done, (len(members) - 1) * total)
+            def show(done: int, total: int, before: int = gap) -> None:
+                report(before * total + done, num_gaps * total)
 
-        classifier, outcome = fit_classifier(
-            members[gap], members[gap + 1], config, key, looks[gap], show
-        )
-        classifiers.append(classifier)
-        fits.append(outcome)
-        temperatures.append(
-            temperature(
-                classifier.logits(
-                    looks[gap + 1].sample(_CALIBRATION_CODES, [key, _CALIBRATION, 1])
-                ),
-                classifier.logits(looks[gap].sample(_CALIBRATION_CODES, [key, _CALIBRATION, 0])),
+            classifier, outcome = fit_classifier(
+                members[gap], members[gap + 1], config, key, others[gap], show
             )
-            if config.calibrate
-            else 1.0
-        )
+            classifiers.append(classifier)
+            fits.append(outcome)
+            sides = [
+                classifier.logits(side.sample(_CALIBRATION_CODES, stream(key, "kl/ratio/" + name)))
+                for side, name in ((others[gap + 1], "prior"), (others[gap], "posterior"))
+                if config.calibrate
+            ]
+            temperatures.append(fit_binary_temperature(*sides) if sides else 1.0)
     return DensityRatio(tuple(classifiers), tuple(temperatures), tuple(fits))
 
 
@@ -169,8 +126,9 @@ def density_ratio_kl(
     config: DensityRatioConfig | None = None,
     seed: int = 0,
     *,
+    prior: Prior | None = None,
     held_out: CodeSampler | None = None,
-    progress: Progress | None = None,
+    progress: ProgressOption = True,
 ) -> DensityRatioKL:
     """Estimates KL[q(z) ‖ p(z)] by classifiers of codes; see `fit_density_ratio`.
 
@@ -178,8 +136,9 @@ def density_ratio_kl(
       codes: of q(z).
       config: the classifiers and their training.
       seed: of everything that is drawn.
+      prior: p(z), by default N(0, I).
       held_out: codes that training does not see; by default fresh codes of `codes`.
-      progress: called with (steps done, steps) over all classifiers.
+      progress: whether a bar is shown, or a function of (steps done, steps) over all classifiers.
 
     Raises:
       ValueError: the latent dimensions differ, fixed codes lack held-out ones, or the first steps
@@ -187,36 +146,44 @@ def density_ratio_kl(
     """
     config = config or DensityRatioConfig()
     selection, value = selection_and_value(codes, held_out)
-    ratio = fit_density_ratio(codes, config, seed, selection=selection, progress=progress)
-    return evaluate_density_ratio(ratio, value, config.num_samples, seed)
+    ratio = fit_density_ratio(
+        codes, config, seed, prior=prior, selection=selection, progress=progress
+    )
+    return evaluate_density_ratio(ratio, value, config.num_samples, seed, prior)
 
 
 def evaluate_density_ratio(
-    ratio: DensityRatio, codes: CodeSampler, num_samples: int, seed: int = 0
+    ratio: DensityRatio,
+    codes: CodeSampler,
+    num_samples: int,
+    seed: int = 0,
+    prior: Prior | None = None,
 ) -> DensityRatioKL:
     """Returns the estimate of a fitted ratio on codes that nothing was fitted on."""
-    kl, raw, prior_weights = RunningMean(), RunningMean(), _LogMoments()
+    kl, raw, weights = RunningMean(), RunningMean(), LogMeanExp()
     gaps = np.zeros(len(ratio.classifiers))
     entropy, right = [], 0.0
-    prior = StandardNormalCodes(codes.num_latents)
-    blocks = evaluation_blocks(codes, num_samples, [seed, _VALUE, 0], _BLOCK)
+    prior_codes = PriorCodes(codes.latent_dim, checked_prior(prior, codes.latent_dim))
+    blocks = evaluation_blocks(codes, num_samples, _BLOCK, seed, "kl/ratio/value/posterior")
     for index, posterior in enumerate(blocks):
         size = len(posterior)
         parts = ratio.parts(posterior)
         log_ratio = parts.sum(axis=0)
-        of_prior = ratio.log_ratio(prior.sample(size, [seed, _VALUE, 1, index]))
+        of_prior = ratio.log_ratio(
+            prior_codes.sample(size, stream(seed, "kl/ratio/value/prior", index))
+        )
         kl.add(log_ratio)
         raw.add(ratio.parts(posterior, calibrated=False).sum(axis=0))
-        prior_weights.add(of_prior)
+        weights.add(of_prior)
         gaps += parts.sum(axis=1)
         entropy.append(size * cross_entropy(-of_prior, -log_ratio))
         right += float(
             np.sum(0.5 + 0.5 * np.sign(log_ratio)) + np.sum(0.5 - 0.5 * np.sign(of_prior))
         )
-    bounds = _bounds(kl, prior_weights)
+    relative, mean = weights.relative_error, weights.mean
     return DensityRatioKL(
         kl=kl.mean,
-        kl_per_dimension=kl.mean / codes.num_latents,
+        kl_per_dimension=kl.mean / codes.latent_dim,
         standard_error=kl.standard_error,
         interval=kl.interval,
         kl_uncalibrated=raw.mean,
@@ -227,75 +194,25 @@ def evaluate_density_ratio(
         steps=tuple(outcome.steps for outcome in ratio.fits),
         diverged=any(outcome.diverged_at is not None for outcome in ratio.fits),
         num_samples=kl.count,
-        num_latents=codes.num_latents,
+        latent_dim=codes.latent_dim,
         num_bridges=len(ratio.classifiers) - 1,
-        **bounds,
+        donsker_varadhan=kl.mean - weights.log_mean,
+        donsker_varadhan_standard_error=math.hypot(kl.standard_error, relative),
+        nwj=kl.mean - mean + 1.0,
+        nwj_standard_error=math.hypot(kl.standard_error, relative * mean),
     )
 
 
-def temperature(prior_logits: FloatArray, posterior_logits: FloatArray) -> float:
-    """Returns the T > 0 at which logits / T have the lowest cross entropy (Guo et al. 2017).
-
-    The cross entropy is convex in 1 / T; its derivative is brought to zero by bisection, between
-    1 / T of e^-14 and e^7.
-    """
-
-    def slope(sharpness: float) -> float:
-        return float(
-            np.mean(-prior_logits * _sigmoid(-sharpness * prior_logits))
-            + np.mean(posterior_logits * _sigmoid(sharpness * posterior_logits))
-        )
-
-    low, high = _LOG_SHARPNESS
-    while high - low > 1e-10:
-        middle = 0.5 * (low + high)
-        if slope(math.exp(middle)) < 0.0:
-            low = middle
-        else:
-            high = middle
-    return math.exp(-0.5 * (low + high))
-
-
-def gap_seed(seed: int, gap: int) -> int:
-    """Returns the seed of a gap's classifier, different for each."""
-    return int(np.random.SeedSequence([seed, gap]).generate_state(1)[0])
-
-
-class _LogMoments:
-    """The logarithms of the means of e^T and e^2T over a stream of T, without overflow."""
-
-    def __init__(self) -> None:
-        self.count, self._first, self._second = 0, -math.inf, -math.inf
-
-    def add(self, values: FloatArray) -> None:
-        self.count += values.size
-        self._first = float(np.logaddexp(self._first, np.logaddexp.reduce(values)))
-        self._second = float(np.logaddexp(self._second, np.logaddexp.reduce(2.0 * values)))
-
-    @property
-    def log_mean(self) -> float:
-        return self._first - math.log(self.count)
-
-    @property
-    def relative_error(self) -> float:
-        """Standard error of the mean of e^T over that mean."""
-        log_second = self._second - math.log(self.count)
-        # Above 1 by Jensen; a rounding below it is no variance.
-        excess = math.expm1(min(max(log_second - 2.0 * self.log_mean, 0.0), 700.0))
-        return math.sqrt(excess / max(1, self.count - 1))
-
-
-def _bounds(kl: RunningMean, prior: _LogMoments) -> dict[str, float]:
-    log_mean = prior.log_mean
-    mean = math.exp(log_mean) if log_mean < 700.0 else math.inf
-    relative = prior.relative_error
-    return {
-        "donsker_varadhan": kl.mean - log_mean,
-        "donsker_varadhan_standard_error": math.hypot(kl.standard_error, relative),
-        "nwj": kl.mean - mean + 1.0,
-        "nwj_standard_error": math.hypot(kl.standard_error, relative * mean),
-    }
-
-
-def _sigmoid(values: FloatArray) -> FloatArray:
-    return np.exp(-np.logaddexp(0.0, -values))
+def density_ratio(task: Task) -> DensityRatioKL:
+    """The estimator `density_ratio`, evaluated also on Gaussian posteriors of held-out data."""
+    config, prior = task.config, task.prior
+    codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
+    selection, value = selection_and_value(codes, held_out)
+    ratio = fit_density_ratio(
+        codes, config, task.seed, prior=prior, selection=selection, progress=task.progress
+    )
+    result = evaluate_density_ratio(ratio, value, config.num_samples, task.seed, prior)
+    if not isinstance(task.held_out, GaussianCodes):
+        return result
+    other = evaluate_density_ratio(ratio, task.held_out, config.num_samples, task.seed, prior)
+    return dataclasses.replace(result, kl_held_out_images=other.kl)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.statistics import RunningMean
 
 
@@ -48,7 +49,7 @@ def importance_weighted_bound(
     num_samples: int = 100,
     *,
     batch_size: int = 100,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressOption = True,
 ) -> ImportanceWeightedBound:
     """Estimates the bound; memory grows with neither N nor K.
 
@@ -59,7 +60,7 @@ def importance_weighted_bound(
       num_data: N, at least 2.
       num_samples: K.
       batch_size: data points that are asked for at once.
-      progress: called with (data points done, N) after every batch.
+      progress: whether a bar is shown, or a function of (data points done, N).
 
     Raises:
       ValueError: a number is too small, or a weight is NaN or +inf.
@@ -72,24 +73,26 @@ def importance_weighted_bound(
         if value < least:
             raise ValueError(f"{name} is {value}, expected {least} or more")
     bound, elbo, effective = RunningMean(), RunningMean(), RunningMean()
-    for start in range(0, num_data, batch_size):
-        stop = min(start + batch_size, num_data)
-        total = np.full(stop - start, -np.inf)
-        squares, mean = total.copy(), np.zeros(stop - start)
-        for k in range(num_samples):
-            weights = np.asarray(log_weights(start, stop, k), np.float64)
-            if weights.shape != (stop - start,):
-                raise ValueError(f"weights have shape {weights.shape}, expected {(stop - start,)}")
-            if np.isnan(weights).any() or np.isposinf(weights).any():
-                raise ValueError("a log-weight is NaN or +inf, expected a finite one")
-            total = np.logaddexp(total, weights)
-            squares = np.logaddexp(squares, 2.0 * weights)
-            mean += weights / num_samples
-        bound.add(total - np.log(num_samples))
-        elbo.add(mean)
-        effective.add(np.exp(2.0 * total - squares))
-        if progress is not None:
-            progress(stop, num_data)
+    with progress_bar("log-likelihood", "image", progress) as report:
+        for start in range(0, num_data, batch_size):
+            stop = min(start + batch_size, num_data)
+            total = np.full(stop - start, -np.inf)
+            squares, mean = total.copy(), np.zeros(stop - start)
+            for k in range(num_samples):
+                weights = np.asarray(log_weights(start, stop, k), np.float64)
+                if weights.shape != (stop - start,):
+                    raise ValueError(
+                        f"weights have shape {weights.shape}, expected {(stop - start,)}"
+                    )
+                if np.isnan(weights).any() or np.isposinf(weights).any():
+                    raise ValueError("a log-weight is NaN or +inf, expected a finite one")
+                total = np.logaddexp(total, weights)
+                squares = np.logaddexp(squares, 2.0 * weights)
+                mean += weights / num_samples
+            bound.add(total - np.log(num_samples))
+            elbo.add(mean)
+            effective.add(np.exp(2.0 * total - squares))
+            report(stop, num_data)
     return ImportanceWeightedBound(
         log_likelihood=bound.mean,
         standard_error=bound.standard_error,

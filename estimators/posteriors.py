@@ -1,125 +1,182 @@
-"""The marginal KL of any posterior whose density can be evaluated, on a subset of the data.
+"""Posteriors q(z|x) as objects that are asked by capability, and what is done with them.
 
-For auto-regressive posteriors and the like there is neither a closed form of the average KL nor a
-matrix product for the mixture: both come from log q(z|x) itself, evaluated for every pair of a
-sample and a data point. That costs S·N evaluations, so the mixture is one of a stated subset of
-the data, and log N is that of the subset.
+A posterior is over B data points. It has `sample`, and where they exist `log_prob` (a density) and
+`loc` and `scale` (a diagonal Gaussian). Posteriors of many data are made a block at a time, so that
+a model's encoder is never asked for all of them at once.
 
-Shapes: N data points of the subset, L latent dimensions, S samples.
+Shapes: N data points, B of a block, L latent dimensions.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.estimators.bounds import is_saturated
-from tfdm.estimators.monte_carlo import MonteCarloKL
-from tfdm.statistics import RunningMean
+from tfdm.distributions.posteriors import Posterior
+from tfdm.estimators.codes import CodeSampler, FixedCodes, GaussianCodes
+from tfdm.estimators.gaussian import gaussian_log_prob
+from tfdm.estimators.priors import checked_log_prob
+from tfdm.seeds import derive, stream
 
 FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+# Data points of a block.
+BLOCK = 500
+# Codes of a density that is not Gaussian to which an estimator fits something.
+_BANK = 50_000
 
 
-class Posteriors(Protocol):
-    """q(z|x_n) of N data points, by their densities."""
+def gaussian_parameters(posterior: Any) -> tuple[FloatArray, FloatArray] | None:
+    """Returns loc and scale, float64 [B, L], of a diagonal Gaussian, `None` of another posterior.
 
-    @property
-    def num_data(self) -> int:
-        """N."""
-
-    @property
-    def num_latents(self) -> int:
-        """L."""
-
-    def sample(self, rows: npt.NDArray[np.intp], seed: list[int]) -> npt.ArrayLike:
-        """Returns z ~ q(z|x_n) for each n of `rows` [B], [B, L]; a function of `seed`."""
-
-    def log_prob(self, codes: FloatArray, rows: npt.NDArray[np.intp]) -> npt.ArrayLike:
-        """Returns log q(z_b|x_n), [B, C], for all codes [B, L] and all n of `rows` [C]."""
+    A `scale` that is not one number for each of `loc`, such as a matrix, does not count.
+    """
+    loc, scale = getattr(posterior, "loc", None), getattr(posterior, "scale", None)
+    if loc is None or scale is None or tuple(loc.shape) != tuple(scale.shape):
+        return None
+    return np.asarray(loc, np.float64), np.asarray(scale, np.float64)
 
 
-def posterior_monte_carlo_kl(
-    posteriors: Posteriors,
-    num_samples: int,
-    seed: int = 0,
-    *,
-    batch_size: int = 256,
-    components: int = 256,
-    progress: Callable[[int, int], None] | None = None,
-) -> MonteCarloKL:
-    """Estimates KL[q(z) ‖ p(z)] and the average KL from densities alone (Algorithm 1).
-
-    The average KL is the mean of log q(z|x) − log p(z) over the same samples.
-
-    Args:
-      posteriors: of the subset of the data that q(z) is the mixture of.
-      num_samples: S, at least 2.
-      seed: of the samples; a batch is a function of (seed, its index).
-      batch_size: samples that are evaluated at once.
-      components: data points that are evaluated at once.
-      progress: called with (samples done, S) after every batch.
+def draw(posterior: Posterior, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Returns one z ~ q(z|x) for each x, float64 [B, L], and log q(z|x), float64 [B].
 
     Raises:
-      ValueError: a number is too small, an array has the wrong shape, or a density is NaN or +inf.
+      ValueError: the posterior has no density, or a log-density is NaN or +inf.
     """
-    num_data, num_latents = posteriors.num_data, posteriors.num_latents
-    for name, value, least in (
-        ("num_samples", num_samples, 2),
-        ("seed", seed, 0),
-        ("batch_size", batch_size, 1),
-        ("components", components, 1),
-        ("num_data", num_data, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}, expected {least} or more")
-    kl, information, conditional = RunningMean(), RunningMean(), RunningMean()
-    for index, start in enumerate(range(0, num_samples, batch_size)):
-        size = min(batch_size, num_samples - start)
-        # Two streams: a posterior that seeds its noise as we do must not repeat the rows' bits.
-        rows = np.random.default_rng([seed, 1, index]).integers(num_data, size=batch_size)[:size]
-        codes = np.asarray(posteriors.sample(rows, [seed, 2, index]), np.float64)
-        if codes.shape != (size, num_latents):
-            raise ValueError(f"codes have shape {codes.shape}, expected {(size, num_latents)}")
-        log_q = np.full(size, -np.inf)
-        own = np.empty(size)
-        for first in range(0, num_data, components):
-            block = np.arange(first, min(first + components, num_data))
-            logits = _log_prob(posteriors, codes, block)
-            log_q = np.logaddexp(log_q, np.logaddexp.reduce(logits, axis=1))
-            inside = (rows >= first) & (rows < first + components)
-            own[inside] = logits[inside, rows[inside] - first]
-        log_q -= math.log(num_data)
-        log_prior = -0.5 * (np.sum(codes**2, axis=1) + num_latents * math.log(2 * math.pi))
-        kl.add(log_q - log_prior)
-        information.add(own - log_q)
-        conditional.add(own - log_prior)
-        if progress is not None:
-            progress(kl.count, num_samples)
-    return MonteCarloKL(
-        kl=kl.mean,
-        kl_per_dimension=kl.mean / num_latents,
-        standard_error=kl.standard_error,
-        interval=kl.interval,
-        mutual_information=information.mean,
-        mutual_information_standard_error=information.standard_error,
-        log_num_data=math.log(num_data),
-        saturated=is_saturated(information.mean, num_data),
-        average_kl=conditional.mean,
-        num_samples=num_samples,
-        num_data=num_data,
-        num_latents=num_latents,
-        variant="whole",
-    )
+    gaussian = gaussian_parameters(posterior)
+    if gaussian is not None:
+        loc, scale = gaussian
+        codes = loc + scale * stream(seed, "kl/posterior").standard_normal(loc.shape)
+        return codes, gaussian_log_prob(codes, loc, scale)
+    if not hasattr(posterior, "log_prob"):
+        raise ValueError("the posterior has no log_prob, expected one with a density")
+    codes = draw_codes(posterior, seed)
+    return codes, checked_log_prob(posterior.log_prob(codes), codes.shape[:1], "log_prob")
 
 
-def _log_prob(posteriors: Posteriors, codes: FloatArray, rows: npt.NDArray[np.intp]) -> FloatArray:
-    logits = np.asarray(posteriors.log_prob(codes, rows), np.float64)
-    if logits.shape != (len(codes), len(rows)):
-        raise ValueError(f"log_prob has shape {logits.shape}, expected {(len(codes), len(rows))}")
-    if np.isnan(logits).any() or np.isposinf(logits).any():
-        raise ValueError("log_prob is NaN or +inf, expected log-densities")
-    return logits
+def draw_codes(posterior: Posterior, seed: int) -> FloatArray:
+    """Returns one z ~ q(z|x) for each x, float64 [B, L].
+
+    Raises:
+      ValueError: the samples are not [B, L].
+    """
+    codes = np.asarray(posterior.sample(seed=seed), np.float64)
+    if codes.ndim != 2 or 0 in codes.shape:
+        raise ValueError(f"the posterior's samples have shape {codes.shape}, expected [B, L]")
+    return codes
+
+
+class DataPosteriors:
+    """q(z|x_n) of N data points that have densities, made a block of data at a time.
+
+    Attributes:
+      num_data: N.
+      latent_dim: L.
+    """
+
+    def __init__(
+        self,
+        posterior_of: Callable[[Rows], Any],
+        num_data: int,
+        latent_dim: int,
+        block: int = BLOCK,
+    ) -> None:
+        """Takes the function from data points n [B], at most `block` of them, to q(z|x_n)."""
+        self._of, self._block = posterior_of, block
+        self.num_data, self.latent_dim = num_data, latent_dim
+
+    @classmethod
+    def whole(cls, posterior: Posterior) -> DataPosteriors:
+        """Returns the data points of one object, which is never asked for a part of them."""
+        num_data, latent_dim = draw_codes(posterior, 0).shape
+        return cls(lambda rows: posterior, num_data, latent_dim, num_data)
+
+    def blocks(self) -> Iterator[tuple[Rows, Any]]:
+        """Yields data points n [B] and q(z|x_n)."""
+        for rows in _blocks(self.num_data, self._block):
+            yield rows, self._of(rows)
+
+    def subset(self, num: int, seed: int) -> DataPosteriors:
+        """Returns the posteriors of `num` data points, drawn without replacement.
+
+        All of them where there are no more, or where they are the parts of one object.
+        """
+        if num >= self.num_data or self._block >= self.num_data:
+            return self
+        chosen = np.sort(stream(seed, "kl/subset").permutation(self.num_data)[:num])
+        return DataPosteriors(lambda rows: self._of(chosen[rows]), num, self.latent_dim, num)
+
+    def draw(self, seed: int) -> tuple[FloatArray, FloatArray]:
+        """Returns one z ~ q(z|x_n) for each n, [N, L], and log q(z|x_n) [N], of `seed`."""
+        drawn = [
+            draw(posterior, derive(seed, "kl/posterior/block", int(rows[0])))
+            for rows, posterior in self.blocks()
+        ]
+        return np.concatenate([part[0] for part in drawn]), np.concatenate([d[1] for d in drawn])
+
+    def draws(self, num: int, seed: int) -> Iterator[tuple[FloatArray, FloatArray]]:
+        """Yields `draw` anew until there are `num` codes or more."""
+        for index in range(-(-num // self.num_data)):
+            yield self.draw(derive(seed, "kl/posterior/round", index))
+
+    def bank(self, seed: int) -> FixedCodes:
+        """Returns 50,000 codes of q(z) or more, the same number from each data point."""
+        return FixedCodes(np.concatenate([codes for codes, _ in self.draws(_BANK, seed)]))
+
+
+Posteriors = GaussianCodes | DataPosteriors | FixedCodes
+
+
+def make_posteriors(
+    posterior_of: Callable[[Rows], Any],
+    num_data: int,
+    progress: Callable[[int], Any] = lambda done: None,
+) -> Posteriors:
+    """Asks posteriors for what they can: a Gaussian's arrays, a density, else one code each.
+
+    Args:
+      posterior_of: from data points n [B] to q(z|x_n).
+      num_data: N.
+      progress: called with the data points done.
+    """
+    parts: list[tuple[FloatArray, ...]] = []
+    for rows in _blocks(num_data, BLOCK):
+        posterior = posterior_of(rows)
+        gaussian = gaussian_parameters(posterior)
+        if gaussian is None and hasattr(posterior, "log_prob"):
+            return DataPosteriors(posterior_of, num_data, draw_codes(posterior, 0).shape[1])
+        parts.append(gaussian or (draw_codes(posterior, derive(0, "kl/codes", int(rows[0]))),))
+        progress(int(rows[-1]) + 1)
+    arrays = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    return GaussianCodes(*arrays) if len(arrays) == 2 else FixedCodes(*arrays)
+
+
+def codes_to_fit(
+    posteriors: Posteriors, held_out: Posteriors | None, seed: int
+) -> tuple[CodeSampler, CodeSampler | None]:
+    """Returns codes to fit to, and codes that are held out where fresh ones cannot be had.
+
+    Gaussian posteriors give fresh codes at will. Other densities give two banks of codes. Of an
+    encoder without a density the codes of other data are held out, or every fifth code.
+    """
+    if isinstance(posteriors, GaussianCodes):
+        return posteriors, None
+    if isinstance(posteriors, DataPosteriors):
+        return (
+            posteriors.bank(derive(seed, "kl/bank/fitted")),
+            posteriors.bank(derive(seed, "kl/bank/held_out")),
+        )
+    if isinstance(held_out, FixedCodes):
+        return posteriors, held_out
+    is_held_out = np.arange(len(posteriors.codes)) % 5 == 4
+    if not is_held_out.any():
+        return posteriors, None
+    return FixedCodes(posteriors.codes[~is_held_out]), FixedCodes(posteriors.codes[is_held_out])
+
+
+def _blocks(num: int, size: int) -> Iterator[Rows]:
+    return (np.arange(start, min(start + size, num)) for start in range(0, num, size))

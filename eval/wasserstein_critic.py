@@ -204,8 +204,7 @@ def independent_wasserstein_critic(
 
 
 def _initial_seed(seed: int, index: int) -> int:
-    """A 31-bit seed of the initial weights of a critic, which Keras's initialisers take."""
-    return derive(seed, "critic/weights", index) >> 32
+    return derive(seed, "critic/weights", index, bits=31)
 
 
 def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:

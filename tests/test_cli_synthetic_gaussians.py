@@ -1,111 +1,123 @@
-"""`tfdm-synthetic-gaussians`: its files, going on after a stop, and what it refuses."""
+"""The synthetic Gaussians: files, going on after a stop, and what the command refuses."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tfdm.cli import synthetic_gaussians, synthetic_run
+from tfdm.cli import synthetic_gaussians as command
+from tfdm.errors import UserError
+from tfdm.experiments import synthetic_gaussians as experiments
+from tfdm.experiments.synthetic_gaussians import SyntheticGaussians, synthetic_gaussians
+from tfdm.runs import CheckpointStore
 
-SMALL = (
-    "--width=8", "--num_layers=1", "--num_seeds=2", "--batch_size=8", "--log_every=2",
-    "--num_samples=32",
-)  # fmt: skip
-
-
-def _run(folder: Path, *arguments: str) -> int:
-    return synthetic_gaussians.main([*SMALL, f"--output_dir={folder}", *arguments])
-
-
-def _results(folder: Path) -> dict:
-    return json.loads((folder / "results.json").read_text())["results"]
+SMALL = {
+    "width": 8, "num_layers": 1, "num_seeds": 2, "batch_size": 8, "log_every": 2,
+    "num_samples": 32, "progress": False,
+}  # fmt: skip
 
 
-def test_results_hold_every_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "out"
-    assert _run(folder, "--dims=1,3", "--steps=5") == 0
-    results = _results(folder)
-    assert list(results) == ["1", "3"]
-    record = results["3"]["learning"]
+def _run(folder: Path | None, **options: Any) -> SyntheticGaussians:
+    return synthetic_gaussians(
+        output_dir=None if folder is None else str(folder), **{**SMALL, **options}
+    )
+
+
+def test_results_hold_every_look(tmp_path: Path) -> None:
+    done = _run(tmp_path / "out", dims=(3, 1), steps=5)
+    assert done.path == tmp_path / "out" / "results.json"
+    assert json.loads(done.path.read_text())["results"] == done.results
+    assert list(done.results) == ["1", "3"]
+    record = done.results["3"]["learning"]
     assert record["steps"] == [0, 2, 4, 5]
     per_seed = np.array(record["per_seed"]["estimate"])
     assert per_seed.shape == (2, 4)
     np.testing.assert_allclose(record["estimate"]["mean"], per_seed.mean(axis=0))
-    fixed = results["3"]["estimation"]["true_kl"]["mean"]
-    np.testing.assert_allclose(fixed, np.mean(results["3"]["estimation"]["initial_kl"]), rtol=1e-5)
+    fixed = done.results["3"]["estimation"]
+    np.testing.assert_allclose(fixed["true_kl"]["mean"], np.mean(fixed["initial_kl"]), rtol=1e-5)
     for name in ("estimation.png", "learning.png"):
-        assert (folder / name).read_bytes().startswith(b"\x89PNG")
-    assert "| 3 | learning |" in capsys.readouterr().out
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    assert "| 3 | learning |" in done.table()
+    # Without a folder the same numbers, and with one those of earlier calls beside the new ones.
+    assert _run(None, dims=(1, 3), steps=5) == SyntheticGaussians(done.results, None)
+    more = _run(tmp_path / "out", dims=(2,), steps=5, settings=("learning",))
+    assert list(more.results) == ["1", "2", "3"] and list(more.results["2"]) == ["learning"]
+    assert {**more.results, "2": None} == {**done.results, "2": None}
 
 
 def test_a_stopped_experiment_goes_on_to_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthetic_run, "_LOOKS_A_SAVE", 2)
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert _run(whole, "--dims=2", "--steps=12") == 0
-    saves = []
-    save = synthetic_run._save
+    monkeypatch.setattr(experiments, "_LOOKS_A_SAVE", 2)
+    whole = _run(None, dims=(2,), steps=12)
+    saves, save = [], CheckpointStore.save
 
-    def stop(*arguments: object) -> None:
-        save(*arguments)  # type: ignore[arg-type]
-        saves.append(1)
-        if len(saves) == 2:
+    def stop(*arguments: Any) -> Path:
+        saves.append(save(*arguments))
+        if len(saves) == 5:
             raise KeyboardInterrupt
+        return saves[-1]
 
-    monkeypatch.setattr(synthetic_run, "_save", stop)
-    assert _run(stopped, "--dims=2", "--steps=12") == 130
-    assert not (stopped / "results.json").exists()
-    monkeypatch.setattr(synthetic_run, "_save", save)
-    assert _run(stopped, "--dims=2", "--steps=12") == 0
-    assert _results(stopped) == _results(whole)
+    monkeypatch.setattr(CheckpointStore, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, dims=(2,), steps=12)
+    monkeypatch.setattr(CheckpointStore, "save", save)
+    assert [path.name[:13] for path in (tmp_path / "state/learning-2").iterdir()] == [
+        "step_00000008"
+    ]
+    assert _run(tmp_path, dims=(2,), steps=12).results == whole.results
     # A damaged state costs time alone.
-    (stopped / "state" / "learning-2.npz").write_bytes(b"damaged")
-    assert _run(stopped, "--dims=2", "--steps=12") == 0
-    assert _results(stopped) == _results(whole)
+    [state] = (tmp_path / "state" / "learning-2").iterdir()
+    state.write_bytes(b"damaged")
+    assert _run(tmp_path, dims=(2,), steps=12).results == whole.results
 
 
-def test_more_steps_go_on_and_other_fields_are_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, whole = tmp_path / "out", tmp_path / "whole"
-    assert _run(folder, "--dims=2", "--steps=4", "--settings=learning") == 0
-    assert _run(folder, "--dims=2", "--steps=8", "--settings=learning") == 0
-    assert _run(whole, "--dims=2", "--steps=8", "--settings=learning") == 0
-    assert _results(folder) == _results(whole)
-    assert _run(folder, "--dims=2", "--steps=8", "--seed=3") == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert "seed is 0 there, 3 here" in error
-    assert _run(folder, "--dims=2", "--steps=3") == 2
+def test_more_steps_go_on_and_other_fields_are_refused(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"dims": (2,), "settings": ("learning",)}
+    for steps in (3, 8):
+        done = _run(tmp_path, steps=steps, **options)
+    # The look at the first end is not one of the longer training.
+    assert done.results == _run(None, steps=8, **options).results
+    with pytest.raises(UserError, match=r"another experiment \(seed: 0 -> 3\)"):
+        _run(tmp_path, steps=8, seed=3)
+    with pytest.raises(UserError, match=r"another experiment \(steps: 8 -> 4\)"):
+        _run(tmp_path, steps=4)
 
 
-def test_a_folder_of_something_else_is_left_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    assert _run(tmp_path, "--steps=2") == 2
-    assert "holds other files" in capsys.readouterr().err
+    with pytest.raises(UserError, match="holds other files"):
+        _run(tmp_path, steps=2)
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock") == ["letter.txt"]
+
+
+def test_the_command_shows_bars_and_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [f"--{name}={value}" for name, value in SMALL.items() if name != "progress"]
+    assert command.main([*flags, "--dims=1", "--steps=2", f"--output_dir={tmp_path}"]) == 0
+    shown = capsys.readouterr()
+    assert "learning, d = 1: 100%" in shown.err
+    assert "| 1 | learning |" in shown.out
+    assert shown.out.endswith(f"\n{tmp_path / 'results.json'}\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dims=1,x"], "--dims has 'x'"),
-        (["--dims=0"], "--dims has '0'"),
+        (["--dims=1,x"], "--dims: dims is 'x', expected a whole number"),
+        (["--dims=0"], "--dims: dims is 0, expected at least 1"),
         (["--settings=lerning"], "did you mean learning"),
-        (["--steps=0"], "at least 1"),
-        (["--width=wide"], "whole number"),
-        (["--widht=3"], "did you mean --width"),
     ],
 )
 def test_bad_flags_end_in_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert synthetic_gaussians.main(arguments) == 2
+    assert command.main(arguments) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line

@@ -6,22 +6,22 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tfdm.cli import classifier_run, train_classifier
+from tfdm.cli import train_classifier
+from tfdm.cli.flags import shown_value
 from tfdm.eval.classifiers.config import RECIPES
 from tfdm.eval.classifiers.shipped import load_classifier
 from tfdm.eval.classifiers.training import ClassifierTraining
+from tfdm.experiments import train_classifier as experiments
+from tfdm.experiments.classifier_config import TrainClassifierConfig
 from tfdm.experiments.train_classifier import LabelledImages
 from tfdm.runs import CheckpointStore
 
-ROOT = Path(__file__).parents[1]
 SMALL = (
     "--dataset=color_mnist", "--epochs=2", "--batch_size=8", "--width1=4", "--width2=8",
     "--width3=8", "--precision=float32", "--learning_rate=0.05",
@@ -39,8 +39,8 @@ def data(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> LabelledI
         num_validation=10,
         digest="5" * 64,
     )
-    monkeypatch.setattr(classifier_run, "read_data", lambda *_: tiny)
-    monkeypatch.setattr(classifier_run, "_STEPS_A_SAVE", 2)
+    monkeypatch.setattr(experiments, "read_data", lambda *_: tiny)
+    monkeypatch.setattr(experiments, "_STEPS_A_SAVE", 2)
     return tiny
 
 
@@ -118,16 +118,16 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert _run(stopped) == 130
     assert not (stopped / "color_mnist.npz").exists()
     monkeypatch.setattr(CheckpointStore, "save", save)
-    run = ClassifierTraining.run
-    starts: list[int] = []
+    steps: list[int] = []
+    take = ClassifierTraining.take_steps
 
-    def spy(training: object, store: CheckpointStore, every: int, progress: object) -> None:
-        starts.extend(store.steps()[:1])
-        run(training, store, every, progress)  # type: ignore[arg-type]
+    def spy(training: ClassifierTraining, step: int, number: int) -> dict[str, float]:
+        steps.append(step)
+        return take(training, step, number)
 
-    monkeypatch.setattr(ClassifierTraining, "run", spy)
+    monkeypatch.setattr(ClassifierTraining, "take_steps", spy)
     assert _run(stopped) == 0
-    assert starts == [4]
+    assert steps[0] == 4
     name = "color_mnist.npz"
     assert (stopped / name).read_bytes() == (whole / name).read_bytes()
     cards = [json.loads((f / "color_mnist.json").read_text()) for f in (stopped, whole)]
@@ -139,14 +139,14 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
 def test_sigterm_stops_after_a_checkpoint_of_the_last_step(
     data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = ClassifierTraining._one_step
+    take = ClassifierTraining.take_steps
 
-    def signalled(training: ClassifierTraining, number: int) -> tuple[float, float]:
-        if number == 2:
+    def signalled(training: ClassifierTraining, step: int, number: int) -> dict[str, float]:
+        if step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(training, number)
+        return take(training, step, number)
 
-    monkeypatch.setattr(ClassifierTraining, "_one_step", signalled)
+    monkeypatch.setattr(ClassifierTraining, "take_steps", signalled)
     assert _run(tmp_path / "out") == 143
     assert CheckpointStore(tmp_path / "out" / "checkpoints").steps()[0] == 3
 
@@ -207,19 +207,9 @@ def test_a_recipe_that_does_not_fit_the_images_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs=0"], "--epochs: epochs is 0, expected at least 1"),
-        (["--epochs=many"], "expected a whole number"),
-        (["--small_share=1.1"], "expected at most 1"),
-        (["--small_side=22"], "expected at least 23"),
-        (["--learning_rate=-1"], "expected at least 0"),
-        (["--learning_rate=nan"], "expected a finite number"),
-        (["--momentum=2"], "expected at most 1"),
-        (["--flip=perhaps"], "expected true or false"),
-        (["--precision=float16"], "expected one of float32, mixed_bfloat16"),
-        (["--seed=-1"], "expected at least 0"),
+        (["--small_side=22"], "--small_side: small_side is 22, expected at least 23"),
         (["--dataset=cifar"], "did you mean cifar10"),
         (["--label_smoothing=0.1"], "unknown flag --label_smoothing"),
-        (["--widht1=3"], "did you mean --width1"),
         # The first one in the order of the help, whichever came first.
         (["--seed=-1", "--width1=0", "--epochs=0"], "epochs is 0"),
     ],
@@ -233,77 +223,33 @@ def test_bad_flags_end_in_one_line(
     assert message in line
 
 
-def test_flags_change_the_recipe_of_their_data_set() -> None:
-    request = train_classifier.read_request({"dataset": "color_mnist", "epochs": "3"})
-    assert request.config.epochs == 3
-    assert vars(request.config) == {**vars(RECIPES["color_mnist"]), "epochs": 3}
-    assert request.output_dir == Path("runs/classifier-color_mnist")
-    assert train_classifier.read_request({}).config == RECIPES["cifar10"]
+def test_fields_that_are_not_given_are_those_of_the_data_set() -> None:
+    config = TrainClassifierConfig.for_dataset("color_mnist", {"epochs": 3}, seed=2)
+    changed = {"epochs": 3, "seed": 2}
+    assert vars(config.recipe) == {**vars(RECIPES["color_mnist"]), **changed}
+    assert TrainClassifierConfig.for_dataset("cifar10").recipe == RECIPES["cifar10"]
+    # A whole group is taken as it is.
+    assert TrainClassifierConfig.for_dataset("cifar10", config) == config
+    with pytest.raises(ValueError, match="unknown dataset 'cifar': did you mean cifar10"):
+        TrainClassifierConfig.for_dataset("cifar")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ([], "cifar10"),
-        (["--dataset=cifar10"], "cifar10"),
-        (["--dataset=color_mnist"], "color_mnist"),
-        (["--dataset", "color_mnist"], "color_mnist"),
-        (["-dataset=color_mnist", "--epochs=3"], "color_mnist"),
-        (["--output_dir=color_mnist"], "cifar10"),
-        (["--dataset=nope"], "cifar10"),
-    ],
-)
-def test_help_shows_the_recipe_of_the_data_set(
-    arguments: list[str], name: str, capsys: pytest.CaptureFixture[str]
+def test_help_shows_both_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_classifier.main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for field, value in vars(RECIPES["cifar10"]).items():
+        described = text.split(f"--{field}")[1].split(" --")[0]
+        assert f"[default {shown_value(value)}]" in described, field
+    assert "color_mnist has epochs 10, average_epochs 0," in text and "paint true" in text
+
+
+def test_without_a_folder_nothing_is_written(
+    data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert train_classifier.main([*arguments, "--help"]) == 0
-    text = " ".join(capsys.readouterr().out.replace("\u00a0", " ").split())
-    assert f"Recipe of {name} " in text
-    assert "write" in text and "--dataset=cifar10|color_mnist" in text
-    for field, value in vars(RECIPES[name]).items():
-        described = text.split(f"--{field}=")[1].split(" --")[0]
-        assert f"[default {value}]" in described, field
-
-
-def _in_a_process(lines: Sequence[Sequence[str]]) -> list[tuple[int, str, list[str], float]]:
-    """Runs command lines in one process; status, output, heavy imports, processor time so far."""
-    probe = """
-import contextlib, io, json, sys, time
-from tfdm.cli import train_classifier
-records = []
-for arguments in json.loads(sys.argv[1]):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        status = train_classifier.main(arguments)
-    heavy = {"tensorflow", "keras", "tensorflow_datasets", "scipy", "matplotlib", "PIL"}
-    imported = sorted(heavy & set(sys.modules))
-    records.append([status, output.getvalue(), imported, time.process_time()])
-print(json.dumps(records))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", probe, json.dumps(lines)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_help_and_refusals_come_without_tensorflow() -> None:
-    shown, refused = _in_a_process([["--help"], ["--epochs=0"]])
-    assert (shown[0], shown[2], refused[0], refused[2]) == (0, [], 2, [])
-    assert shown[1].startswith("usage: tfdm-train-classifier ")
-    assert shown[3] < 1
-
-
-def test_the_script_is_the_command() -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "train_classifier.py", "--nope=1"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown flag --nope")
+    monkeypatch.chdir(tmp_path)
+    fields: dict[str, Any] = dict(flag.removeprefix("--").split("=") for flag in SMALL[1:])
+    fields = {n: type(getattr(RECIPES["color_mnist"], n))(v) for n, v in fields.items()}
+    done = experiments.train_classifier("color_mnist", fields, progress=False)
+    assert done.files == () and list(tmp_path.iterdir()) == []
+    assert done.test_error == done.card["test_error"]
+    assert done.classifier.digest == done.card["sha256"]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tfdm import models as models
     from tfdm import networks as networks
     from tfdm import training as training
+    from tfdm.experiments.estimate_kl import estimate_kl as estimate_kl
     from tfdm.experiments.load import load_run as load_run
     from tfdm.experiments.train import train as train
     from tfdm.models.registry import register_model as register_model
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 
 _SUBPACKAGES = ("datasets", "distributions", "estimators", "eval", "models", "networks", "training")
 _MODULES = {name: f"tfdm.{name}" for name in _SUBPACKAGES} | {
+    "estimate_kl": "tfdm.experiments.estimate_kl",
     "load_run": "tfdm.experiments.load",
     "register_model": "tfdm.models.registry",
     "train": "tfdm.experiments.train",

@@ -6,8 +6,8 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from typing import Protocol, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TextIO
 
 import tqdm
 
@@ -24,6 +24,10 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int, terms: Mapping[str, float] | None = None) -> None:
         """Reports that `done` of `total` are done; `terms` are numbers to show, such as losses."""
+
+
+# What a long function takes: whether it shows a bar, or a function of (done, total) instead.
+ProgressOption = bool | Callable[[int, int], Any]
 
 
 class Bar:
@@ -98,26 +102,25 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, unit: str, enabled: bool = True) -> Iterator[Progress]:
-    """Yields a callback that moves a bar on the error stream.
+def progress_bar(title: str, unit: str, progress: ProgressOption = True) -> Iterator[Progress]:
+    """Yields what a long function reports to: a bar, nothing, or the caller's own function.
 
     Args:
       title: what is done.
       unit: of what is counted.
-      enabled: whether there is a bar; without one the callback does nothing.
+      progress: whether there is a bar on the error stream, or a function of (done, total).
     """
-    if not enabled:
-        yield _nothing
+    if callable(progress):
+        yield lambda done, total, terms=None: progress(done, total)
+        return
+    if not progress:
+        yield lambda done, total, terms=None: None
         return
     bar = Bar(title, unit)
     try:
         yield bar
     finally:
         bar.close()
-
-
-def _nothing(done: int, total: int, terms: Mapping[str, float] | None = None) -> None:
-    pass
 
 
 class _Lines:

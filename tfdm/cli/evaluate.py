@@ -1,4 +1,4 @@
-"""`tfdm-evaluate`: how good samples are, of a trained run or of any images."""
+"""`tfdm-evaluate`: how good samples are, of a trained run or of any model."""
 
 from __future__ import annotations
 
@@ -7,70 +7,92 @@ from pathlib import Path
 
 from tfdm.cli.command import Command, quiet_tensorflow
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
-from tfdm.datasets.dataset import SPLITS
 from tfdm.errors import UserError
 from tfdm.eval.metrics import METRICS
-from tfdm.experiments.compare import PAGE_NAME, compare
 from tfdm.experiments.evaluate_config import EvaluateConfig, default_output_dir
 from tfdm.fields import CheckedConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class _What(CheckedConfig):
+class _Source(CheckedConfig):
     run: str | None = setting(None, "the folder of a trained run", kind=str, placeholder="DIR")
     images: str | None = setting(
         None,
         "instead of a run: a folder of images, an .npz or .npy of images [n, H, W, C] (uint8, or "
-        "in [0, 1]), or a split of the data set, to calibrate on real images (./test is a folder "
-        "of that name)",
+        "in [0, 1]), or a split of the data set, to calibrate on real images",
         kind=str,
-        placeholder="|".join(("DIR_OR_NPZ", *SPLITS)),
+        placeholder="DIR_OR_NPZ|train|validation|test",
     )
     compare: tuple[str, ...] = setting(
         (),
-        "instead of a run: evaluated folders; makes a page of them in output_dir",
+        "instead of a run: evaluated folders; makes a page in output_dir",
         kind=str,
         placeholder="DIR",
     )
 
 
-_SAMPLES = ("metrics", "num_samples", "noise", "seed")
-_REAL = ("dataset", "reference", "image_size", "crop", "resize")
-_CLASSIFIERS = ("classifier", "inception_path", "inception_digest", "allow_unverified")
-_FOLDERS = ("output_dir", "data_dir", "cache_dir")
+def _groups() -> list[FlagGroup]:
+    return [
+        FlagGroup(
+            "What to evaluate",
+            flags_of(_Source) + flags_of(EvaluateConfig, "metrics", "num_samples", "noise", "seed"),
+        ),
+        FlagGroup(
+            "Real images and classifiers",
+            flags_of(
+                EvaluateConfig,
+                "dataset",
+                "reference",
+                "image_size",
+                "crop",
+                "resize",
+                "classifier",
+                "inception_path",
+                "inception_digest",
+                "allow_unverified",
+            ),  # fmt: skip
+        ),
+        *member_groups("Metrics", METRICS),
+        FlagGroup("Folders", flags_of(EvaluateConfig, "output_dir", "data_dir", "cache_dir")),
+    ]
 
 
 def _evaluate(given: Given) -> str:
-    run, images, folders = (given.get(name) for name in ("run", "images", "compare"))
-    if sum(map(bool, (run, images, folders))) != 1:
+    source = given.config(_Source)
+    if sum(map(bool, (source.run, source.images, source.compare))) != 1:
         raise UserError("give one of --run=DIR, --images=WHAT and --compare=DIR,..")
-    if folders:
-        return _compare(given, folders)
+    if source.compare:
+        return _compare(given, source.compare)
     config = given.config(EvaluateConfig)
-    fields = given.members(config.metrics or tuple(METRICS), "metrics")
-    folder = config.output_dir or str(default_output_dir(config, run=run, images=images))
+    fields = given.members(config.metrics or METRICS, "metrics")
+    if source.images and not (config.dataset or config.reference):
+        raise UserError(
+            "--dataset or --reference is missing: name what the images are compared with"
+        )
+    default = default_output_dir(config, run=source.run, images=source.images)
+    output_dir = config.output_dir or str(default)
+    config = dataclasses.replace(config, output_dir=output_dir)
     with quiet_tensorflow():
         from tfdm.experiments.evaluate import evaluate
-        from tfdm.experiments.load import load_run
-    samples = images
-    if run is not None:
-        samples = load_run(run, data_dir=config.data_dir, cache_dir=config.cache_dir)
-    evaluation = evaluate(samples, config, fields=fields, output_dir=folder)
-    return f"{evaluation.table()}\n{Path(folder) / 'evaluation.json'}"
+    table = evaluate(source.run or str(source.images), config, fields=fields).table()
+    return f"{table}\n{Path(output_dir) / 'evaluation.json'}"
 
 
 def _compare(given: Given, folders: tuple[str, ...]) -> str:
-    for name in sorted(given.values.keys() - {"compare", "output_dir"}):
-        raise UserError(f"--{name} has no effect with --compare: drop it")
+    from tfdm.experiments.compare import compare  # loads NumPy, which the help does without
+
+    others = sorted(given.values.keys() - {"compare", "output_dir", "register"})
+    if others:
+        raise UserError(f"--{others[0]} has no effect with --compare: drop it")
     if "output_dir" not in given:
         raise UserError("--output_dir is missing: name where the page of --compare goes")
-    comparison = compare(folders, given.get("output_dir"))
-    return f"{comparison.table()}\n{Path(given.get('output_dir')) / PAGE_NAME}.png"
+    output_dir = given.get("output_dir")
+    return f"{compare(folders, output_dir).table()}\n{output_dir}/evaluations.png"
 
 
 COMMAND = Command(
     name="evaluate",
-    usage="--run=DIR | --images=WHAT [--dataset=NAME] [--reference=WHAT] | --compare=DIR,..",
+    usage="--run=DIR | --images=WHAT --dataset=NAME | --compare=DIR,..",
     summary=(
         "Measures samples: of a trained run, from a folder or file, or real images. Writes "
         "evaluation.json, a table (evaluation.md), and samples beside their nearest training "
@@ -78,13 +100,7 @@ COMMAND = Command(
         "measured again. With --compare, makes a page of several evaluations with plots like "
         "Figures 4 and 5."
     ),
-    groups=lambda: [
-        FlagGroup("What to evaluate", flags_of(_What) + flags_of(EvaluateConfig, *_SAMPLES)),
-        FlagGroup("Real images", flags_of(EvaluateConfig, *_REAL)),
-        FlagGroup("Classifiers", flags_of(EvaluateConfig, *_CLASSIFIERS)),
-        *member_groups("Metrics", METRICS),
-        FlagGroup("Folders", flags_of(EvaluateConfig, *_FOLDERS)),
-    ],
+    groups=_groups,
     run=_evaluate,
 )
 main = COMMAND.main

@@ -1,185 +1,280 @@
-"""The work of `tfdm-estimate-kl`: posteriors, bounds, estimates, and what is written of them."""
+"""How far the aggregate posterior q(z) is from the prior p(z), as one function."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import filelock
-import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
 
+from tfdm.distributions.priors import Prior
 from tfdm.errors import UserError
-from tfdm.estimators import importance_weighted_bound, posterior_bounds
+from tfdm.estimators.bounds import PosteriorBounds, posterior_bounds, sampled_bounds
+from tfdm.estimators.codes import FixedCodes, GaussianCodes
+from tfdm.estimators.importance_weighted import ImportanceWeightedBound, importance_weighted_bound
+from tfdm.estimators.posteriors import DataPosteriors, Posteriors
+from tfdm.estimators.priors import prior_digest
+from tfdm.estimators.records import Estimate, NoEstimate, to_record
 from tfdm.estimators.registry import ESTIMATORS, Task
 from tfdm.estimators.tables import estimates_table, plot_estimates
-from tfdm.experiments import kl_sources
-from tfdm.experiments.kl_pictures import importance_weights, ordered_samples
-from tfdm.progress import progress_bar
+from tfdm.experiments.estimate_kl_config import EstimateKLConfig
+from tfdm.experiments.kl_model import importance_weights, ordered_samples
+from tfdm.experiments.kl_sources import KLInput, Source, open_source
+from tfdm.fields import CheckedConfig
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text, json_ready
 from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.runs.results import earlier_results, locked, merged
+from tfdm.seeds import derive
 from tfdm.statistics import digest
 
-if TYPE_CHECKING:
-    from tfdm.cli.estimate_kl import KLRequest
-
 RESULT_NAME = "kl.json"
+# Samples behind the average KL of posteriors that are not Gaussian.
+_AVERAGE_SAMPLES = 10_000
+# What an estimator may raise where it cannot cope with the codes, as apart from a fault of ours.
+_FAILURES = (ValueError, UserError, ArithmeticError, MemoryError, tf.errors.OpError)
+
+Fields = Mapping[str, CheckedConfig | Mapping[str, Any]]
 
 
-def estimate(request: KLRequest) -> str:
-    """Runs the estimators that are asked for; returns the table.
+@dataclasses.dataclass(frozen=True)
+class KLEstimates:
+    """Estimates of KL[q(z) ‖ p(z)], in nats.
+
+    Attributes:
+      name: what they are of.
+      bounds: what the posteriors alone say (eq. 5), `None` where they have no density.
+      held_out: the same of held-out images.
+      estimates: what each estimator of this call returned, by `NAME` or `NAME:LABEL`; one that
+        gave no value has a `reason`.
+      log_likelihood: the importance-weighted bound of held-out images, where it was asked for.
+      content: what `kl.json` holds.
+    """
+
+    name: str
+    bounds: PosteriorBounds | None
+    held_out: PosteriorBounds | None
+    estimates: Mapping[str, Estimate]
+    log_likelihood: ImportanceWeightedBound | None
+    content: Mapping[str, Any] = dataclasses.field(repr=False)
+
+    def table(self) -> str:
+        """Returns a Markdown table of the bounds and all estimates in `content`."""
+        return estimates_table(self.content)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `kl.json`."""
+        return dict(self.content)
+
+
+def estimate_kl(
+    source: KLInput | None = None,
+    config: EstimateKLConfig | None = None,
+    *,
+    loc: npt.ArrayLike | None = None,
+    scale: npt.ArrayLike | None = None,
+    codes: npt.ArrayLike | None = None,
+    prior: Prior | None = None,
+    fields: Fields | None = None,
+    progress: ProgressOption = True,
+    **options: Any,
+) -> KLEstimates:
+    """Estimates KL[q(z) ‖ p(z)] of a trained run, a file, arrays, or any posterior.
+
+    Posteriors that are not Gaussian but have a density are estimated on a subset of the data, see
+    `MonteCarloConfig`. Those without a density need estimators of codes, such as `gmm`.
+
+    Args:
+      source: what `tfdm.load_run` returned, or a run folder; an .npz file with `loc` and `scale`
+        (and `held_out_loc`, `held_out_scale`) or `codes`; or an object with `sample`, perhaps
+        `log_prob`, perhaps `loc` and `scale`.
+      config: the options, see `EstimateKLConfig`.
+      loc: instead of a source, means [N, L] of diagonal Gaussian posteriors.
+      scale: their standard deviations [N, L].
+      codes: instead of a source, codes [N, L] of an encoder without a density.
+      prior: p(z), with `latent_dim`, `log_prob` and `from_noise`; by default the prior of the
+        run's model, or N(0, I).
+      fields: fields of estimators by the estimator's name, each a mapping or its configuration.
+      progress: whether bars are shown, or a function of (done, total).
+      **options: fields that replace those of `config`.
+
+    Returns:
+      The estimates. Nothing is written unless `output_dir` is set; estimates of the same posteriors
+      that stand there are kept, and one that was stopped goes on.
 
     Raises:
-      UserError: the posteriors cannot be had, or the folder cannot be written.
+      UserError: the posteriors cannot be had, the only estimator failed, or the folder cannot be
+        written or is about other posteriors.
+      ValueError: an option or an array is not admissible.
     """
-    source = _read_source(request)
-    content = _bounds(source)
-    with _locked(request.output_dir):
-        content["estimates"] = _earlier_estimates(request.output_dir, content)
-        for name in request.configs:
-            key = f"{name}:{request.label}" if request.label else name
-            content["estimates"][key] = _run_estimator(request, source, name, key)
-            _write(request.output_dir, content, source.name)
-        if request.log_likelihood_samples:
-            content["log_likelihood"] = _log_likelihood(request, source)
-        if source.run is not None and source.train.scale is not None:
-            picture = ordered_samples(source.run.model, source.train, request.seed)
-            atomic_write_bytes(request.output_dir / "kl_samples.png", picture)
-        _write(request.output_dir, content, source.name)
-    return f"{source.name}\n\n{estimates_table(content)}\n{request.output_dir / RESULT_NAME}\n"
-
-
-def _read_source(request: KLRequest) -> kl_sources.Source:
-    if request.posterior is not None:
-        source = kl_sources.read_posterior_file(request.posterior)
-    else:
-        with progress_bar("encoding", "image") as progress:
-            source = kl_sources.read_run(
-                str(request.run), request.data_dir, request.cache_dir, progress
-            )
-    if source.train.scale is None:
-        needing = [name for name in request.configs if ESTIMATORS[name].needs_density]
-        if len(needing) == len(request.configs):
+    config = EstimateKLConfig.of(config, **options)
+    configs = _configs(config, fields or {})
+    arrays = {"loc": loc, "scale": scale, "codes": codes}
+    opened = open_source(source, config, arrays, prior, progress)
+    if isinstance(opened.posteriors, FixedCodes) and configs:
+        if all(ESTIMATORS[name].needs_density for name in configs):
+            others = ",".join(n for n, e in ESTIMATORS.items() if not e.needs_density)
             raise UserError(
-                f"the encoder of {request.run} has no density, which {' and '.join(needing)} "
-                "needs: choose --estimators=density_ratio,gmm,maf,lstm"
+                f"the posterior of {opened.name} has no density, which {' and '.join(configs)} "
+                f"needs: choose --estimators={others}"
             )
-    return source
+    if config.output_dir is None:
+        return _estimated(config, configs, opened, None, progress)
+    folder = Path(config.output_dir).expanduser()
+    with locked(folder, ".kl.lock"):
+        return _estimated(config, configs, opened, folder, progress)
 
 
-def _bounds(source: kl_sources.Source) -> dict[str, Any]:
-    """Returns the top level of `kl.json`: eq. 5 for the training images, null without density."""
-    train, held_out = source.train, source.held_out
-    num_data, num_latents = train.loc.shape if train.loc.ndim == 2 else (0, 0)
+def _configs(config: EstimateKLConfig, fields: Fields) -> dict[str, CheckedConfig]:
+    """The fields of every estimator that is asked for."""
+    for name in fields:
+        if name not in config.estimators:
+            raise ValueError(f"fields of {name} have no effect: add it to estimators or drop them")
+    return {name: ESTIMATORS[name].config.of(fields.get(name)) for name in config.estimators}
+
+
+def _estimated(
+    config: EstimateKLConfig,
+    configs: Mapping[str, CheckedConfig],
+    source: Source,
+    folder: Path | None,
+    progress: ProgressOption,
+) -> KLEstimates:
+    bounds = _bounds(source.posteriors, source, config.seed)
+    held_out = None if source.held_out is None else _bounds(source.held_out, source, config.seed)
+    content = _content(source, bounds, held_out)
+    if folder is not None:
+        earlier = earlier_results(
+            folder / RESULT_NAME,
+            content,
+            ("posterior_digest",),
+            groups=("estimates",),
+            about="other posteriors",
+        )
+        content["estimates"] = earlier.get("estimates", {})
+        content |= {key: earlier[key] for key in ("log_likelihood",) if key in earlier}
+    results: dict[str, Estimate] = {}
+    for name in configs:
+        key = config.key(name)
+        results[key], record = _run(name, key, configs, config, source, folder, progress)
+        content["estimates"] = merged(content["estimates"], {key: record})
+        _write(folder, content, source.name)
+    log_likelihood = None
+    if config.log_likelihood_samples:
+        log_likelihood = _log_likelihood(config, source, progress)
+        content["log_likelihood"] = to_record(log_likelihood)
+    if folder is not None and source.model and isinstance(source.posteriors, GaussianCodes):
+        picture = ordered_samples(source.model, source.posteriors, source.prior, config.seed)
+        atomic_write_bytes(folder / "kl_samples.png", picture)
+    _write(folder, content, source.name)
+    return KLEstimates(source.name, bounds, held_out, results, log_likelihood, content)
+
+
+def _bounds(posteriors: Posteriors, source: Source, seed: int) -> PosteriorBounds | None:
+    """Returns eq. 5, `None` without a density."""
+    if isinstance(posteriors, GaussianCodes):
+        return posterior_bounds(posteriors.loc, posteriors.scale, source.prior, seed=seed)
+    if isinstance(posteriors, DataPosteriors):
+        draws = posteriors.draws(_AVERAGE_SAMPLES, derive(seed, "kl/average"))
+        return sampled_bounds(draws, posteriors.num_data, source.prior)
+    return None
+
+
+def _content(
+    source: Source, bounds: PosteriorBounds | None, held_out: PosteriorBounds | None
+) -> dict[str, Any]:
+    """Returns the top level of `kl.json`, without estimates."""
+    posteriors = source.posteriors
     content: dict[str, Any] = {
         "source": source.record,
-        "posterior_digest": digest(train.loc, *([] if train.scale is None else [train.scale])),
-        "num_latents": num_latents,
-        "num_data": num_data,
-        "average_kl": None,
-        "average_kl_per_dimension": None,
-        "log_num_data": float(np.log(num_data)) if num_data else None,
-        "minimum_marginal_kl": None,
-        "versions": versions(),
-        "git_revision": git_revision(),
+        "prior": "StandardNormal" if source.prior is None else type(source.prior).__name__,
+        "posterior_digest": _digest(posteriors, source.prior),
+        "num_latents": posteriors.latent_dim,
+        "num_data": posteriors.num_data,
     }
-    if train.scale is None:
-        return content
-    try:
-        bounds = posterior_bounds(train.loc, train.scale)
-        content |= json_ready(dataclasses.asdict(bounds))
-        if held_out is not None and held_out.scale is not None:
-            other = posterior_bounds(held_out.loc, held_out.scale)
-            content["held_out"] = {"num_data": other.num_data, "average_kl": other.average_kl}
-    except ValueError as error:
-        raise UserError(f"the posteriors are of no use: {error}") from None
-    return content
+    if bounds is None:
+        bounds_fields = [field.name for field in dataclasses.fields(PosteriorBounds)]
+        content |= {key: None for key in bounds_fields if key not in ("num_data", "latent_dim")}
+        content["log_num_data"] = math.log(posteriors.num_data)
+    else:
+        content |= to_record(bounds)
+    if held_out is not None:
+        content["held_out"] = {"num_data": held_out.num_data, "average_kl": held_out.average_kl}
+    return content | {"versions": versions(), "git_revision": git_revision(), "estimates": {}}
 
 
-def _run_estimator(
-    request: KLRequest, source: kl_sources.Source, name: str, key: str
-) -> dict[str, Any]:
-    estimator = ESTIMATORS[name]
-    if estimator.needs_density and source.train.scale is None:
-        return {"kl": None, "reason": "the posterior has no density"}
-    config = request.configs[name]
+def _digest(posteriors: Posteriors, prior: Prior | None) -> str:
+    """Returns what tells these posteriors and this prior from others."""
+    if isinstance(posteriors, GaussianCodes):
+        parts = [posteriors.loc, posteriors.scale]
+    elif isinstance(posteriors, DataPosteriors):
+        parts = list(posteriors.subset(1, 0).draw(0))
+    else:
+        parts = [posteriors.codes]
+    return digest(*parts) if prior is None else digest(*parts, prior_digest(prior))
+
+
+def _run(
+    name: str,
+    key: str,
+    configs: Mapping[str, CheckedConfig],
+    config: EstimateKLConfig,
+    source: Source,
+    folder: Path | None,
+    progress: ProgressOption,
+) -> tuple[Estimate, dict[str, Any]]:
+    """Returns what an estimator gives, and its record."""
     start = time.perf_counter()
-    with progress_bar(key, "sample" if estimator.needs_density else "step") as progress:
+    result: Estimate
+    if ESTIMATORS[name].needs_density and isinstance(source.posteriors, FixedCodes):
+        result = NoEstimate("the posterior has no density")
+    else:
+        state = None if folder is None else folder / f".{key.replace(':', '.')}.state.json"
+        unit = "sample" if ESTIMATORS[name].needs_density else "step"
         try:
-            record = estimator.run(
-                Task(
-                    source=source,
-                    config=config,
-                    seed=request.seed,
-                    strategy=request.strategy,
-                    state=request.output_dir / f".{key.replace(':', '.')}.state.json",
-                    progress=progress,
+            with progress_bar(key, unit, progress) as report:
+                result = ESTIMATORS[name].load()(
+                    Task(
+                        posteriors=source.posteriors,
+                        config=configs[name],
+                        held_out=source.held_out,
+                        prior=source.prior,
+                        seed=config.seed,
+                        strategy=config.strategy,
+                        state=state,
+                        progress=report,
+                    )
                 )
-            )
-        except ValueError as error:
-            raise UserError(f"{key}: {error}") from error
-    return {
-        **json_ready(record),
-        "config": dataclasses.asdict(config),
-        "seed": request.seed,
+        except _FAILURES as error:
+            if len(configs) == 1:
+                raise UserError(f"{key}: {error}") from error
+            result = NoEstimate(str(error))
+    return result, to_record(result) | {
+        "config": configs[name].to_dict(),
+        "seed": config.seed,
         "wall_seconds": round(time.perf_counter() - start, 1),
         "command": command(),
     }
 
 
-def _log_likelihood(request: KLRequest, source: kl_sources.Source) -> dict[str, Any]:
-    weights = importance_weights(source, request.seed)
-    with progress_bar("log-likelihood", "image") as progress:
-        bound = importance_weighted_bound(
-            weights,
-            len(source.held_out_images) if source.held_out_images is not None else 0,
-            request.log_likelihood_samples,
-            progress=progress,
-        )
-    return dataclasses.asdict(bound)
+def _log_likelihood(
+    config: EstimateKLConfig, source: Source, progress: ProgressOption
+) -> ImportanceWeightedBound:
+    images = source.held_out_images
+    weights = importance_weights(source.model, images, source.prior, config.seed)
+    num_data = 0 if images is None else len(images)
+    samples = config.log_likelihood_samples
+    return importance_weighted_bound(weights, num_data, samples, progress=progress)
 
 
-def _earlier_estimates(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Returns the estimates that stand in the folder; they must be of the same posteriors."""
-    path = folder / RESULT_NAME
-    if not path.exists():
-        return {}
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        estimates, other = earlier["estimates"], earlier["posterior_digest"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{path} is damaged: move it away, or choose another --output_dir"
-        ) from None
-    if other != content["posterior_digest"]:
-        raise UserError(
-            f"{path} is about other posteriors (was the run trained on?): move it away, or choose "
-            "another --output_dir"
-        )
-    if "log_likelihood" in earlier:
-        content["log_likelihood"] = earlier["log_likelihood"]
-    return estimates
-
-
-def _write(folder: Path, content: dict[str, Any], title: str) -> None:
-    atomic_write_json(folder / RESULT_NAME, content)
+def _write(folder: Path | None, content: dict[str, Any], title: str) -> None:
+    if folder is None:
+        return
+    atomic_write_json(folder / RESULT_NAME, json_ready(content))
     atomic_write_text(folder / "kl.md", estimates_table(content))
     atomic_write_bytes(folder / "kl.png", plot_estimates(content, title))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps other writers out of it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".kl.lock")
-        with lock.acquire(blocking=False):
-            yield
-    except filelock.Timeout:
-        raise UserError(f"{folder} is in use by another estimate: wait for it to end") from None
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"cannot write into {folder}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""What `tfdm-estimate-kl` works on: the posteriors of a trained run, or those of a file.
+"""What KL[q(z) ‖ p(z)] is estimated of: a trained run, a file, arrays, or any posterior.
 
 Shapes: N training images, M held-out images, L latent dimensions.
 """
@@ -6,35 +6,31 @@ Shapes: N training images, M held-out images, L latent dimensions.
 from __future__ import annotations
 
 import dataclasses
+import os
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tfdm.distributions.posteriors import Posterior
+from tfdm.distributions.priors import Prior
 from tfdm.errors import UserError
+from tfdm.estimators.codes import FixedCodes, GaussianCodes
+from tfdm.estimators.posteriors import (
+    DataPosteriors,
+    Posteriors,
+    draw_codes,
+    gaussian_parameters,
+    make_posteriors,
+)
+from tfdm.estimators.priors import checked_prior
+from tfdm.experiments.estimate_kl_config import EstimateKLConfig
+from tfdm.experiments.load import Run, load_run
+from tfdm.progress import ProgressOption, progress_bar
 
-if TYPE_CHECKING:
-    from tfdm.experiments.load import Run
-
-FloatArray = npt.NDArray[np.float64]
-
-_BATCH = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Posteriors:
-    """q(z|x) of some images: diagonal Gaussians, or codes where there is no density.
-
-    Attributes:
-      loc: means [N, L], or one code for each image.
-      scale: standard deviations [N, L], or `None` where there is no density.
-    """
-
-    loc: FloatArray
-    scale: FloatArray | None
+KLInput = str | os.PathLike[str] | Run | Posterior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,26 +40,71 @@ class Source:
     Attributes:
       name: how to call it in a title.
       record: what `kl.json` says of it.
-      train: the posteriors whose mixture is q(z).
+      posteriors: those whose mixture is q(z).
       held_out: those of images that the model was not trained on, where there are any.
-      run: the trained run, or `None` for a file.
-      held_out_images: uint8 [M, H, W, C], or `None` for a file.
+      prior: p(z), `None` for N(0, I).
+      model: the model of a run, else `None`.
+      held_out_images: uint8 [M, H, W, C] of a run, else `None`.
     """
 
     name: str
     record: dict[str, Any]
-    train: Posteriors
-    held_out: Posteriors | None
-    run: Run | None = None
+    posteriors: Posteriors
+    held_out: Posteriors | None = None
+    prior: Prior | None = None
+    model: Any = None
     held_out_images: npt.NDArray[np.uint8] | None = None
 
 
-def read_posterior_file(path: str) -> Source:
-    """Reads `loc` and `scale`, and where they stand `held_out_loc` and `held_out_scale`.
+def open_source(
+    source: KLInput | None,
+    config: EstimateKLConfig,
+    arrays: dict[str, npt.ArrayLike | None],
+    prior: Prior | None,
+    progress: ProgressOption,
+) -> Source:
+    """Returns the posteriors of what a caller gave.
+
+    Args:
+      source: a run, its folder, an .npz file, or a posterior; `None` where there are arrays.
+      config: where the data of a run are.
+      arrays: `loc` and `scale`, or `codes`; `None` where there is a source.
+      prior: p(z); by default that of the run's model, or N(0, I).
+      progress: whether a bar is shown while images are encoded.
 
     Raises:
-      UserError: the file cannot be read or lacks an array.
+      UserError: a file or a run cannot be read, or its model has no encoder.
+      ValueError: there is not one source, or an array is not as described.
     """
+    given = {name: array for name, array in arrays.items() if array is not None}
+    if (source is None) == (not given):
+        raise ValueError("expected either a source, or loc and scale, or codes")
+    if source is None:
+        found = Source("posteriors", {"posterior": "arrays"}, _of_arrays(given))
+    elif isinstance(source, Run):
+        found = _of_run(source, progress)
+    elif not isinstance(source, (str, os.PathLike)):
+        found = _of_posterior(source)
+    elif Path(source).suffix == ".npz" or Path(source).is_file():
+        found = _of_file(os.fspath(source))
+    else:
+        run = load_run(source, data_dir=config.data_dir, cache_dir=config.cache_dir)
+        found = _of_run(run, progress)
+    prior = checked_prior(prior or found.prior, found.posteriors.latent_dim)
+    return dataclasses.replace(found, prior=prior)
+
+
+def _of_arrays(arrays: dict[str, Any], prefix: str = "") -> GaussianCodes | FixedCodes:
+    names = {name.removeprefix(prefix) for name in arrays}
+    if names == {"codes"}:
+        return FixedCodes(arrays[f"{prefix}codes"])
+    if names != {"loc", "scale"}:
+        raise ValueError(f"{' and '.join(sorted(arrays))} given, expected loc and scale, or codes")
+    return GaussianCodes(arrays[f"{prefix}loc"], arrays[f"{prefix}scale"])
+
+
+def _of_file(path: str) -> Source:
+    """Reads loc and scale, or codes, and where they stand the same with `held_out_` before it."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: np.asarray(arrays[name], np.float64) for name in arrays.files}
@@ -73,84 +114,69 @@ def read_posterior_file(path: str) -> Source:
         raise UserError(
             f"{path} cannot be read: give an .npz file with number arrays loc and scale, [N, L]"
         ) from None
-    missing = [name for name in ("loc", "scale") if name not in found]
+    known = ("codes",) if "codes" in found else ("loc", "scale")
+    missing = [name for name in known if name not in found]
     if missing:
         raise UserError(
             f"{path} lacks {' and '.join(missing)}: give means and standard deviations, [N, L]"
         )
-    held_out = None
-    if "held_out_loc" in found and "held_out_scale" in found:
-        held_out = Posteriors(found["held_out_loc"], found["held_out_scale"])
-    train = Posteriors(found["loc"], found["scale"])
-    return Source(Path(path).stem, {"posterior": path}, train, held_out)
+    others = {f"held_out_{n}": found[f"held_out_{n}"] for n in known if f"held_out_{n}" in found}
+    try:
+        posteriors = _of_arrays({name: found[name] for name in known})
+        held_out = _of_arrays(others, "held_out_") if len(others) == len(known) else None
+    except ValueError as error:
+        raise UserError(f"the posteriors of {path} cannot be used: {error}") from None
+    return Source(Path(path).stem, {"posterior": path}, posteriors, held_out)
 
 
-def read_run(
-    path: str,
-    data_dir: str | None,
-    cache_dir: str | None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Source:
-    """Loads a trained run and encodes its training and validation images.
+def _of_posterior(posterior: Posterior) -> Source:
+    """Takes an object by its capabilities."""
+    if not hasattr(posterior, "sample"):
+        given = type(posterior).__name__
+        raise ValueError(f"source is a {given}, expected a run, a path or a posterior")
+    name, posteriors = type(posterior).__name__, _capable(posterior)
+    return Source(name, {"posterior": name}, posteriors)
 
-    Raises:
-      UserError: the folder is no trained run, its model does not infer, or its data are not there
-        or others than it was trained on.
-    """
-    from tfdm.datasets import load_dataset
-    from tfdm.experiments.load import load_run
 
-    run = load_run(path)
-    if not run.model.has_encoder:
-        raise UserError(
-            f"{path} holds a {run.config.model}, which has no encoder: nothing to match"
-        )
-    dataset = load_dataset(
-        run.config.dataset,
-        data_dir=data_dir,
-        cache_dir=cache_dir,
-        image_size=run.config.image_size,
-        crop=run.config.crop,
-    )
-    recorded = run.recorded.get("dataset_digest")
-    if recorded is not None and recorded != dataset.digest:
-        raise UserError(
-            f"{run.config.dataset} is not what {path} was trained on: its digest differs"
-        )
-    train, validation = dataset.split("train"), dataset.split("validation")
-    total = len(train) + len(validation)
-    record = {
-        "run": path,
-        "model": run.config.model,
-        "dataset": run.config.dataset,
-        "steps": run.step,
-        "run_seed": run.config.seed,
-    }
+def _capable(posterior: Posterior) -> Posteriors:
+    gaussian = gaussian_parameters(posterior)
+    if gaussian is not None:
+        return GaussianCodes(*gaussian)
+    if hasattr(posterior, "log_prob"):
+        return DataPosteriors.whole(posterior)
+    return FixedCodes(draw_codes(posterior, 0))
+
+
+def _of_run(run: Run, progress: ProgressOption) -> Source:
+    """Encodes the training and validation images of a trained run."""
+    model, config, path = run.model, run.config, str(run.folder.path)
+    if not model.has_encoder:
+        raise UserError(f"{path} holds a {config.model}, which has no encoder: nothing to match")
+    images = [run.dataset.split("train"), run.dataset.split("validation")]
+    total, before = sum(map(len, images)), 0
+    encoded = []
+    with progress_bar("encoding", "image", progress) as report:
+        for split in images:
+            encoded.append(
+                make_posteriors(
+                    lambda rows, split=split: model.posterior(split[rows]),
+                    len(split),
+                    lambda done, before=before: report(before + done, total),
+                )
+            )
+            before += len(split)
     return Source(
-        name=f"{run.config.model}, {run.config.dataset}, {run.step:,} steps",
-        record=record,
-        train=_encode(run, train, lambda done: progress and progress(done, total)),
-        held_out=_encode(
-            run, validation, lambda done: progress and progress(len(train) + done, total)
-        ),
-        run=run,
-        held_out_images=validation[:],
-    )
-
-
-def _encode(run: Run, images: Any, progress: Callable[[int], Any]) -> Posteriors:
-    model = run.model
-    loc, scale = [], []
-    for index, start in enumerate(range(0, len(images), _BATCH)):
-        batch = images[start : start + _BATCH]
-        posterior = model.posterior(batch)
-        if hasattr(posterior, "loc"):
-            loc.append(posterior.loc.numpy())
-            scale.append(posterior.scale.numpy())
-        else:
-            loc.append(posterior.sample(seed=index).numpy())
-        progress(start + len(batch))
-    return Posteriors(
-        np.concatenate(loc).astype(np.float64),
-        np.concatenate(scale).astype(np.float64) if scale else None,
+        name=f"{config.model}, {config.dataset}, {run.step:,} steps",
+        record={
+            "run": path,
+            "model": config.model,
+            "dataset": config.dataset,
+            "steps": run.step,
+            "run_seed": config.seed,
+        },
+        posteriors=encoded[0],
+        held_out=encoded[1],
+        prior=model.prior,
+        model=model,
+        held_out_images=images[1],
     )

@@ -185,7 +185,9 @@ class ModelParts(keras.Model):
         moved = {id(variable) for player in self.players for variable in player.variables}
         idle = [v.path for v in self.trainable_variables if id(v) not in moved]
         if idle:
-            raise ValueError(f"no player moves {', '.join(idle)}: add one, or freeze the network")
+            more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
+            shown = f"{', '.join(idle[:3])}{more}"
+            raise ValueError(f"no player moves {shown}: add a player, or freeze the network")
 
     # --- Keras ----------------------------------------------------------------------------
 

@@ -1,0 +1,61 @@
+"""Gaussians whose KL is known, as priors and as posteriors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+
+class GaussianPrior:
+    """N(loc, C Cᵀ)."""
+
+    def __init__(self, loc: Any, cholesky: Any) -> None:
+        self.loc, self.cholesky = np.asarray(loc, np.float64), np.asarray(cholesky, np.float64)
+        self.latent_dim = len(self.loc)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        return self.cholesky @ self.cholesky.T
+
+    def log_prob(self, codes: np.ndarray) -> np.ndarray:
+        return np.asarray(stats.multivariate_normal.logpdf(codes, self.loc, self.covariance))
+
+    def from_noise(self, noise: np.ndarray) -> np.ndarray:
+        return self.loc + np.asarray(noise) @ self.cholesky.T
+
+    def shifted(self, by: Any) -> GaussianPrior:
+        return GaussianPrior(self.loc + by, self.cholesky)
+
+
+class FullCovariance:
+    """q(z|x_n) = N(mean_n, C Cᵀ): a posterior that has a density and no `loc` and `scale`."""
+
+    def __init__(self, means: Any, cholesky: Any) -> None:
+        self.means, self.cholesky = np.asarray(means, np.float64), np.asarray(cholesky, np.float64)
+        self.largest = 0  # pairs that were asked for at once
+
+    def sample(self, sample_shape: Any = (), seed: int = 0) -> np.ndarray:
+        noise = np.random.default_rng(seed).standard_normal((*sample_shape, *self.means.shape))
+        return self.means + noise @ self.cholesky.T
+
+    def log_prob(self, codes: np.ndarray) -> np.ndarray:
+        self.largest = max(self.largest, codes[..., 0].size)
+        covariance = self.cholesky @ self.cholesky.T
+        return np.asarray(
+            stats.multivariate_normal.logpdf(codes - self.means, np.zeros(2), covariance)
+        )
+
+
+CORRELATED = GaussianPrior([0.3, -0.4], [[1.1, 0.0], [0.5, 0.9]])
+
+
+def gaussian_kl(loc: Any, covariance: Any, prior: GaussianPrior | None = None) -> float:
+    """KL[N(loc, covariance) ‖ p], p = N(0, I) by default, in nats."""
+    loc, covariance = np.asarray(loc, np.float64), np.asarray(covariance, np.float64)
+    prior = prior or GaussianPrior(np.zeros(len(loc)), np.eye(len(loc)))
+    inverse, difference = np.linalg.inv(prior.covariance), loc - prior.loc
+    log_determinants = np.linalg.slogdet(prior.covariance)[1] - np.linalg.slogdet(covariance)[1]
+    trace = np.trace(inverse @ covariance)
+    return 0.5 * float(trace + difference @ inverse @ difference - len(loc) + log_determinants)
