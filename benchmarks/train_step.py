@@ -29,7 +29,7 @@ import tensorflow as tf
 from operations import STEP_PASSES, matrix_product_rate, seconds, step_operations
 
 from tfdm.experiments.config import resolve_run_config
-from tfdm.experiments.train import train
+from tfdm.experiments.train import train_run
 from tfdm.models.registry import MODELS
 
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -88,11 +88,12 @@ def measure(
 
 def measure_whole(name: str, steps: int, batch_size: int) -> dict[str, Any]:
     """Returns the step times of a run on the default data set and of the bare step around it."""
-    config = resolve_run_config({"model": name, "steps": str(steps), "batch_size": str(batch_size)})
+    values = {"model": name, "steps": steps, "batch_size": batch_size}
     _, bare = make_step(name, 28, "float32", batch_size)
     before = seconds(bare, steps // 4)
     with tempfile.TemporaryDirectory() as folder:
-        summary = train(config, Path(folder) / "run", show_progress=False)
+        config = resolve_run_config({**values, "output_dir": f"{folder}/run"})
+        summary = train_run(config, progress=False).summary
     after = seconds(bare, steps // 4)
     whole = 1.0 / summary["steps_per_second"]
     mean = float(np.mean([*before, *after]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfdm.lazy import lazy_attributes
-from tfdm.models.registry import BUILT_IN, MODELS
 
 if TYPE_CHECKING:
     from tfdm.models.aae import AAE as AAE
@@ -21,8 +20,4 @@ if TYPE_CHECKING:
     from tfdm.models.veegan import VEEGAN as VEEGAN
     from tfdm.models.wgan_gp import WGANGP as WGANGP
 
-_MODULES = {MODELS[name].class_name: f"tfdm.models.{name}" for name in BUILT_IN}
-
-__all__ = sorted(_MODULES)
-
-__getattr__, __dir__ = lazy_attributes(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_attributes(__name__)

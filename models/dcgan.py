@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from tfdm import losses as density_ratios
 from tfdm.models.config import DCGANConfig
-from tfdm.networks import color_mnist
-from tfdm.networks import images as image_networks
+from tfdm.networks import color_mnist, images as image_networks
 from tfdm.training.model import GenerativeModel
 from tfdm.training.noise import StepNoise
 

@@ -213,21 +213,21 @@ def unknown_model_advice(name: str, source: Mapping[str, str] | None) -> str:
     """
     source = source or {}
     if "file" in source:
-        file, digest = source["file"], source.get("sha256", "")
-        return (
-            f"the model {name!r} is not known here; {file} (SHA-256 {digest[:16]}) made it known: "
-            f"pass --register={file}, or call tfdm.models.registry.register_file"
+        file, digest = source["file"], source["sha256"][:16]
+        how = (
+            f"{file} (SHA-256 {digest}) made it known: pass --register={file}, or call "
+            "tfdm.models.registry.register_file"
         )
-    if "package" in source:
-        return (
-            f"the model {name!r} is not known here; it comes with the package {source['package']}"
+    elif "package" in source:
+        how = f"it comes with the package {source['package']} {source['version']}"
+    elif "class" in source:
+        how = (
+            f"it was the class {source['class']}: call tfdm.register_model, or pass "
+            "--register=FILE.py with a file that does"
         )
-    if "class" in source:
-        return (
-            f"the model {name!r} is not known here; it was the class {source['class']}: call "
-            "tfdm.register_model, or pass --register=FILE.py with a file that does"
-        )
-    return f"unknown model {name!r}: {did_you_mean(name, model_names())}"
+    else:
+        return f"unknown model {name!r}: {did_you_mean(name, model_names())}"
+    return f"the model {name!r} is not known here; {how}"
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:

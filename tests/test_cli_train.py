@@ -11,6 +11,8 @@ import pytest
 
 from tfdm.cli import train
 from tfdm.errors import DivergedError, UserError
+from tfdm.experiments.config import RunConfig
+from tfdm.experiments.train import TrainingResult
 from tfdm.runs import RunFolder
 
 SUMMARY = {
@@ -23,7 +25,13 @@ SUMMARY = {
     "final": {"loss": 123.456, "reconstruction_error": 0.0001, "accuracy": None},
 }
 
-Calls = list[tuple[tuple, dict[str, Any]]]
+Calls = list[RunConfig]
+
+
+def _result(folder: Path, summary: dict[str, Any] = SUMMARY, **changes: Any) -> TrainingResult:
+    fields = ("steps", "final", "wall_seconds", "steps_per_second")
+    values = {name: summary.get(name) for name in fields} | changes
+    return TrainingResult(folder=RunFolder(folder), summary=summary, dataset=None, **values)
 
 
 @pytest.fixture
@@ -33,11 +41,11 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Ca
     def install(outcome: Callable[[], Any]) -> Calls:
         calls: Calls = []
 
-        def fake(*arguments: Any, **options: Any) -> Any:
-            calls.append((arguments, options))
+        def fake(config: RunConfig) -> Any:
+            calls.append(config)
             return outcome()
 
-        monkeypatch.setattr("tfdm.experiments.train.train", fake)
+        monkeypatch.setattr("tfdm.experiments.train.train_run", fake)
         return calls
 
     return install
@@ -53,19 +61,18 @@ def _raise(error: Exception) -> Callable[[], Any]:
 def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
     tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = trainer(lambda: SUMMARY)
     folder = RunFolder(tmp_path / "run")
+    calls = trainer(lambda: _result(folder.path))
     status = train.main(
         ["--model=vae", "--steps=20", f"--output_dir={folder.path}", "--cache_dir=c", "--beta=3"]
     )
     assert status == 0
-    [((config, output_dir), options)] = calls
+    [config] = calls
     assert (config.model, config.steps, config.hyperparameters.beta) == ("vae", 20, 3.0)
-    assert output_dir == folder.path
-    assert options == {"data_dir": None, "cache_dir": "c"}
+    assert (config.output_dir, config.data_dir, config.cache_dir) == (str(folder.path), None, "c")
     first, *table = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        rf"vae on color_mnist_5k: 20 steps of batch 64, seed 0, (CPU|\d+ GPUs?), "
+        rf"vae on color_mnist_5k: 20 steps of batch 64, latent_dim 10, seed 0, (CPU|\d+ GPUs?), "
         rf"into {re.escape(str(folder.path))}",
         first,
     )
@@ -86,15 +93,11 @@ def test_the_report_names_the_newest_grids_and_the_export(tmp_path: Path) -> Non
         (folder.samples / f"step_{step:06d}.png").touch()
     (folder.samples / ".tfdm-new-1-step_9999999.png").touch()
     folder.export.mkdir()
-    text = train.report(SUMMARY, folder)
+    text = train.report(_result(tmp_path))
     assert str(folder.samples / "step_1000000.png") in text
     assert "step_999999.png" not in text
     assert str(folder.export) in text
     assert "reconstructions " not in text
-
-
-def test_a_worker_that_is_not_the_chief_has_little_to_tell(tmp_path: Path) -> None:
-    assert train.report({"steps": 20}, RunFolder(tmp_path)) == "done: 20 steps"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ def test_a_worker_that_is_not_the_chief_has_little_to_tell(tmp_path: Path) -> No
     [(0.4, "0 s"), (59.6, "1 min 0 s"), (265, "4 min 25 s"), (3600, "1 h 0 min")],
 )
 def test_times_read_as_times(tmp_path: Path, seconds: float, expected: str) -> None:
-    text = train.report({**SUMMARY, "wall_seconds": seconds}, RunFolder(tmp_path))
+    text = train.report(_result(tmp_path, wall_seconds=seconds))
     assert re.search(rf"time +{expected}$", text, re.M)
 
 
@@ -136,11 +139,13 @@ def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls = trainer(lambda: {"steps": 20})
+    calls = trainer(lambda: _result(tmp_path, {"steps": 20}, final={}))
     arguments = ["--strategy=multi_worker", f"--output_dir={tmp_path / 'run'}"]
     monkeypatch.setenv("TF_CONFIG", '{"task": {"type": "worker", "index": 1}}')
     assert train.main(arguments) == 0
-    assert ", worker 1 of a cluster, into" in capsys.readouterr().out
+    first, last = capsys.readouterr().out.splitlines()
+    assert ", worker 1 of a cluster, into" in first
+    assert last == "done: 20 steps"  # The rest is the chief's to tell.
     monkeypatch.setenv("TF_CONFIG", "broken")
     assert train.main(arguments) == 0
     assert ", a cluster, into" in capsys.readouterr().out

@@ -146,13 +146,25 @@ def test_another_configuration_is_refused_with_every_field_that_differs(tmp_path
 def test_a_run_may_be_continued_further_but_not_cut_short(tmp_path: Path) -> None:
     folder = _started(tmp_path)
     longer = {**CONFIG, "steps": 200, "versions": {"tfdm": "9"}}
-    assert folder.claim_config(longer)["steps"] == 200
+    assert folder.claim_config(longer) == CONFIG  # What stood there before.
     assert folder.read_config() == {**CONFIG, "steps": 200}
     with pytest.raises(UserError, match=r"\(steps: 200 -> 100\)"):
         folder.claim_config(CONFIG)
     with pytest.raises(UserError, match=r"\(seed: 0 -> 1\)"):
         folder.claim_config({**CONFIG, "steps": 300, "seed": 1})
     assert folder.read_config()["steps"] == 200
+
+
+def test_fields_that_an_older_version_did_not_record_have_their_defaults(tmp_path: Path) -> None:
+    folder = _started(tmp_path)
+    asked = {**CONFIG, "ema_decay": 0.0}
+    with pytest.raises(UserError, match=r"\(ema_decay: absent -> 0.0\)"):
+        folder.claim_config(asked)
+    folder.check_config(asked, {"ema_decay": 0.0})
+    folder.claim_config(asked, {"ema_decay": 0.0})
+    assert folder.read_config() == asked
+    with pytest.raises(UserError, match=r"\(ema_decay: 0.0 -> 0.5\)"):
+        folder.claim_config({**CONFIG, "ema_decay": 0.5})
 
 
 def test_some_fields_can_be_checked_before_the_rest_is_known(tmp_path: Path) -> None:

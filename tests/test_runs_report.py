@@ -10,13 +10,13 @@ from PIL import Image
 
 from tfdm.cli import report as command
 from tfdm.errors import UserError
-from tfdm.experiments.pages import read_curves, read_run, write_report
+from tfdm.experiments.pages import read_curves, report
 from tfdm.runs import RunFolder
 
 STEPS = 450
 
 
-def _make_run(path: Path, seed: int = 0, infers: bool = True) -> RunFolder:
+def _make_run(path: Path, has_encoder: bool = True, **changes: object) -> RunFolder:
     folder = RunFolder(path)
     folder.create()
     config = {
@@ -24,11 +24,12 @@ def _make_run(path: Path, seed: int = 0, infers: bool = True) -> RunFolder:
         "dataset": "color_mnist_5k",
         "steps": STEPS,
         "batch_size": 64,
-        "seed": seed,
+        "seed": 0,
         "precision": "float32",
         "latent_dim": 5,
         "command": "python scripts/train.py --model=vae",
         "versions": {"tensorflow": "2.21.0"},
+        **changes,
     }
     folder.config_path.write_text(json.dumps(config))
     summary = {"steps": STEPS, "wall_seconds": 90.0, "steps_per_second": 5.0, "final": {"kl": 25.5}}
@@ -38,7 +39,7 @@ def _make_run(path: Path, seed: int = 0, infers: bool = True) -> RunFolder:
         for step in range(1, STEPS + 1)
     ]
     folder.metrics_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for grids in (folder.samples, *([folder.reconstructions] if infers else [])):
+    for grids in (folder.samples, *([folder.reconstructions] if has_encoder else [])):
         grids.mkdir()
         for step, level in ((100, 10), (STEPS, 200)):
             Image.new("RGB", (8, 8), (level, 0, 0)).save(grids / f"step_{step:06d}.png")
@@ -58,11 +59,10 @@ def test_curves_keep_the_last_step_and_are_thinned_evenly(tmp_path: Path) -> Non
 
 def test_page_shows_command_numbers_and_the_last_grids(tmp_path: Path) -> None:
     """The page names every run; the pictures are those of the last step."""
-    runs = [
-        read_run(_make_run(tmp_path / "a")),
-        read_run(_make_run(tmp_path / "b", seed=1, infers=False)),
-    ]
-    page = write_report(runs, tmp_path / "report", "Two runs").read_text()
+    folders = [_make_run(tmp_path / "a"), _make_run(tmp_path / "b", has_encoder=False, seed=1)]
+    written = report(folders, output_dir=str(tmp_path / "report"), title="Two runs")
+    assert written.path is not None and written.path.read_text() == written.page
+    page, runs = written.page, written.runs
     assert page.startswith("# Two runs\n")
     assert page.count("python scripts/train.py --model=vae") == 2
     assert "| 450 | 1.5 | 5.00 | kl 25.5 |" in page
@@ -80,20 +80,38 @@ def test_page_shows_command_numbers_and_the_last_grids(tmp_path: Path) -> None:
         assert image.format == "PNG"
 
 
+def test_runs_of_one_name_are_told_apart_by_the_fields_that_differ(tmp_path: Path) -> None:
+    """What does not decide the weights does not tell runs apart; equal runs are numbered."""
+    folders = [
+        _make_run(tmp_path / "a"),
+        _make_run(tmp_path / "b", latent_dim=8, command="another"),
+        _make_run(tmp_path / "c", latent_dim=8, log_every=3),
+        _make_run(tmp_path / "d", seed=1),
+    ]
+    written = report([str(folder.path) for folder in folders])
+    assert [run.name for run in written.runs] == [
+        "vae-color_mnist_5k-seed0-latent_dim=5",
+        "vae-color_mnist_5k-seed0-latent_dim=8",
+        "vae-color_mnist_5k-seed0-latent_dim=8-2",
+        "vae-color_mnist_5k-seed1",
+    ]
+    assert written.path is None and len(list(tmp_path.iterdir())) == 4
+    assert all(f"## {run.name}\n" in written.page for run in written.runs)
+
+
 def test_refusals(tmp_path: Path) -> None:
-    """Unfinished runs, runs without pictures and two runs of one name are named."""
+    """Unfinished runs, runs without pictures, and a folder that cannot be written are named."""
     folder = _make_run(tmp_path / "run")
-    run = read_run(folder)
-    with pytest.raises(UserError, match="report them apart"):
-        write_report([run, run], tmp_path / "report", "Twice")
-    assert not (tmp_path / "report").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write into .*file"):
+        report([folder], output_dir=str(tmp_path / "file" / "report"))
     for grid in folder.samples.iterdir():
         grid.unlink()
     with pytest.raises(UserError, match="has no samples"):
-        read_run(folder)
+        report([folder])
     folder.summary_path.unlink()
     with pytest.raises(UserError, match="is not finished"):
-        read_run(folder)
+        report([folder])
 
 
 def test_command_writes_the_page_and_reports_errors_in_one_line(

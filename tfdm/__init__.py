@@ -21,28 +21,24 @@ from typing import TYPE_CHECKING
 from tfdm.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tfdm import datasets as datasets
-    from tfdm import distributions as distributions
-    from tfdm import estimators as estimators
-    from tfdm import eval as eval
-    from tfdm import models as models
-    from tfdm import networks as networks
-    from tfdm import training as training
+    from tfdm import (
+        datasets as datasets,
+        distributions as distributions,
+        estimators as estimators,
+        eval as eval,
+        models as models,
+        networks as networks,
+        training as training,
+    )
     from tfdm.experiments.estimate_kl import estimate_kl as estimate_kl
+    from tfdm.experiments.evaluate import evaluate as evaluate
     from tfdm.experiments.load import load_run as load_run
+    from tfdm.experiments.sample import sample as sample
+    from tfdm.experiments.synthetic_gaussians import synthetic_gaussians as synthetic_gaussians
     from tfdm.experiments.train import train as train
+    from tfdm.experiments.train_classifier import train_classifier as train_classifier
     from tfdm.models.registry import register_model as register_model
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("datasets", "distributions", "estimators", "eval", "models", "networks", "training")
-_MODULES = {name: f"tfdm.{name}" for name in _SUBPACKAGES} | {
-    "estimate_kl": "tfdm.experiments.estimate_kl",
-    "load_run": "tfdm.experiments.load",
-    "register_model": "tfdm.models.registry",
-    "train": "tfdm.experiments.train",
-}
-
-__all__ = ["__version__", *sorted(_MODULES)]
-
-__getattr__, __dir__ = lazy_attributes(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_attributes(__name__)

@@ -1,43 +1,51 @@
 """Attributes of a package that are imported when they are first asked for (PEP 562).
 
-A package's `__init__` names them twice, for its two readers; a test compares the two:
+A package's `__init__` names them once, where type checkers and editors look for them:
 
-    if TYPE_CHECKING:  # for type checkers and editors
+    if TYPE_CHECKING:
         from tfdm.models.vae import VAE as VAE
 
-    __getattr__, __dir__ = lazy_attributes(__name__, {"VAE": "tfdm.models.vae"})
+    __getattr__, __dir__, __all__ = lazy_attributes(__name__)
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
-from collections.abc import Callable, Mapping
+import inspect
+import sys
+from collections.abc import Callable
 from typing import Any
 
 
 def lazy_attributes(
-    package: str, modules: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Returns the `__getattr__` and the `__dir__` of a package that loads lazily.
+    package: str,
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Returns the `__getattr__`, the `__dir__` and the `__all__` of a package that loads lazily.
 
     Args:
-      package: the package's `__name__`.
-      modules: the public names, each with the full name of the module that defines it; a name
-        that is itself a module of the package stands for that module.
+      package: the package's `__name__`; the names are those of its block `if TYPE_CHECKING:`.
 
     Returns:
-      Two functions for the package's `__init__`: the first imports the module of a name and
-      returns the attribute, or raises `AttributeError` for a name that is not public; the
-      second lists the public names.
+      Two functions and a list for the package's `__init__`: the first imports the module of a name
+      and returns the attribute, or raises `AttributeError` for a name that is not public; the
+      second lists the public names, as the list does.
     """
+    modules = {
+        alias.name: node.module
+        for block in ast.parse(inspect.getsource(sys.modules[package])).body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    names = sorted(modules)
 
     def get_attribute(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(modules[name])
-        return module if module.__name__ == f"{package}.{name}" else getattr(module, name)
+        if modules[name] == package:
+            return importlib.import_module(f"{package}.{name}")
+        return getattr(importlib.import_module(modules[name]), name)
 
-    def list_attributes() -> list[str]:
-        return sorted(modules)
-
-    return get_attribute, list_attributes
+    return get_attribute, lambda: names, names

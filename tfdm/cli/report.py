@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of
-from tfdm.errors import UserError
+from tfdm.experiments.pages import ReportConfig, report
 from tfdm.fields import CheckedConfig, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class _ReportConfig(CheckedConfig):
+class _Source(CheckedConfig):
     runs: tuple[str, ...] = setting((), "the run folders", kind=str, placeholder="DIR")
-    output_dir: str | None = setting(None, "where the page goes", kind=str, placeholder="DIR")
-    title: str = setting("Runs", "the heading of the page")
 
 
 def _report(given: Given) -> str:
-    from tfdm.experiments.pages import read_run, write_report
-    from tfdm.runs import RunFolder  # loads NumPy, which the help does without
-
-    config = given.config(_ReportConfig)
-    runs = [read_run(RunFolder.open(path)) for path in config.runs]
-    try:
-        return str(write_report(runs, Path(str(config.output_dir)), config.title))
-    except OSError as error:
-        raise UserError(f"cannot write into {config.output_dir}: {error.strerror}") from None
+    return str(report(given.get("runs"), given.config(ReportConfig)).path)
 
 
 COMMAND = Command(
@@ -38,7 +27,13 @@ COMMAND = Command(
         "samples and reconstructions, the curves of all losses as a picture and as JSON, and the "
         "command, seed, configuration and versions that made it."
     ),
-    groups=lambda: [FlagGroup("Flags", flags_of(_ReportConfig, required=("runs", "output_dir")))],
+    groups=lambda: [
+        FlagGroup(
+            "Flags",
+            flags_of(_Source, required=("runs",))
+            + flags_of(ReportConfig, required=("output_dir",)),
+        )
+    ],
     run=_report,
 )
 main = COMMAND.main

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from tfdm.cli.command import Command, quiet_tensorflow
 from tfdm.cli.flags import Given
 from tfdm.cli.train_flags import flag_groups, run_config
+from tfdm.experiments.config import RunConfig, default_fields
 
 if TYPE_CHECKING:
-    from tfdm.experiments.config import RunConfig
     from tfdm.experiments.train import TrainingResult
 
 
@@ -26,7 +26,7 @@ def _train(given: Given) -> str:
         return report(_run(config))
     folder.create()
     try:
-        folder.check_config(config.flat())
+        folder.check_config(config.flat(), default_fields(config))
         return report(_run(config))
     finally:
         folder.discard_if_unused()

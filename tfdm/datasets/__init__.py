@@ -19,20 +19,8 @@ from tfdm.lazy import lazy_attributes
 if TYPE_CHECKING:
     from tfdm.datasets.arrays import from_array as from_array
     from tfdm.datasets.dataset import ImageDataset as ImageDataset
-    from tfdm.datasets.load import load_dataset as load_dataset
-    from tfdm.datasets.load import open_dataset as open_dataset
+    from tfdm.datasets.load import load_dataset as load_dataset, open_dataset as open_dataset
     from tfdm.datasets.order import batch_indices as batch_indices
     from tfdm.datasets.pipeline import train_batches as train_batches
 
-_MODULES = {
-    "ImageDataset": "tfdm.datasets.dataset",
-    "batch_indices": "tfdm.datasets.order",
-    "from_array": "tfdm.datasets.arrays",
-    "load_dataset": "tfdm.datasets.load",
-    "open_dataset": "tfdm.datasets.load",
-    "train_batches": "tfdm.datasets.pipeline",
-}
-
-__all__ = sorted(_MODULES)
-
-__getattr__, __dir__ = lazy_attributes(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_attributes(__name__)

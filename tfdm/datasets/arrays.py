@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ def from_array(array: np.ndarray, name: str = "array") -> ImageDataset:
 
     Args:
       array: uint8 [n, H, W, C], n >= 3; every split is a copy of its images in their order.
-      name: what the data set is called in a run's configuration.
+      name: what the data set is called in a run's configuration and the name of its folder.
 
     Raises:
-      ValueError: the array is of another type or shape.
+      ValueError: the array is of another type or shape, or the name does not fit a folder.
     """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"name is {name!r}, expected letters, digits, '_', '.' and '-'")
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 4:
         given = getattr(array, "dtype", type(array).__name__)
         shape = list(getattr(array, "shape", ()))

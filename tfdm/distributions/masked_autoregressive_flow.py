@@ -17,8 +17,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
-from tensorflow_probability import distributions as tfd
+from tensorflow_probability import bijectors as tfb, distributions as tfd
 
 from tfdm.distributions.densities import Density, moments
 

@@ -7,6 +7,7 @@ the seed. `resolve_run_config` turns what a user typed into a checked `RunConfig
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -91,7 +92,8 @@ class RunConfig(CheckedConfig):
     @property
     def folder(self) -> str:
         """The run folder: `output_dir`, or the default one."""
-        return self.output_dir or f"runs/{self.model}-{self.dataset}-seed{self.seed}"
+        default = f"runs/{self.model}-{self.dataset}-seed{self.seed}"
+        return os.path.expanduser(self.output_dir or default)
 
     def flat(self) -> dict[str, Any]:
         """Returns what `config.json` records: all fields but those of the folder and the cache.

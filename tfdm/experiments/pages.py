@@ -1,12 +1,12 @@
 """A page of finished runs: what was trained, how, the pictures and the curves.
 
-For every run folder a small folder of the report holds
+For every run a small folder of the report holds
 
     run.json             command, seed, configuration, versions, summary
     curves.json          every logged term, thinned to some hundred steps
     curves.png           the same as a plot
     samples.png          the last grid of samples
-    reconstructions.png  the last grid of reconstructions, where the model infers
+    reconstructions.png  the last grid of reconstructions, where there is one
 
 and `README.md` shows them all. TensorFlow is not needed.
 """
@@ -15,20 +15,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tfdm.errors import UserError
+from tfdm.fields import CheckedConfig, setting
 from tfdm.pictures import figure_png, new_figure
 from tfdm.runs import atomic
-from tfdm.runs.folder import RunFolder
+from tfdm.runs.folder import MAY_CHANGE, NOT_COMPARED, RunFolder
 
 MAX_POINTS = 200
 COLUMNS = 3
 # Fields that every run has and that a reader wants first; the others stand in run.json.
 MAIN_FIELDS = ("dataset", "steps", "batch_size", "seed", "precision", "latent_dim")
+
+
+# A run is told apart from others of its name by at most so many fields.
+_MAX_FIELDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig(CheckedConfig):
+    """Where the page goes and what it is called."""
+
+    output_dir: str | None = setting(None, "where the page goes", kind=str, placeholder="DIR")
+    title: str = setting("Runs", "the heading of the page")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +65,57 @@ class RunReport:
     curves: dict[str, dict[str, list[float]]]
     samples: Path
     reconstructions: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A page of runs.
+
+    Attributes:
+      runs: what it shows, in order; their names differ.
+      page: the page, Markdown.
+      path: where it was written, or `None`.
+    """
+
+    runs: tuple[RunReport, ...]
+    page: str
+    path: Path | None
+
+
+def report(
+    runs: Sequence[str | os.PathLike[str]], config: ReportConfig | None = None, **options: Any
+) -> Report:
+    """Makes a page of finished runs.
+
+    Args:
+      runs: the run folders in the order of the page. Runs of the same model, data set and seed
+        are told apart by the fields of their configurations that differ.
+      config: the options, see `ReportConfig`.
+      **options: fields that replace those of `config`.
+
+    Returns:
+      The page. With `output_dir` it is written too, as `README.md`, with a folder for each run;
+      a folder of an earlier report is replaced.
+
+    Raises:
+      UserError: a folder holds no finished run, or `output_dir` cannot be written.
+      ValueError: an option is not admissible.
+    """
+    config = ReportConfig.of(config, **options)
+    reports = _with_names([read_run(RunFolder.open(path)) for path in runs])
+    page = _page(reports, config.title)
+    if config.output_dir is None:
+        return Report(reports, page, None)
+    folder = Path(config.output_dir).expanduser()
+    try:
+        for run in reports:
+            _write_run(run, folder / run.name)
+        atomic.atomic_write_text(folder / "README.md", page)
+    except OSError as error:
+        raise UserError(
+            f"cannot write into {folder}: {error.strerror or error}; choose another --output_dir"
+        ) from None
+    return Report(reports, page, folder / "README.md")
 
 
 def read_run(folder: RunFolder) -> RunReport:
@@ -85,28 +151,6 @@ def read_curves(path: Path, max_points: int = MAX_POINTS) -> dict[str, dict[str,
     return curves
 
 
-def write_report(runs: Sequence[RunReport], folder: Path, title: str) -> Path:
-    """Writes the page and the folders of its runs; returns the path of the page.
-
-    Args:
-      runs: the runs in the order of the page; a folder of an earlier report is replaced.
-      folder: where the report goes.
-      title: the heading of the page.
-
-    Raises:
-      UserError: two runs have the same model, data set and seed.
-    """
-    names = [run.name for run in runs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"two runs are called {', '.join(twice)}: report them apart")
-    for run in runs:
-        _write_run(run, folder / run.name)
-    page = folder / "README.md"
-    atomic.atomic_write_text(page, _page(runs, title))
-    return page
-
-
 def plot_curves(curves: dict[str, dict[str, list[float]]], title: str) -> bytes:
     """Returns a PNG with one small plot for every term."""
     rows = -(-len(curves) // COLUMNS)
@@ -118,6 +162,37 @@ def plot_curves(curves: dict[str, dict[str, list[float]]], title: str) -> bytes:
         axes.tick_params(labelsize=7)
         axes.margins(x=0)
     return figure_png(figure, dpi=80)
+
+
+def _with_names(runs: Sequence[RunReport]) -> tuple[RunReport, ...]:
+    """Returns the runs with names that differ."""
+    named: list[RunReport] = []
+    for run in runs:
+        alike = [other.config for other in runs if other.name == run.name]
+        name = "-".join([run.name, *(_shown(run.config, f) for f in _differing(alike))])
+        taken = [other.name for other in named]
+        # Equal configurations in two folders are numbered.
+        number = next(n for n in range(1, len(runs) + 1) if _numbered(name, n) not in taken)
+        named.append(dataclasses.replace(run, name=_numbered(name, number)))
+    return tuple(named)
+
+
+def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Lists the first fields that decide the weights and that are not the same in all."""
+    fields = dict.fromkeys(field for config in configs for field in config)
+    decisive = [field for field in fields if field not in NOT_COMPARED | MAY_CHANGE]
+    first = configs[0]
+    return [f for f in decisive if any(c.get(f) != first.get(f) for c in configs)][:_MAX_FIELDS]
+
+
+def _shown(config: dict[str, Any], field: str) -> str:
+    """A field and its value, as they may stand in the name of a file."""
+    value = str(config.get(field, "absent"))
+    return re.sub(r"[^\w.=-]+", "_", f"{field}={value[:16]}")
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
 
 
 def _write_run(run: RunReport, folder: Path) -> None:
@@ -138,15 +213,16 @@ def _page(runs: Sequence[RunReport], title: str) -> str:
         summary = run.summary
         final = ", ".join(f"{k} {v:.4g}" for k, v in sorted(summary["final"].items()))
         minutes, rate = summary["wall_seconds"] / 60, summary["steps_per_second"]
-        cells = [f"[{run.name}](#{run.name})", str(summary["steps"]), f"{minutes:.1f}"]
-        lines.append(f"| {' | '.join([*cells, f'{rate:.2f}', final])} |")
+        speed = "-" if rate is None else f"{rate:.2f}"
+        cells = [f"[{run.name}](#{run.name})", str(summary["steps"]), f"{minutes:.1f}", speed]
+        lines.append(f"| {' | '.join([*cells, final])} |")
     for run in runs:
         lines += ["", *_section(run)]
     return "\n".join(lines) + "\n"
 
 
 def _section(run: RunReport) -> list[str]:
-    fields = ", ".join(f"{name} {run.config[name]}" for name in MAIN_FIELDS)
+    fields = ", ".join(f"{name} {run.config.get(name)}" for name in MAIN_FIELDS)
     versions = ", ".join(f"{k} {v}" for k, v in run.config.get("versions", {}).items())
     lines = [f"## {run.name}", "", f"{fields}."]
     if run.config.get("command"):

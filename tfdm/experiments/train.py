@@ -12,7 +12,6 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from tfdm.datasets import ImageDataset, open_dataset
@@ -123,7 +122,7 @@ def train_run(
     strategy = make_strategy(config.strategy)
     check_batch_size(strategy, config.batch_size)
     workers = Workers(strategy)
-    folder = RunFolder(Path(config.folder).expanduser())
+    folder = RunFolder(config.folder)
     with StopSignals() as signals, _claimed(folder, config, workers) as claim:
         if dataset is None:
             dataset = open_dataset(

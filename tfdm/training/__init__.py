@@ -7,16 +7,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfdm.lazy import lazy_attributes
 
-_MODULES = {
-    "GenerativeModel": "tfdm.training.model",
-    "InferenceModel": "tfdm.training.inference",
-    "capture_state": "tfdm.training.state",
-    "make_strategy": "tfdm.training.strategy",
-    "restore_state": "tfdm.training.state",
-}
+if TYPE_CHECKING:
+    from tfdm.training.inference import InferenceModel as InferenceModel
+    from tfdm.training.model import GenerativeModel as GenerativeModel
+    from tfdm.training.state import capture_state as capture_state, restore_state as restore_state
+    from tfdm.training.strategy import make_strategy as make_strategy
 
-__all__ = sorted(_MODULES)
-
-__getattr__, __dir__ = lazy_attributes(__name__, _MODULES)
+__getattr__, __dir__, __all__ = lazy_attributes(__name__)
