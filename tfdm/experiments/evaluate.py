@@ -265,8 +265,8 @@ class _Session:
 def _outside(folder: Path, inputs: EvaluationInputs) -> Path:
     """Returns a folder whose pictures will not be taken for samples next time."""
     images = inputs.source.record.get("images")
-    is_folder = images is not None and Path(images).is_dir()
-    if is_folder and folder.resolve().is_relative_to(Path(images).resolve()):
+    is_folder = isinstance(images, str) and Path(images).is_dir()
+    if is_folder and folder.resolve().is_relative_to(Path(str(images)).resolve()):
         raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
     return folder
 
