@@ -28,7 +28,7 @@ from tfdm.estimators.posteriors import (
 from tfdm.estimators.priors import checked_prior
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.load import Run, load_run
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 
 KLInput = str | os.PathLike[str] | Run | Posterior
 
@@ -154,7 +154,7 @@ def _of_run(run: Run, progress: ProgressOption) -> Source:
         raise UserError(f"{path} holds a {config.model}, which has no encoder: nothing to match")
     train, validation = run.dataset.split("train"), run.dataset.split("validation")
     num, total = len(train), len(train) + len(validation)
-    with reporting(progress, "encoding", "image") as report:
+    with progress_bar("encoding", "image", progress) as report:
         posteriors = make_posteriors(
             lambda rows: model.posterior(train[rows]), num, lambda done: report(done, total)
         )
