@@ -11,7 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdm.estimators import config as configs
+from tfdm.estimators.config import (
+    CrossTermConfig,
+    DensityRatioConfig,
+    FlowConfig,
+    GaussianMixtureConfig,
+    LSTMConfig,
+    MonteCarloConfig,
+)
 from tfdm.fields import CheckedConfig
 from tfdm.progress import ProgressOption
 
@@ -74,19 +81,19 @@ _HERE = "tfdm.estimators"
 ESTIMATORS: dict[str, Estimator] = {
     estimator.name: estimator
     for estimator in (
-        Estimator("monte_carlo", configs.MonteCarloConfig, f"{_HERE}.monte_carlo", True,
+        Estimator("monte_carlo", MonteCarloConfig, f"{_HERE}.monte_carlo", True,
                   "every posterior in the mixture (Algorithm 1)"),
-        Estimator("leave_one_out", configs.CrossTermConfig, f"{_HERE}.monte_carlo", True,
+        Estimator("leave_one_out", CrossTermConfig, f"{_HERE}.monte_carlo", True,
                   "the same, without the posterior that z came from"),
-        Estimator("held_out", configs.CrossTermConfig, f"{_HERE}.monte_carlo", True,
+        Estimator("held_out", CrossTermConfig, f"{_HERE}.monte_carlo", True,
                   "the same, with z from the posteriors of held-out images"),
-        Estimator("density_ratio", configs.DensityRatioConfig, f"{_HERE}.density_ratio", False,
+        Estimator("density_ratio", DensityRatioConfig, f"{_HERE}.density_ratio", False,
                   "a classifier of codes (Algorithm 2), calibrated or telescoped"),
-        Estimator("gmm", configs.GaussianMixtureConfig, f"{_HERE}.density_model", False,
+        Estimator("gmm", GaussianMixtureConfig, f"{_HERE}.density_model", False,
                   "a diagonal Gaussian mixture fitted to q(z) (Algorithm 3)"),
-        Estimator("maf", configs.FlowConfig, f"{_HERE}.density_model", False,
+        Estimator("maf", FlowConfig, f"{_HERE}.density_model", False,
                   "a masked autoregressive flow fitted to q(z) (Algorithm 3)"),
-        Estimator("lstm", configs.LSTMConfig, f"{_HERE}.density_model", False,
+        Estimator("lstm", LSTMConfig, f"{_HERE}.density_model", False,
                   "a Gaussian auto-regressive LSTM fitted to q(z) (Algorithm 3)"),
     )
 }

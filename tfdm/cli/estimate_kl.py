@@ -8,7 +8,6 @@ from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.estimators.registry import ESTIMATORS
-from tfdm.experiments.config import RunConfig
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.fields import CheckedConfig, setting
 from tfdm.quiet import quiet_tensorflow
@@ -35,10 +34,6 @@ def _estimate(given: Given) -> str:
     if config.log_likelihood_samples and run is None:
         raise UserError("--log_likelihood_samples needs --run: a file of posteriors has no p(x|z)")
     fields = given.members(config.estimators, "estimators")
-    if run is not None:
-        from tfdm.runs import RunFolder  # with NumPy, which the help can do without
-
-        RunConfig.from_flat(RunFolder.open(run).read_config())
     with quiet_tensorflow():
         from tfdm.experiments.estimate_kl import RESULT_NAME, estimate_kl
     result = estimate_kl(run or posterior, config, fields=fields)
@@ -51,9 +46,8 @@ COMMAND = Command(
     summary=(
         "Estimates KL[q(z) ‖ p(z)] of a trained run, or of any diagonal Gaussian posteriors. "
         "Writes kl.json, a table (kl.md), a plot beside the bounds of eq. 5 (kl.png), and for a "
-        "run samples from the prior in the order of log q(z)/p(z), decoded (kl_samples.png). "
-        "Estimates of the same posteriors that are there already are kept; one that was stopped "
-        "goes on."
+        "run decoded samples of the prior in the order of log q(z)/p(z) (kl_samples.png). Earlier "
+        "estimates of the same posteriors are kept; one that was stopped goes on."
     ),
     groups=lambda: [
         FlagGroup("What to estimate", flags_of(_Source) + flags_of(EstimateKLConfig)),
