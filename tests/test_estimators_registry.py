@@ -24,6 +24,8 @@ BUDGET = {
     "width": 64, "units": 8, "num_components": 4, "num_flows": 1, "num_layers": 1,
     "adam_beta_2": 0.99, "keep_best": True,
 }  # fmt: skip
+# A classifier needs more than a density that starts from the moments of the codes.
+MORE = {"density_ratio": {"num_layers": 2, "steps": 1000, "batch_size": 512}}
 SHIFT = np.array([1.0, -1.5])
 PRIORS = {
     "standard": (np.zeros(2), None),
@@ -34,7 +36,7 @@ PRIORS = {
 def _task(name: str, prior: GaussianPrior | None = None, shift: float = 0.0, **changes) -> Task:
     config = ESTIMATORS[name].config
     names = {field.name for field in dataclasses.fields(config)}
-    budget = {**BUDGET, **changes}
+    budget = {**BUDGET, **MORE.get(name, {}), **changes}
     codes = GaussianCodes(np.tile(LOC + shift, (30, 1)), np.tile(SCALE, (30, 1)))
     return Task(
         posteriors=codes,
