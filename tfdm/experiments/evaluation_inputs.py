@@ -48,13 +48,7 @@ HOW_TO_GET_INCEPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class RealImages:
-    """Real images that features of samples are compared with.
-
-    Attributes:
-      name: the split, folder or file.
-      digest: what tells them from others.
-      source: the images.
-    """
+    """Real images that features are compared with: their name, digest and source."""
 
     name: str
     digest: str
@@ -109,14 +103,7 @@ def open_inputs(
     reference: Reference | None,
     metrics: Collection[Metric],
 ) -> EvaluationInputs:
-    """Opens everything that metrics need.
-
-    Args:
-      samples: what is evaluated.
-      config: the options.
-      dataset: the data set, where it is not named by `config`.
-      reference: the real images, likewise.
-      metrics: the metrics.
+    """Opens everything that metrics need; arguments as in `evaluate`.
 
     Raises:
       UserError: the samples or what was named beside them cannot be had, do not fit each other, or
