@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-import tensorflow_datasets as tfds
 
+from tests.tiny_tfds import write_mnist
 from tfdm.datasets import cache, color_mnist, labels, load_dataset, tfds_sources
 from tfdm.datasets.labels import load_digits, load_labels
 from tfdm.errors import UserError
@@ -29,27 +27,12 @@ FEW = {
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """TFDS's folder of a tiny `mnist`: the level of digit i says i, and so does its class."""
-    state = random.getstate()  # TFDS draws the names of temporary files from it.
     sizes = {"train": 300, "test": 12}
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name="mnist",
-        version="3.0.1",
-        features=tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(28, 28, 1)),
-                "label": tfds.features.ClassLabel(num_classes=10),
-            }
-        ),
-        split_datasets={
-            split: tf.data.Dataset.from_tensor_slices(
-                {"image": _levels(number)[..., None], "label": _classes(number)}
-            )
-            for split, number in sizes.items()
-        },
-        data_dir=tmp_path,
-        disable_shuffling=True,
+    write_mnist(
+        tmp_path,
+        {split: _levels(number) for split, number in sizes.items()},
+        {split: _classes(number) for split, number in sizes.items()},
     )
-    random.setstate(state)
     mnist = dataclasses.replace(tfds_sources.MNIST, splits=TINY)
     monkeypatch.setitem(labels._SETS, "color_mnist", mnist)
     monkeypatch.setattr(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import random
 import socket
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tests.tiny_tfds import write_mnist
 from tfdm.datasets import cache, load_dataset, tfds_sources
 from tfdm.datasets.color_mnist import color_digits
 from tfdm.datasets.images import crop_and_resize
@@ -26,29 +25,10 @@ TINY_MNIST = dataclasses.replace(tfds_sources.MNIST, splits=TINY)
 
 def prepare_mnist(data_dir: Path, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """Lets TFDS write a tiny `mnist`; returns the digits in the order of its files."""
-    state = random.getstate()  # TFDS draws the names of temporary files from it.
     rng = np.random.default_rng(0)
-    images = {s: rng.integers(0, 256, (n, 28, 28, 1), dtype=np.uint8) for s, n in sizes.items()}
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name="mnist",
-        version="3.0.1",
-        features=tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(28, 28, 1)),
-                "label": tfds.features.ClassLabel(num_classes=10),
-            }
-        ),
-        split_datasets={
-            split: tf.data.Dataset.from_tensor_slices(
-                {"image": array, "label": np.zeros(len(array), np.int64)}
-            )
-            for split, array in images.items()
-        },
-        data_dir=data_dir,
-        disable_shuffling=True,
-    )
-    random.setstate(state)
-    return {split: array[..., 0] for split, array in images.items()}
+    digits = {s: rng.integers(0, 256, (n, 28, 28), dtype=np.uint8) for s, n in sizes.items()}
+    write_mnist(data_dir, digits)
+    return digits
 
 
 def prepared(tmp_path: Path, tfds_set=TINY_MNIST):

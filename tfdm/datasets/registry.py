@@ -42,7 +42,7 @@ DATASETS: dict[str, DatasetEntry] = {
     entry.name: entry
     for entry in (
         DatasetEntry(
-            "color_mnist_5k", "color_mnist", "5,000 real MNIST digits in colour, 28x28", 28
+            "color_mnist_5k", "color_mnist", "5,000 MNIST digits in colour, no download", 28
         ),
         DatasetEntry("color_mnist", "tfds_sources", "70,000 MNIST digits in colour, 28x28", 28),
         DatasetEntry("cifar10", "tfds_sources", "CIFAR-10, 32x32", 32),
