@@ -189,7 +189,7 @@ def test_output_that_nobody_reads_ends_the_command_without_a_traceback() -> None
 def test_tensorflow_loads_quietly_and_its_words_are_shown_when_it_fails() -> None:
     code = """
 import os, sys
-from tfdm.cli.command import quiet_tensorflow
+from tfdm.quiet import quiet_tensorflow
 fails = sys.argv[1] == "fails"
 try:
     with quiet_tensorflow():

@@ -83,6 +83,25 @@ def choices_of(field: dataclasses.Field) -> tuple[Any, ...]:
     return tuple(choices() if callable(choices) else choices or ())
 
 
+def range_of(field: dataclasses.Field) -> str:
+    """Returns the range of a field as the end of a sentence, such as `; at least 1`."""
+    low, high = field.metadata["minimum"], field.metadata["maximum"]
+    if low is not None and high is not None:
+        return f"; {shown_value(low)} to {shown_value(high)}"
+    if low is not None:
+        return f"; at least {shown_value(low)}"
+    return f"; at most {shown_value(high)}" if high is not None else ""
+
+
+def shown_value(value: object) -> str:
+    """Returns a value as a command line would have it."""
+    if isinstance(value, tuple):
+        return ",".join(map(shown_value, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def check_value(field: dataclasses.Field, value: Any) -> Any:
     """Returns `value` as the field's type, or raises `ValueError` that says what is admissible."""
     if value is None and field.metadata["optional"]:

@@ -1,4 +1,4 @@
-"""What every command does around its work: help, exit status, one-line errors, a quiet TensorFlow.
+"""What every command does around its work: help, exit status, one-line errors.
 
 Exit status: 0 done, 1 the system failed (a full disk), 2 bad input, 3 training diverged,
 130 interrupted, 141 nobody reads the output any more, 128 + n stopped by signal n after a
@@ -14,7 +14,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tfdm.cli.flags import FlagGroup, Given, flags_of, help_text, parse_flags
 from tfdm.errors import DivergedError, Terminated, UserError
 from tfdm.fields import CheckedConfig, setting
 from tfdm.models.registry import register_file
+from tfdm.quiet import quiet_tensorflow
 
 # The system's failures that a user can mend; any other `OSError` is a fault to be seen whole.
 _SYSTEM_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -40,15 +40,10 @@ class _General(CheckedConfig):
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A command of the package.
+    """A command of the package, in the module `name`.
 
-    Attributes:
-      name: the name of its module, such as `estimate_kl`.
-      usage: its arguments in short.
-      summary: what it does.
-      groups: returns its flags; called after the files of `--register` have run.
-      run: does the work and returns what is printed.
-      ending: what stands below the flags in the help; `{command}` is how the user calls it.
+    `groups` returns its flags, after the files of `--register` have run; `run` does the work and
+    returns what is printed. In `ending`, `{command}` stands for how the user calls the command.
     """
 
     name: str
@@ -115,38 +110,6 @@ def run_command(
                 raise
             return _fail(error, 1)
     return 0
-
-
-@contextlib.contextmanager
-def quiet_tensorflow() -> Iterator[None]:
-    """Keeps from the terminal what TensorFlow writes there while it is imported in the block.
-
-    Its libraries report on processor features and missing drivers before any setting could
-    silence them. When the block fails, what was written is shown after all. Whoever sets
-    TF_CPP_MIN_LOG_LEVEL sees everything.
-    """
-    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as written:
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()  # the drivers report when devices are looked for
-        except BaseException:
-            sys.stderr.flush()
-            written.seek(0)
-            os.write(terminal, written.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
 
 
 def how_to_call(command: str) -> str:

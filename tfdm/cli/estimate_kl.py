@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.cli.command import Command, quiet_tensorflow
+from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.estimators.registry import ESTIMATORS
 from tfdm.experiments.config import RunConfig
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.fields import CheckedConfig, setting
+from tfdm.quiet import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from tfdm.cli.command import Command, quiet_tensorflow
+from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.eval.metrics import METRICS
 from tfdm.experiments.evaluate_config import EvaluateConfig, default_output_dir
 from tfdm.fields import CheckedConfig, setting
+from tfdm.quiet import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,32 +30,6 @@ class _Source(CheckedConfig):
         kind=str,
         placeholder="DIR",
     )
-
-
-def _groups() -> list[FlagGroup]:
-    return [
-        FlagGroup(
-            "What to evaluate",
-            flags_of(_Source) + flags_of(EvaluateConfig, "metrics", "num_samples", "noise", "seed"),
-        ),
-        FlagGroup(
-            "Real images and classifiers",
-            flags_of(
-                EvaluateConfig,
-                "dataset",
-                "reference",
-                "image_size",
-                "crop",
-                "resize",
-                "classifier",
-                "inception_path",
-                "inception_digest",
-                "allow_unverified",
-            ),  # fmt: skip
-        ),
-        *member_groups("Metrics", METRICS),
-        FlagGroup("Folders", flags_of(EvaluateConfig, "output_dir", "data_dir", "cache_dir")),
-    ]
 
 
 def _evaluate(given: Given) -> str:
@@ -81,7 +56,7 @@ def _evaluate(given: Given) -> str:
 def _compare(given: Given, folders: tuple[str, ...]) -> str:
     from tfdm.experiments.compare import compare  # loads NumPy, which the help does without
 
-    others = sorted(given.values.keys() - {"compare", "output_dir", "register"})
+    others = sorted(given.keys() - {"compare", "output_dir", "register"})
     if others:
         raise UserError(f"--{others[0]} has no effect with --compare: drop it")
     if "output_dir" not in given:
@@ -100,7 +75,10 @@ COMMAND = Command(
         "measured again. With --compare, makes a page of several evaluations with plots like "
         "Figures 4 and 5."
     ),
-    groups=_groups,
+    groups=lambda: [
+        FlagGroup("What to evaluate", flags_of(_Source) + flags_of(EvaluateConfig)),
+        *member_groups("Metrics", METRICS),
+    ],
     run=_evaluate,
 )
 main = COMMAND.main

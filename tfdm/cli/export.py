@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.cli.command import Command, quiet_tensorflow
-from tfdm.cli.flags import FlagGroup, Given, flags_of
+from tfdm.cli.command import Command
+from tfdm.cli.flags import FlagGroup, Given, RunFlag, flags_of
 from tfdm.experiments.config import RunConfig
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import setting
+from tfdm.quiet import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
-class _ExportConfig(CheckedConfig):
-    run: str | None = setting(None, "the run folder", kind=str, placeholder="DIR")
+class _ExportConfig(RunFlag):
     format: str = setting("saved_model", "what to write", choices=("saved_model",))
 
 
 def _export(given: Given) -> str:
     from tfdm.runs import RunFolder  # loads NumPy, which the help does without
 
-    folder = RunFolder.open(given.get("run"))
+    folder = RunFolder.open(given["run"])
     RunConfig.from_flat(folder.read_config())
     with folder.lock():
         with quiet_tensorflow():

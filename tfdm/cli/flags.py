@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from absl import flags as absl_flags
 
 from tfdm.errors import UserError, did_you_mean
-from tfdm.fields import CheckedConfig, choices_of, parse_value
+from tfdm.fields import CheckedConfig, choices_of, parse_value, range_of, setting, shown_value
 
 Config = TypeVar("Config", bound=CheckedConfig)
 
@@ -28,12 +28,8 @@ _UNBROKEN = "\u00a0"  # a space at which no line is broken
 class Flag:
     """One flag, written `--name=VALUE`, or `--name` alone where the value is true or false.
 
-    Attributes:
-      name: the name, dots allowed.
-      field: the field that it sets.
-      shown_default: what the help shows as the default, if not the field's own.
-      required: whether the command cannot do without it.
-      in_help: whether the help shows it; short forms of other flags are not shown.
+    `shown_default` replaces the field's own default in the help; short forms of other flags are not
+    `in_help`.
     """
 
     name: str
@@ -66,48 +62,31 @@ class Flag:
 
 @dataclasses.dataclass(frozen=True)
 class FlagGroup:
-    """Flags that belong together in the help.
-
-    Attributes:
-      title: the heading.
-      flags: the flags, in order.
-      note: lines under the heading, shown as they are.
-    """
+    """Flags under one heading of the help; the lines of `note` stand above them."""
 
     title: str
     flags: tuple[Flag, ...] = ()
     note: str = ""
 
 
-class Given:
-    """The values that a command line gives, by the name of the flag.
+@dataclasses.dataclass(frozen=True)
+class RunFlag(CheckedConfig):
+    """The run folder that a command works on."""
 
-    Attributes:
-      values: the value of every flag that is given.
-    """
+    run: str | None = setting(None, "the run folder", kind=str, placeholder="DIR")
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = dict(values)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.values
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Returns the value of a flag, `default` where it is not given."""
-        return self.values.get(name, default)
+class Given(dict[str, Any]):
+    """The values that a command line gives, by the name of the flag."""
 
     def config(self, config: type[Config], **others: Any) -> Config:
-        """Returns the configuration that the flags of its fields' names give.
-
-        Args:
-          config: its class.
-          **others: fields that no flag sets.
+        """Returns the configuration that the flags give; `others` are defaults of the command.
 
         Raises:
           UserError: the fields do not fit each other.
         """
         names = [field.name for field in dataclasses.fields(config)]
-        values = {name: self.values[name] for name in names if name in self.values}
+        values = {name: self[name] for name in names if name in self}
         try:
             return config(**{**others, **values})
         except ValueError as error:
@@ -116,15 +95,11 @@ class Given:
     def members(self, chosen: Collection[str], option: str) -> dict[str, dict[str, Any]]:
         """Returns the fields given as `--member.field`, by member.
 
-        Args:
-          chosen: the members that take part.
-          option: the flag that chooses them, for the message.
-
         Raises:
-          UserError: a field of a member that does not take part is given.
+          UserError: a field is of a member that the flag `option` did not choose.
         """
         found: dict[str, dict[str, Any]] = {}
-        for flag, value in self.values.items():
+        for flag, value in self.items():
             member, dot, name = flag.partition(".")
             if not dot:
                 continue
@@ -137,14 +112,7 @@ class Given:
 def flags_of(
     config: type[CheckedConfig], *names: str, prefix: str = "", required: Collection[str] = ()
 ) -> tuple[Flag, ...]:
-    """Returns the flags of a configuration's fields.
-
-    Args:
-      config: the class.
-      *names: the fields, in order; all of them if none is named.
-      prefix: goes before the names of the fields, such as `maf.`.
-      required: the fields that must be given.
-    """
+    """Returns the flags `PREFIXname` of a configuration's fields: of those named, or of all."""
     fields = {field.name: field for field in dataclasses.fields(config)}
     return tuple(
         Flag(
@@ -159,12 +127,7 @@ def flags_of(
 
 
 def member_groups(title: str, members: Mapping[str, Any]) -> list[FlagGroup]:
-    """Returns the list of a registry's members, and a group for the fields of each.
-
-    Args:
-      title: the heading of the list.
-      members: by name, objects with `config` and `summary`.
-    """
+    """Returns the list of a registry's members by their `summary`, and the fields of each."""
     groups = [FlagGroup(title, note=listed({n: m.summary for n, m in members.items()}))]
     for name, member in members.items():
         if flags := flags_of(member.config, prefix=f"{name}."):
@@ -211,14 +174,7 @@ def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> Given:
 
 
 def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str = "") -> str:
-    """Returns the help of a command, wrapped to the terminal.
-
-    Args:
-      usage: how the command is called.
-      summary: what it does.
-      groups: its flags.
-      ending: what stands below the flags, as it is.
-    """
+    """Returns the help of a command, wrapped to the terminal; `ending` stands below the flags."""
     width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 110))
     parts = [f"usage: {usage}", textwrap.fill(summary, width)]
     for group in groups:
@@ -229,17 +185,8 @@ def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str
     return "\n\n".join([*parts, *([ending] if ending else [])]) + "\n"
 
 
-def shown_value(value: object) -> str:
-    """Returns a value as a command line would have it."""
-    if isinstance(value, tuple):
-        return ",".join(map(shown_value, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _flag_lines(flag: Flag, width: int) -> str:
-    text = flag.field.metadata["help"] + _range(flag.field.metadata)
+    text = flag.field.metadata["help"] + range_of(flag.field)
     if flag.required or flag.default:
         default = "[required]" if flag.required else f"[default {flag.default}]"
         text = f"{text} {default.replace(' ', _UNBROKEN)}"
@@ -284,12 +231,3 @@ def _near(name: str, known: Mapping[str, Flag]) -> str:
     if not near:
         return "see --help for all flags"
     return f"did you mean {' or '.join('--' + other for other in near)}?"
-
-
-def _range(metadata: Mapping[str, Any]) -> str:
-    low, high = metadata["minimum"], metadata["maximum"]
-    if low is not None and high is not None:
-        return f"; {shown_value(low)} to {shown_value(high)}"
-    if low is not None:
-        return f"; at least {shown_value(low)}"
-    return f"; at most {shown_value(high)}" if high is not None else ""

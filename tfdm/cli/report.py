@@ -16,7 +16,7 @@ class _Source(CheckedConfig):
 
 
 def _report(given: Given) -> str:
-    return str(report(given.get("runs"), given.config(ReportConfig)).path)
+    return str(report(given["runs"], given.config(ReportConfig)).path)
 
 
 COMMAND = Command(

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from tfdm.cli.command import Command, quiet_tensorflow
-from tfdm.cli.flags import FlagGroup, Given, flags_of
+from tfdm.cli.command import Command
+from tfdm.cli.flags import FlagGroup, Given, RunFlag, flags_of
 from tfdm.experiments.sample import SampleConfig, sample
-from tfdm.fields import CheckedConfig, setting
-
-
-@dataclasses.dataclass(frozen=True)
-class _Source(CheckedConfig):
-    run: str | None = setting(None, "the run folder", kind=str, placeholder="DIR")
+from tfdm.quiet import quiet_tensorflow
 
 
 def _sample(given: Given) -> str:
@@ -32,7 +25,7 @@ COMMAND = Command(
         "from one sample to another (interpolations.png)."
     ),
     groups=lambda: [
-        FlagGroup("Flags", flags_of(_Source, required=("run",)) + flags_of(SampleConfig))
+        FlagGroup("Flags", flags_of(RunFlag, required=("run",)) + flags_of(SampleConfig))
     ],
     run=_sample,
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tfdm.cli.command import Command, quiet_tensorflow
+from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of
 from tfdm.experiments.synthetic_config import SyntheticGaussiansConfig
+from tfdm.quiet import quiet_tensorflow
 
 
 def _run(given: Given) -> str:

@@ -2,103 +2,90 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Iterable
 
-from tfdm.cli.command import Command, quiet_tensorflow
-from tfdm.cli.flags import Given
-from tfdm.cli.train_flags import flag_groups, run_config
-from tfdm.experiments.config import RunConfig, default_fields
+from tfdm.cli.command import Command
+from tfdm.cli.flags import Flag, FlagGroup, Given, flags_of, listed
+from tfdm.datasets.registry import DATASETS
+from tfdm.experiments.config import RunConfig, preset_default, resolve_run_config
+from tfdm.models.registry import MODELS
+from tfdm.quiet import quiet_tensorflow
+from tfdm.training.config import ModelConfig
 
-if TYPE_CHECKING:
-    from tfdm.experiments.train import TrainingResult
+PREFIX = "config."
+
+
+def flag_groups() -> list[FlagGroup]:
+    """Returns the flags of the run, those of all models and of each, and short forms."""
+    run = tuple(
+        dataclasses.replace(flag, shown_default=preset_default(flag.name))
+        for flag in flags_of(RunConfig)
+    )
+    return [
+        FlagGroup("What to train, and how", run),
+        FlagGroup("Models", note=listed({name: m.summary for name, m in MODELS.items()})),
+        FlagGroup("Data sets", note=listed({name: d.summary for name, d in DATASETS.items()})),
+        *_model_groups(),
+        FlagGroup("", _short_forms(flag.name for flag in run)),
+    ]
+
+
+def run_config(given: Given) -> RunConfig:
+    """Returns the run that a command line describes.
+
+    Raises:
+      UserError: it does not describe a run; the line says what to change.
+    """
+    full = {n.removeprefix(PREFIX): v for n, v in given.items() if n.startswith(PREFIX)}
+    short = {n: v for n, v in given.items() if not n.startswith(PREFIX) and n != "register"}
+    return resolve_run_config(short, full)
+
+
+def _model_groups() -> list[FlagGroup]:
+    """Returns the hyperparameters that all models share, then those of each model."""
+    shared = {field.name: field for field in dataclasses.fields(ModelConfig)}
+    heading = "Hyperparameters of every model; --NAME=VALUE is short for --config.NAME=VALUE"
+    groups = [FlagGroup(heading, flags_of(ModelConfig, prefix=PREFIX))]
+    for name, entry in MODELS.items():
+        flags = flags_of(entry.config, prefix=PREFIX)
+        own = tuple(flag for flag in flags if flag.field is not shared.get(flag.field.name))
+        groups.append(FlagGroup(f"Hyperparameters of {name}", own))
+    return groups
+
+
+def _short_forms(taken: Iterable[str]) -> tuple[Flag, ...]:
+    """Returns `--latent_dim` for `--config.latent_dim`, and so on, where the name is free."""
+    taken = set(taken)
+    fields = {
+        field.name: field
+        for entry in MODELS.values()
+        for field in dataclasses.fields(entry.config)
+        if field.name not in taken
+    }
+    return tuple(Flag(name, field, in_help=False) for name, field in fields.items())
 
 
 def _train(given: Given) -> str:
     from tfdm.runs import RunFolder  # loads NumPy, which the help does without
 
     config = run_config(given)
-    folder = RunFolder(config.folder)
     if config.strategy == "multi_worker":
         # The folder may be the chief's alone, and is checked when it is known who that is.
-        return report(_run(config))
+        return _run(config)
+    folder = RunFolder(config.folder)
     folder.create()
     try:
-        folder.check_config(config.flat(), default_fields(config))
-        return report(_run(config))
+        folder.check_config(config.flat())
+        return _run(config)
     finally:
         folder.discard_if_unused()
 
 
-def _run(config: RunConfig) -> TrainingResult:
+def _run(config: RunConfig) -> str:
     with quiet_tensorflow():
         from tfdm.experiments.train import train_run
-
-        device = _device(config.strategy)
-    print(
-        f"{config.model} on {config.dataset}: {config.steps} steps of batch {config.batch_size}, "
-        f"latent_dim {config.hyperparameters.latent_dim}, seed {config.seed}, {device}, "
-        f"into {config.folder}",
-        flush=True,
-    )
-    return train_run(config)
-
-
-def _device(strategy: str) -> str:
-    """Names what the strategy will train on, without initialising TensorFlow's runtime."""
-    import tensorflow as tf
-
-    if strategy in ("cpu", "tpu"):
-        return strategy.upper()
-    if strategy == "multi_worker":
-        try:
-            cluster = json.loads(os.environ["TF_CONFIG"])
-            task = cluster["task"]
-            return f"{task['type']} {task['index']} of a cluster"
-        except (KeyError, TypeError, ValueError):
-            return "a cluster"  # the strategy will say what is wrong with TF_CONFIG
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    return f"{gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "CPU"
-
-
-def report(result: TrainingResult) -> str:
-    """Returns the closing table: final losses, rate, and where to look."""
-    if result.wall_seconds is None:  # a worker that is not the chief
-        return f"done: {result.steps} steps"
-    folder, rate = result.folder, result.steps_per_second
-    rows = {name: f"{value:.4g}" for name, value in result.final.items() if value is not None}
-    rows |= {
-        "steps": f"{result.steps}",
-        "steps a second": "-" if rate is None else f"{rate:.3g}",
-        "time": _duration(result.wall_seconds),
-    }
-    places = {
-        "samples": _newest_grid(folder.samples),
-        "reconstructions": _newest_grid(folder.reconstructions),
-        "curves": f"tensorboard --logdir {folder.path}",
-        "SavedModels": folder.export if folder.export.is_dir() else None,
-        "summary": folder.summary_path,
-    }
-    places = {name: place for name, place in places.items() if place is not None}
-    width = max(map(len, [*rows, *places]))
-    numbers = max(map(len, rows.values()))
-    lines = [f"  {name:{width}}  {value:>{numbers}}" for name, value in rows.items()]
-    lines += ["", *(f"  {name:{width}}  {place}" for name, place in places.items())]
-    return "\n".join(["", *lines])
-
-
-def _newest_grid(folder: Path) -> Path | None:
-    return max(folder.glob("step_*.png"), default=None, key=lambda path: (len(path.name), path))
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return train_run(config).table()
 
 
 COMMAND = Command(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfdm.cli.command import Command, quiet_tensorflow
+from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of
 from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
 from tfdm.experiments.classifier_config import TrainClassifierConfig
 from tfdm.fields import CheckedConfig, setting
+from tfdm.quiet import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ def _defaults(name: str) -> str:
 def _train_classifier(given: Given) -> str:
     dataset = given.get("dataset", _Data.dataset)
     names = [field.name for field in dataclasses.fields(TrainClassifierConfig)]
-    values = {name: given.values[name] for name in names if name in given}
+    values = {name: given[name] for name in names if name in given}
     values = {"output_dir": f"runs/classifier-{dataset}", **values}
     config = TrainClassifierConfig.for_dataset(dataset, values)
     with quiet_tensorflow():

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from tfdm.datasets.registry import find_dataset
+from tfdm.datasets.registry import DATASETS, find_dataset
 from tfdm.errors import UserError, did_you_mean
 from tfdm.fields import CheckedConfig, check_value, parse_value, setting
 from tfdm.models.config import AAEPlusPlusConfig
-from tfdm.models.registry import MODELS, find_model, model_names, unknown_model_advice
+from tfdm.models.registry import MODELS, ModelEntry, find_model, model_names, unknown_model_advice
 from tfdm.training.config import ModelConfig
 
 PRESETS = ("quick", "paper")
@@ -180,6 +180,17 @@ def preset_values(preset: str, dataset: str) -> dict[str, int]:
     raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
 
 
+def preset_default(field: str) -> str | None:
+    """Returns the values of a field in the presets in words, `None` where they have none."""
+    values = {p: {preset_values(p, name).get(field) for name in DATASETS} for p in PRESETS}
+    if all(None in by_dataset for by_dataset in values.values()):
+        return None
+    shown = {
+        p: sorted(str(v) for v in by_dataset if v is not None) for p, by_dataset in values.items()
+    }
+    return ", ".join(f"{' or '.join(texts)} ({p})" for p, texts in shown.items() if texts)
+
+
 def resolve_run_config(
     values: Mapping[str, Any], hyperparameters: Mapping[str, Any] | None = None
 ) -> RunConfig:
@@ -196,7 +207,10 @@ def resolve_run_config(
     """
     if "dataset" in values:
         find_dataset(values["dataset"])
-    return RunConfig(**_resolved(values, hyperparameters or {}))
+    config = RunConfig(**_resolved(values, hyperparameters or {}))
+    if config.dataset == "image_folder" and config.data_dir is None:
+        raise UserError("--dataset=image_folder needs --data_dir: the folder of your images")
+    return config
 
 
 def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,11 +227,10 @@ def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, A
         elif name in own:
             chosen_own[name] = _read(own[name], value)
         else:
-            raise UserError(f"{entry.name} has no {name!r}: {did_you_mean(name, [*run, *own])}")
+            raise _unknown(entry, name, [*run, *own])
     for name, value in full.items():
         if name not in own:
-            hint = did_you_mean(name, own)
-            raise UserError(f"{entry.name} has no hyperparameter {name!r}: {hint}")
+            raise _unknown(entry, name, own)
         read = _read(own[name], value)
         if name in chosen_own and chosen_own[name] != read:
             raise UserError(f"{name} is given twice, {chosen_own[name]} and {read}: drop one")
@@ -233,6 +246,19 @@ def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, A
     except ValueError as error:
         raise UserError(f"bad value: {error}") from None
     return {**preset_run, **chosen_run, "hyperparameters": config}
+
+
+def _unknown(entry: ModelEntry, name: str, known: Iterable[str]) -> UserError:
+    """Returns the refusal of a name, with the models that have a hyperparameter of it."""
+    owners = [
+        n for n, e in MODELS.items() if name in {f.name for f in dataclasses.fields(e.config)}
+    ]
+    if owners:
+        return UserError(
+            f"{name} is a hyperparameter of {' and '.join(owners)}, not of {entry.name}: "
+            "drop it or choose another model"
+        )
+    return UserError(f"{entry.name} has no {name!r}: {did_you_mean(name, known)}")
 
 
 def _read(field: dataclasses.Field, value: Any) -> Any:

@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from tfdm.datasets import ImageDataset, open_dataset
@@ -24,7 +25,7 @@ from tfdm.models import registry
 from tfdm.runs import RunFolder, provenance
 from tfdm.training import metrics
 from tfdm.training.signals import StopSignals
-from tfdm.training.strategy import Workers, check_batch_size, make_strategy
+from tfdm.training.strategy import Workers, check_batch_size, describe, make_strategy
 
 _logger = logging.getLogger("tfdm")
 
@@ -55,6 +56,31 @@ class TrainingResult:
     def load(self) -> Run:
         """Returns the trained model with its data and configuration."""
         return load_run(self.folder.path, dataset=self.dataset)
+
+    def table(self) -> str:
+        """Returns the final losses, the rate, and where to find what the run left."""
+        if self.wall_seconds is None:  # a worker that is not the chief
+            return f"done: {self.steps} steps"
+        folder, rate = self.folder, self.steps_per_second
+        rows = {name: f"{value:.4g}" for name, value in self.final.items() if value is not None}
+        rows |= {
+            "steps": f"{self.steps}",
+            "steps a second": "-" if rate is None else f"{rate:.3g}",
+            "time": _duration(self.wall_seconds),
+        }
+        places = {
+            "samples": _newest_grid(folder.samples),
+            "reconstructions": _newest_grid(folder.reconstructions),
+            "curves": f"tensorboard --logdir {folder.path}",
+            "SavedModels": folder.export if folder.export.is_dir() else None,
+            "summary": folder.summary_path,
+        }
+        places = {name: place for name, place in places.items() if place is not None}
+        width = max(map(len, [*rows, *places]))
+        numbers = max(map(len, rows.values()))
+        lines = [f"  {name:{width}}  {value:>{numbers}}" for name, value in rows.items()]
+        lines += ["", *(f"  {name:{width}}  {place}" for name, place in places.items())]
+        return "\n".join(["", *lines])
 
 
 def train(
@@ -133,6 +159,11 @@ def train_run(
                 crop=config.crop,
             )
         claim(dataset)
+        _logger.info(
+            "%s on %s: %d steps of batch %d, latent_dim %d, seed %d, %s, into %s",
+            config.model, config.dataset, config.steps, config.batch_size,
+            config.hyperparameters.latent_dim, config.seed, describe(strategy), config.folder,
+        )  # fmt: skip
         session = Session(config, folder, dataset, strategy, workers, signals, progress)
         summary = session.summary_of_complete() or session.go(clock)
     return TrainingResult(
@@ -201,3 +232,15 @@ def _on_chief(workers: Workers, action: Callable[[], object]) -> None:
         raise refusal
     if refused:
         raise UserError("the chief worker refused the run; its message says why")
+
+
+def _newest_grid(folder: Path) -> Path | None:
+    return max(folder.glob("step_*.png"), default=None, key=lambda path: (len(path.name), path))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

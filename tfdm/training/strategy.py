@@ -46,6 +46,14 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     return makers[name]()
 
 
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """Returns the devices of a strategy in words, such as `2 replicas on GPU`."""
+    kinds = {tf.DeviceSpec.from_string(d).device_type for d in strategy.extended.worker_devices}
+    replicas = strategy.num_replicas_in_sync
+    number = "" if replicas == 1 else f"{replicas} replicas on "
+    return number + " and ".join(sorted(kind or "CPU" for kind in kinds))
+
+
 def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
     """Checks that every replica gets the same number of examples.
 

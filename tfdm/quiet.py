@@ -1,0 +1,41 @@
+"""An import of TensorFlow that writes nothing to the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Keeps from the terminal what TensorFlow writes there while it is imported in the block.
+
+    Its libraries report on processor features and missing drivers before any setting could
+    silence them. When the block fails, what was written is shown after all. Whoever sets
+    TF_CPP_MIN_LOG_LEVEL sees everything.
+    """
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()  # the drivers report when devices are looked for
+        except BaseException:
+            sys.stderr.flush()
+            written.seek(0)
+            os.write(terminal, written.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
