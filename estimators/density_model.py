@@ -27,7 +27,7 @@ from tfdm.estimators.fitting import Fit, Schedule, fit
 from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import checked_prior, log_prior
 from tfdm.estimators.records import DensityModelKL
-from tfdm.estimators.registry import Task
+from tfdm.estimators.task import Task
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive, stream
 from tfdm.statistics import RunningMean

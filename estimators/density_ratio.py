@@ -28,7 +28,7 @@ from tfdm.estimators.fitting import Fit
 from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import PriorCodes, checked_prior
 from tfdm.estimators.records import DensityRatioKL
-from tfdm.estimators.registry import Task
+from tfdm.estimators.task import Task
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive, stream
 from tfdm.statistics import LogMeanExp, RunningMean, fit_binary_temperature

@@ -33,7 +33,7 @@ from tfdm.estimators.posterior_monte_carlo import posterior_monte_carlo_kl
 from tfdm.estimators.posteriors import DataPosteriors
 from tfdm.estimators.priors import checked_prior, log_prior, prior_digest
 from tfdm.estimators.records import MonteCarloKL
-from tfdm.estimators.registry import Task
+from tfdm.estimators.task import Task
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import stream
 from tfdm.statistics import RunningMean, digest, load_moments, save_moments

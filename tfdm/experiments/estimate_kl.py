@@ -20,8 +20,9 @@ from tfdm.estimators.importance_weighted import ImportanceWeightedBound, importa
 from tfdm.estimators.posteriors import DataPosteriors, Posteriors
 from tfdm.estimators.priors import prior_digest
 from tfdm.estimators.records import Estimate, NoEstimate, to_record
-from tfdm.estimators.registry import ESTIMATORS, Task
+from tfdm.estimators.registry import ESTIMATORS
 from tfdm.estimators.tables import estimates_table, plot_estimates
+from tfdm.estimators.task import Task
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.kl_model import importance_weights, ordered_samples
 from tfdm.experiments.kl_sources import KLInput, Source, open_source
