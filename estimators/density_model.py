@@ -28,7 +28,7 @@ from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import checked_prior, log_prior
 from tfdm.estimators.records import DensityModelKL
 from tfdm.estimators.registry import Task
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive, stream
 from tfdm.statistics import RunningMean
 
@@ -148,7 +148,7 @@ def fit_density(
         keep_best=True,
         clip_norm=config.clip_norm,
     )
-    with reporting(progress, "density", "step") as report:
+    with progress_bar("density", "step", progress) as report:
         return fit(
             density.trainable_variables,
             loss,

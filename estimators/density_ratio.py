@@ -29,7 +29,7 @@ from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import PriorCodes, checked_prior
 from tfdm.estimators.records import DensityRatioKL
 from tfdm.estimators.registry import Task
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive, stream
 from tfdm.statistics import LogMeanExp, RunningMean, fit_binary_temperature
 
@@ -100,7 +100,7 @@ def fit_density_ratio(
     members, others = chain(codes, *bridges), chain(selection or codes, *bridges)
     num_gaps = len(members) - 1
     classifiers, fits, temperatures = [], [], []
-    with reporting(progress, "density ratio", "step") as report:
+    with progress_bar("density ratio", "step", progress) as report:
         for gap in range(num_gaps):
             key = derive(seed, "kl/ratio/gap", gap)
 

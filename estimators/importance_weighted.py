@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.statistics import RunningMean
 
 
@@ -73,7 +73,7 @@ def importance_weighted_bound(
         if value < least:
             raise ValueError(f"{name} is {value}, expected {least} or more")
     bound, elbo, effective = RunningMean(), RunningMean(), RunningMean()
-    with reporting(progress, "log-likelihood", "image") as report:
+    with progress_bar("log-likelihood", "image", progress) as report:
         for start in range(0, num_data, batch_size):
             stop = min(start + batch_size, num_data)
             total = np.full(stop - start, -np.inf)

@@ -34,7 +34,7 @@ from tfdm.estimators.posteriors import DataPosteriors
 from tfdm.estimators.priors import checked_prior, log_prior, prior_digest
 from tfdm.estimators.records import MonteCarloKL
 from tfdm.estimators.registry import Task
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import stream
 from tfdm.statistics import RunningMean, digest, load_moments, save_moments
 from tfdm.training.strategy import make_strategy
@@ -105,7 +105,7 @@ def monte_carlo_kl(
         key = digest(_FORMAT, loc, scale, *source, *call)
     kl, information = load_moments(state, key) or (RunningMean(), RunningMean())
     mixture = MixtureDensity(loc, scale, strategy)
-    with reporting(progress, "Monte Carlo KL", "sample") as report:
+    with progress_bar("Monte Carlo KL", "sample", progress) as report:
         for index in range(-(-kl.count // _BLOCK), -(-num_samples // _BLOCK)):
             rng, left = stream(seed, "kl/monte_carlo", index), num_samples - index * _BLOCK
             rows, codes, log_posterior = draw_gaussians(*source, _BLOCK, rng, left)

@@ -20,7 +20,7 @@ from tfdm.estimators.bounds import is_saturated
 from tfdm.estimators.posteriors import DataPosteriors, FloatArray
 from tfdm.estimators.priors import checked_log_prob, checked_prior, log_prior
 from tfdm.estimators.records import MonteCarloKL
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive, stream
 from tfdm.statistics import RunningMean
 
@@ -64,7 +64,7 @@ def posterior_monte_carlo_kl(
         if value < least:
             raise ValueError(f"{name} is {value}, expected {least} or more")
     kl, information, conditional = RunningMean(), RunningMean(), RunningMean()
-    with reporting(progress, "Monte Carlo KL", "sample") as report:
+    with progress_bar("Monte Carlo KL", "sample", progress) as report:
         for index in range(-(-num_samples // num_data)):
             codes, own = posteriors.draw(derive(seed, "kl/posterior/round", index))
             left = num_samples - kl.count

@@ -6,10 +6,11 @@ with `kl`, `standard_error` and perhaps bounds for each estimator. Everything is
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from tfdm.pictures import figure_png, new_figure
 
 # An estimate beyond this many times the average KL does not stretch the axis.
 _HIGHEST = 1.25
@@ -41,9 +42,6 @@ def estimates_table(content: Mapping[str, Any]) -> str:
 
 def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
     """Returns a PNG: a bar for each estimate, lines for the two bounds (Figures 1 and 6)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = {n: r for n, r in content["estimates"].items() if r.get("kl") is not None}
     average, minimum = content.get("average_kl"), content.get("minimum_marginal_kl")
     values = [float(record["kl"]) for record in shown.values()]
@@ -51,8 +49,7 @@ def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
     top = _HIGHEST * average if average is not None else max([1.0, *finite]) * 1.1
     bottom = 1.15 * min([0.0, *(max(value, -top) for value in finite)])
 
-    figure = Figure(figsize=(max(5.0, 1.4 + 1.05 * len(shown)), 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(max(5.0, 1.4 + 1.05 * len(shown)), 3.8)
     axes = figure.add_subplot()
     for place, (value, record) in enumerate(zip(values, shown.values(), strict=True)):
         inside = math.isfinite(value) and value <= top
@@ -82,9 +79,7 @@ def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
     axes.set_ylabel("KL[q(z) ‖ p(z)], nats", fontsize=8)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_title(title, fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120)
-    return buffer.getvalue()
+    return figure_png(figure, dpi=120)
 
 
 def _row(name: str, value: float, error: float | None, latents: int, remarks: str) -> str:

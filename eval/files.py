@@ -127,7 +127,11 @@ def _reading(path: Path, advice: str) -> Iterator[None]:
 def _array_source(path: Path, num_images: int | None) -> ImageSource:
     advice = "give one array of numbers, [n, H, W, C]"
     with _reading(path, advice):
-        found, dtype, read = _open_npz(path) if path.suffix == ".npz" else _open_npy(path)
+        if path.suffix == ".npz":
+            found, dtype, read = _open_npz(path)
+        else:
+            array = np.lib.format.open_memmap(path, mode="r")
+            found, dtype, read = array.shape, array.dtype, lambda: array_pieces(array)
     if len(found) not in (3, 4) or 0 in found[1:] or (*found, 1)[3] not in (1, 3):
         raise UserError(f"{path} has shape {found}: give [n, H, W, 1 or 3] or [n, H, W]")
     is_float = dtype.kind == "f"
@@ -142,15 +146,7 @@ def _array_source(path: Path, num_images: int | None) -> ImageSource:
             for piece in read():
                 piece = piece[:left].reshape(-1, height, width, channels)
                 left -= len(piece)
-                if is_float:
-                    low, high = piece.min(), piece.max()
-                    if not (low >= 0 and high <= 1):  # Not a number is neither.
-                        raise UserError(
-                            f"{path} holds values in [{low:.4g}, {high:.4g}]: give floats in "
-                            "[0, 1], or uint8"
-                        )
-                    piece = quantised(piece)
-                yield piece
+                yield _as_levels(piece, path) if is_float else piece
                 if not left:
                     return
 
@@ -161,11 +157,13 @@ def _array_source(path: Path, num_images: int | None) -> ImageSource:
     return source_of(path.stem, record, num, (height, width, channels), pieces)
 
 
-def _open_npy(path: Path) -> _Array:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.memmap):
-        raise ValueError("it is no .npy file")
-    return array.shape, array.dtype, lambda: array_pieces(array)
+def _as_levels(images: np.ndarray, path: Path) -> np.ndarray:
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 1):  # Not a number is neither.
+        raise UserError(
+            f"{path} holds values in [{low:.4g}, {high:.4g}]: give floats in [0, 1], or uint8"
+        )
+    return quantised(images)
 
 
 def _open_npz(path: Path) -> _Array:

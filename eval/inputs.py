@@ -6,7 +6,7 @@ Shapes: n samples, m chosen ones, N real images, K classes, d features.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +48,6 @@ class RealFeatures:
 
 
 @dataclasses.dataclass(frozen=True)
-class CriticImages:
-    """Real images for an independent critic, uint8 [n, H, W, C], and where they are from.
-
-    Attributes:
-      real: those that it learns from.
-      held_out: those that it is read off on.
-      training: some that the model was trained on, `None` where that means nothing.
-      splits: the names of the three splits.
-    """
-
-    real: np.ndarray
-    held_out: np.ndarray
-    training: np.ndarray | None
-    splits: dict[str, str | None]
-
-
-def _no_dataset() -> CriticImages:
-    raise ValueError("there is no data set, which the metric needs")
-
-
-@dataclasses.dataclass(frozen=True)
 class Inputs:
     """What a metric works on; images are uint8 [n, H, W, C].
 
@@ -77,7 +56,8 @@ class Inputs:
       seed: the seed of everything drawn.
       classified: what the classifier made of the samples, `None` without one.
       real: features of real images under the same classifier, `None` without a reference.
-      critic_images: reads the real images of a critic; raises `ValueError` without a data set.
+      splits: the images of the data set's splits by name, empty without one.
+      split: the split that the samples are from, `None` where they are not real images.
       state: a folder for what a metric that was stopped goes on from.
       open_progress: opens a bar for a metric that takes long; what it returns is called with
         (done, total).
@@ -87,7 +67,8 @@ class Inputs:
     seed: int
     classified: ClassifierOutputs | None = None
     real: RealFeatures | None = None
-    critic_images: Callable[[], CriticImages] = _no_dataset
+    splits: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    split: str | None = None
     state: Path | None = None
     open_progress: Callable[[], Callable[[int, int], None] | None] = lambda: None
 

@@ -6,7 +6,6 @@ Shapes: n images of H x W pixels and C channels; P pairs.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from tfdm.eval.checks import checked_images
 from tfdm.eval.config import DiversityConfig
 from tfdm.eval.inputs import Inputs
 from tfdm.seeds import stream
+from tfdm.statistics import standard_error
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11
@@ -67,8 +67,7 @@ def ms_ssim_diversity(
     means = []
     for batch in order[: number * batch_size].reshape(number, batch_size):
         means.append(1.0 - float(_similarities(_pixels(images[batch]), firsts, seconds).mean()))
-    error = float(np.std(means, ddof=1) / math.sqrt(number)) if number > 1 else None
-    return Diversity(float(np.mean(means)), error, number, batch_size)
+    return Diversity(float(np.mean(means)), standard_error(means), number, batch_size)
 
 
 def measure(inputs: Inputs, config: DiversityConfig) -> dict[str, Any]:

@@ -21,6 +21,26 @@ _NONE = "–"
 _DOTS, _REAL = "black", ("#228833", "#ee6677", "#4477aa", "#aa3377")
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 
+# How tables tell the fields of records: what numbers depend on, and what is true of one alone.
+_PROTOCOL = {
+    "num_splits": "± over {} splits",
+    "num_batches": "± standard error over {} batches",
+    "batch_size": "{} images a batch",
+    "num_blocks": "± standard error over {} blocks",
+    "neighbours": "neighbour {}",
+    "num_generated": "{} samples",
+    "num_real": "{} real images",
+    "reference": "of {}",
+    "resizer": "images scaled {}",
+    "real_split": "learnt on {}",
+}
+_OF_ONE = {
+    "held_out_split": "read off on {}",
+    "critic_gap": "critic's gap {:.3g}",
+    "model_gap": "model's gap {:.3g}",
+    "model_gap_image_standard_error": "± {:.2g} over images",
+}
+
 Content = Mapping[str, Any]
 
 
@@ -221,45 +241,24 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     if record.get("temperature"):
         calibrated = f": {record['mean_calibrated']:.4g} when calibrated" if of_one else ""
         parts.append(f"temperature {record['temperature']:.3g}{calibrated}")
-    own_fields = (("held_out_split", "read off on {}"),) if of_one else ()
-    for field, words in (
-        ("num_splits", "± over {} splits"),
-        ("num_batches", "± standard error over {} batches"),
-        ("batch_size", "{} images a batch"),
-        ("num_blocks", "± standard error over {} blocks"),
-        ("neighbours", "neighbour {}"),
-        ("num_generated", "{} samples"),
-        ("num_real", "{} real images"),
-        ("reference", "of {}"),
-        ("resizer", "images scaled {}"),
-        ("real_split", "learnt on {}"),
-        *own_fields,
-    ):
-        value = record.get(field)
-        # One split, batch or block has no spread.
-        if isinstance(value, int | str) and not (value == 1 and words.startswith("±")):
-            parts.append(words.format(value))
+    parts += _in_words(record, _PROTOCOL)
     if record.get("per_seed"):
         steps = record["config"]["steps"]
         number, over_images = len(record["per_seed"]), record.get("image_standard_error")
         both = " and over images" if over_images is not None else ""
         parts.append(f"± standard error over {number} critics of {steps} steps{both}")
-        if of_one:
-            parts.extend(_of_one_critic(record))
+    parts += _in_words(record, _OF_ONE) if of_one else []
     features = record.get("num_features")
     if features and record["num_generated"] <= features:
         parts.append(f"no more samples than the {features} features: biased upwards")
     return ", ".join(parts)
 
 
-def _of_one_critic(record: Mapping[str, Any]) -> list[str]:
-    """How far the critics and the model overfitted."""
-    parts = []
-    for field, words in (
-        ("critic_gap", "critic's gap {:.3g}"),
-        ("model_gap", "model's gap {:.3g}"),
-        ("model_gap_image_standard_error", "± {:.2g} over images"),
-    ):
-        if record.get(field) is not None:
-            parts.append(words.format(record[field]))
-    return parts
+def _in_words(record: Mapping[str, Any], fields: Mapping[str, str]) -> list[str]:
+    values = {name: record[name] for name in fields if record.get(name) is not None}
+    # One split, batch or block has no spread.
+    return [
+        fields[name].format(value)
+        for name, value in values.items()
+        if value != 1 or not fields[name].startswith("±")
+    ]

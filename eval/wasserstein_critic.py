@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdm.eval.checks import checked_images
-from tfdm.eval.config import CriticConfig
+from tfdm.eval.config import CRITIC_IMAGES, CriticConfig
 from tfdm.eval.critic_training import CriticTraining
 from tfdm.eval.inputs import Inputs
 from tfdm.networks import images as image_networks
@@ -39,6 +39,15 @@ from tfdm.training.graphs import repeatable_graphs
 from tfdm.training.loop import run_resumable
 
 _STEPS_A_SAVE = 100
+
+# By the split that is evaluated: what critics learn from, what they are read off on, and what the
+# model was trained on.
+_SPLITS: dict[str | None, tuple[str, str, str | None]] = {
+    None: ("validation", "test", "train"),
+    "train": ("validation", "test", None),
+    "validation": ("train", "test", None),
+    "test": ("validation", "train", None),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,21 +204,36 @@ def independent_wasserstein_critic(
 
 
 def _initial_seed(seed: int, index: int) -> int:
-    """A 31-bit seed of the initial weights of a critic, which Keras's initialisers take."""
-    return derive(seed, "critic/weights", index) >> 32
+    return derive(seed, "critic/weights", index, bits=31)
 
 
 def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
-    """Returns the record of the independent critics, with the splits that they saw."""
-    images = inputs.critic_images()
+    """Returns the record of the independent critics, with the splits that they saw.
+
+    A split that is itself evaluated is not used as real images too.
+
+    Raises:
+      ValueError: there is no data set.
+    """
+    if not inputs.splits:
+        raise ValueError("there is no data set, which the metric needs")
+    names = _SPLITS.get(inputs.split, _SPLITS[None])
+    real, held_out, training = (None if name is None else inputs.splits[name] for name in names)
     distance = independent_wasserstein_critic(
-        images.real,
-        images.held_out,
+        _some(real),
+        _some(held_out),
         inputs.images[: config.images_needed],
         config,
-        training_images=images.training,
+        training_images=None if training is None else _some(training),
         seed=inputs.seed,
         state=inputs.state,
         progress=inputs.open_progress(),
     )
-    return {**dataclasses.asdict(distance), **images.splits}
+    splits = zip(("real_split", "held_out_split", "training_split"), names, strict=True)
+    return {**dataclasses.asdict(distance), **dict(splits)}
+
+
+def _some(images: Any) -> np.ndarray:
+    """At most `CRITIC_IMAGES` of a split, evenly spread."""
+    number = min(len(images), CRITIC_IMAGES)
+    return images[np.linspace(0, len(images) - 1, number).astype(np.int64)]

@@ -10,14 +10,16 @@ import pytest
 import tensorflow_probability as tfp
 from scipy import integrate, special, stats
 
-from tfdm.estimators import PosteriorBounds, posterior_bounds
+from tests.kl_cases import CORRELATED, gaussian_kl
+from tfdm.distributions.priors import StandardNormal
+from tfdm.estimators import posterior_bounds
 
 
 def _posteriors(
-    rng: np.random.Generator, num_data: int, num_latents: int
+    rng: np.random.Generator, num_data: int, latent_dim: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    loc = rng.normal(size=(num_data, num_latents))
-    scale = np.exp(rng.normal(-1.0, 1.0, size=(num_data, num_latents)))
+    loc = rng.normal(size=(num_data, latent_dim))
+    scale = np.exp(rng.normal(-1.0, 1.0, size=(num_data, latent_dim)))
     return loc, scale
 
 
@@ -34,7 +36,7 @@ def test_agrees_with_tfp(rng: np.random.Generator, shape: tuple[int, int]) -> No
     np.testing.assert_allclose(bounds.average_kl_per_latent, per_latent, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(bounds.average_kl, expected.sum(axis=1).mean(), rtol=1e-12)
     np.testing.assert_allclose(bounds.average_kl_per_dimension, expected.mean(), rtol=1e-12)
-    assert (bounds.num_data, bounds.num_latents) == shape
+    assert (bounds.num_data, bounds.latent_dim) == shape
     assert bounds.log_num_data == math.log(shape[0])
     assert bounds.minimum_marginal_kl == bounds.average_kl - math.log(shape[0])
 
@@ -74,16 +76,16 @@ def test_equal_posteriors_attain_the_upper_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_data", "num_latents", "average_kl", "minimum"),
+    ("num_data", "latent_dim", "average_kl", "minimum"),
     [(60_000, 50, 23.34, 12.34), (162_770, 100, 112.37, 100.37)],
     ids=["table2", "table3"],
 )
 def test_bounds_of_the_papers_tables(
-    num_data: int, num_latents: int, average_kl: float, minimum: float
+    num_data: int, latent_dim: int, average_kl: float, minimum: float
 ) -> None:
     # Unit variances: a posterior's KL is |loc|²/2. Table 2 prints 12.46 where 12.34 is meant.
-    loc = np.full((1, num_latents), math.sqrt(2.0 * average_kl / num_latents))
-    loc = np.broadcast_to(loc, (num_data, num_latents))
+    loc = np.full((1, latent_dim), math.sqrt(2.0 * average_kl / latent_dim))
+    loc = np.broadcast_to(loc, (num_data, latent_dim))
     bounds = posterior_bounds(loc, np.broadcast_to(np.float64(1.0), loc.shape))
     assert bounds.average_kl == pytest.approx(average_kl, rel=1e-12)
     assert bounds.minimum_marginal_kl == pytest.approx(minimum, abs=5e-3)
@@ -92,17 +94,39 @@ def test_bounds_of_the_papers_tables(
 def test_blocks_add_up(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     loc, scale = _posteriors(rng, 23, 4)
     whole = posterior_bounds(loc, scale)
-    monkeypatch.setattr("tfdm.estimators.bounds._BLOCK", 20)  # blocks of five rows
+    monkeypatch.setattr("tfdm.estimators.gaussian._BLOCK", 20)  # blocks of five rows
     assert posterior_bounds(loc, scale).average_kl == pytest.approx(whole.average_kl, rel=1e-14)
     scale[22, 1] = -0.5
     with pytest.raises(ValueError, match=r"scale\[22, 1\] is -0\.5, expected a value > 0"):
         posterior_bounds(loc, scale)
 
 
-def test_float32_is_computed_in_float64(rng: np.random.Generator) -> None:
+def test_another_prior_is_sampled(rng: np.random.Generator, seed: int) -> None:
+    loc, scale = _posteriors(rng, 30, 2)
+    covariances = [np.diag(row**2) for row in scale]
+    pairs = zip(loc, covariances, strict=True)
+    expected = np.mean([gaussian_kl(mean, covariance, CORRELATED) for mean, covariance in pairs])
+    bounds = posterior_bounds(loc, scale, CORRELATED, seed=seed)
+    assert bounds.average_kl_standard_error is not None
+    error = 4 * bounds.average_kl_standard_error
+    assert 0 < error < 0.1
+    assert abs(bounds.average_kl - expected) < error
+    assert bounds.minimum_marginal_kl == bounds.average_kl - math.log(30)
+    assert bounds.average_kl_per_latent is None
+    assert bounds.active_latents == 2
+    # The same samples, moved with the prior.
+    moved = posterior_bounds(loc + 3.0, scale, CORRELATED.shifted(3.0), seed=seed)
+    assert moved.average_kl == pytest.approx(bounds.average_kl, rel=1e-9)
+
+
+def test_a_standard_normal_prior_is_the_closed_form(rng: np.random.Generator) -> None:
     loc, scale = (array.astype(np.float32) for array in _posteriors(rng, 50, 8))
     expected = posterior_bounds(loc.astype(np.float64), scale.astype(np.float64))
-    assert posterior_bounds(loc, scale).average_kl == expected.average_kl
+    bounds = posterior_bounds(loc, scale, StandardNormal(8))  # float32 is computed in float64
+    assert bounds.average_kl == expected.average_kl
+    assert bounds.average_kl_standard_error is None
+    with pytest.raises(ValueError, match="the prior has latent_dim 2, expected 8"):
+        posterior_bounds(loc, scale, CORRELATED)
 
 
 def test_a_collapsed_posterior_has_no_kl() -> None:
@@ -129,10 +153,3 @@ def test_a_collapsed_posterior_has_no_kl() -> None:
 def test_bad_arrays_are_named(loc: np.ndarray, scale: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         posterior_bounds(loc, scale)
-
-
-def test_result_is_frozen() -> None:
-    bounds = posterior_bounds(np.zeros((1, 1)), np.ones((1, 1)))
-    assert isinstance(bounds, PosteriorBounds)
-    with pytest.raises(AttributeError):
-        bounds.average_kl = 1.0

@@ -35,10 +35,10 @@ def test_fixed_codes_are_drawn_evenly_with_replacement(seed: int) -> None:
 
 @pytest.mark.parametrize("sampler", [GaussianCodes(_LOC, _SCALE), FixedCodes(_LOC)])
 def test_a_draw_is_a_function_of_its_seed(sampler: GaussianCodes | FixedCodes, seed: int) -> None:
-    assert sampler.num_latents == 2
-    first = sampler.sample(50, [seed, 1])
-    np.testing.assert_array_equal(first, sampler.sample(50, [seed, 1]))
-    assert not np.array_equal(first, sampler.sample(50, [seed, 2]))
+    assert sampler.latent_dim == 2
+    first = sampler.sample(50, seed)
+    np.testing.assert_array_equal(first, sampler.sample(50, np.random.default_rng(seed)))
+    assert not np.array_equal(first, sampler.sample(50, seed + 1))
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_gaussian_codes_refuse_scales_that_are_none() -> None:
 
 
 def test_evaluation_blocks_are_fresh_draws_or_each_code_once(seed: int) -> None:
-    blocks = list(evaluation_blocks(GaussianCodes(_LOC, _SCALE), 25, [seed], 10))
+    blocks = list(evaluation_blocks(GaussianCodes(_LOC, _SCALE), 25, 10, seed, "x"))
     assert [len(block) for block in blocks] == [10, 10, 5]
     assert len(np.unique(np.concatenate(blocks), axis=0)) == 25
-    fixed = list(evaluation_blocks(FixedCodes(_LOC), 25, [seed], 2))
+    fixed = list(evaluation_blocks(FixedCodes(_LOC), 25, 2, seed, "x"))
     np.testing.assert_array_equal(np.concatenate(fixed), _LOC)
-    assert len(next(evaluation_blocks(FixedCodes(_LOC), 1, [seed], 2))) == 1
+    assert len(next(evaluation_blocks(FixedCodes(_LOC), 1, 2, seed, "x"))) == 1
 
 
 def test_fixed_codes_that_choose_do_not_count() -> None:

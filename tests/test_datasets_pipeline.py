@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfdm.datasets import batch_indices, train_batches
+from tfdm.seeds import stream
 
 
 def all_indices(num_examples, batch_size, seed, num_steps):
@@ -25,7 +26,7 @@ def test_batches_cut_the_epochs_laid_end_to_end(num_examples, batch_size):
     flat = np.concatenate(batches)
     for p, index in enumerate(flat):
         epoch, offset = divmod(p, num_examples)
-        assert index == np.random.default_rng([seed, epoch]).permutation(num_examples)[offset]
+        assert index == stream(seed, "data/order", epoch).permutation(num_examples)[offset]
     # Every example exactly once in each whole epoch.
     whole = len(flat) // num_examples
     epochs = flat[: whole * num_examples].reshape(whole, num_examples)
@@ -55,7 +56,7 @@ def test_epochs_and_seeds_are_uncorrelated():
 def test_late_steps_do_not_overflow():
     indices = batch_indices(60_000, 64, 0, 10**12)
     epoch, offset = divmod(10**12 * 64, 60_000)
-    expected = np.random.default_rng([0, epoch]).permutation(60_000)[offset : offset + 64]
+    expected = stream(0, "data/order", epoch).permutation(60_000)[offset : offset + 64]
     np.testing.assert_array_equal(indices, expected)
 
 

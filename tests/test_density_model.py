@@ -43,7 +43,9 @@ def test_data_of_its_own_family_are_learned(name: str, rng: np.random.Generator,
     codes, held_out = (FixedCodes(truth.sample(100_000, key).numpy()) for key in (3, 4))
     fresh = held_out.codes[:20_000]
     log_ratio = truth.log_prob(fresh).numpy() + 0.5 * np.sum(fresh**2 + np.log(2 * np.pi), axis=1)
-    result = density_model_kl(codes, _family(name, 2), CONFIG, seed, held_out=held_out)
+    result = density_model_kl(
+        codes, _family(name, 2), CONFIG, seed, held_out=held_out, progress=False
+    )
     error = math.hypot(result.standard_error, log_ratio.std() / math.sqrt(20_000))
     # What the fit leaves unlearned comes on top: a stated bias.
     assert abs(result.kl - log_ratio.mean()) < ERRORS * error + 0.03
@@ -58,14 +60,16 @@ def test_no_fit_exceeds_the_kl_on_fresh_codes(
     name: str, rng: np.random.Generator, seed: int
 ) -> None:
     loc, scale = 1.5 * rng.normal(size=(12, 2)), np.full((12, 2), 0.15)
-    true = monte_carlo_kl(loc, scale, 100_000, seed)
+    true = monte_carlo_kl(loc, scale, 100_000, seed, progress=False)
     short = dataclasses.replace(CONFIG, steps=150)
-    result = density_model_kl(GaussianCodes(loc, scale), _family(name, 2), short, seed)
+    result = density_model_kl(
+        GaussianCodes(loc, scale), _family(name, 2), short, seed, progress=False
+    )
     error = math.hypot(true.standard_error, result.standard_error)
     assert result.kl < true.kl + ERRORS * error
     # Its definition: held-out likelihood plus the cross entropy of q and p.
-    codes = GaussianCodes(loc, scale).sample(100_000, [seed, 77])
-    cross = 0.5 * (codes**2).sum(axis=1) + math.log(2 * math.pi)
+    fresh = GaussianCodes(loc, scale).sample(100_000, seed)
+    cross = 0.5 * (fresh**2).sum(axis=1) + math.log(2 * math.pi)
     expected = result.held_out_log_likelihood + cross.mean()
     assert abs(result.kl - expected) < 2 * ERRORS * cross.std() / math.sqrt(10_000)
 
@@ -74,7 +78,9 @@ def test_a_gaussian_posterior_is_found_from_its_moments(seed: int) -> None:
     loc, scale = np.array([[0.5, -1.0]]), np.array([[0.3, 2.0]])
     expected = float(np.sum(0.5 * (loc**2 + scale**2 - 1) - np.log(scale)))
     config = dataclasses.replace(CONFIG, steps=50, learning_rate=1e-4)
-    result = density_model_kl(GaussianCodes(loc, scale), _family("maf", 2), config, seed)
+    result = density_model_kl(
+        GaussianCodes(loc, scale), _family("maf", 2), config, seed, progress=False
+    )
     assert abs(result.kl - expected) < ERRORS * result.standard_error + 0.01
 
 
@@ -82,7 +88,7 @@ def test_memorised_codes_show_in_the_likelihoods(rng: np.random.Generator, seed:
     train, held_out = FixedCodes(rng.normal(size=(30, 2))), FixedCodes(rng.normal(size=(500, 2)))
     density = DiagonalGaussianMixture(2, 30, 2)
     config = dataclasses.replace(CONFIG, patience=3, steps=4000, learning_rate=0.02)
-    result = density_model_kl(train, density, config, seed, held_out=held_out)
+    result = density_model_kl(train, density, config, seed, held_out=held_out, progress=False)
     assert result.stopped_early
     assert result.steps < 4000
     assert result.best_step == result.steps - 300
@@ -93,19 +99,12 @@ def test_a_wild_learning_rate_leaves_a_lower_bound(seed: int) -> None:
     density = _family("maf", 2)
     config = dataclasses.replace(CONFIG, learning_rate=1.0, clip_norm=0.0, steps=300)
     codes = GaussianCodes(np.zeros((1, 2)), np.full((1, 2), 1.0))
-    result = density_model_kl(codes, density, config, seed)
+    result = density_model_kl(codes, density, config, seed, progress=False)
     # Either it survived the rate, or it says so; the value stays a lower bound in both cases.
     assert result.kl < ERRORS * result.standard_error + 0.01
     assert np.isfinite(result.kl)
 
 
-def test_the_same_seed_gives_the_same_estimate(seed: int) -> None:
-    codes = FixedCodes(np.random.default_rng(1).normal(size=(50, 2)))
-    config = dataclasses.replace(CONFIG, steps=30, num_samples=500)
-    first = density_model_kl(codes, _family("lstm", 3), config, seed, held_out=codes)
-    assert density_model_kl(codes, _family("lstm", 3), config, seed, held_out=codes) == first
-
-
 def test_dimensions_must_agree() -> None:
-    with pytest.raises(ValueError, match="the density has 2 latent dimensions, expected 3"):
+    with pytest.raises(ValueError, match="the density has latent_dim 2, expected 3"):
         density_model_kl(FixedCodes(np.zeros((2, 3))), _family("gmm", 1), CONFIG)

@@ -1,11 +1,35 @@
-"""What the measures ask of their arrays: types, shapes, ranges, and the way to [0, 1]."""
+"""What the metrics ask of their arrays, and what each statistic refuses."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tfdm.eval import (
+    FeatureMoments,
+    KernelDistance,
+    frechet_distance,
+    inception_score_from_logits,
+    kernel_distance,
+    ms_ssim,
+    ms_ssim_diversity,
+    precision_recall,
+)
 from tfdm.eval.checks import checked_images, checked_rows, unit_range
+from tfdm.eval.nearest import nearest_neighbours
+
+ROWS = np.random.default_rng(0).normal(size=(40, 3))
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8)
+
+
+def _with(array: np.ndarray, value: float) -> np.ndarray:
+    """A copy in floats whose last number is `value`."""
+    copy = array / (255 if array.dtype == np.uint8 else 1)
+    copy.flat[-1] = value
+    return copy
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -17,42 +41,23 @@ def test_good_images_pass_unchanged(dtype: type, channels: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape",
-    [(4, 5, 3), (2, 4, 5, 2), (2, 4, 5, 4), (2, 1, 4, 5, 3), (), (2, 0, 5, 3), (2, 4, 0, 1)],
-)
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_images_of_another_shape_are_refused(shape: tuple[int, ...], dtype: type) -> None:
-    with pytest.raises(ValueError, match=r"images have shape .*, expected \[n, height, width"):
-        checked_images(np.zeros(shape, dtype))
-
-
-def test_too_few_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are 2 images, expected at least 3"):
-        checked_images(np.zeros([2, 4, 4, 1]), least=3)
-    with pytest.raises(ValueError, match="there are 0 images, expected at least 1"):
-        checked_images(np.zeros([0, 4, 4, 1]))
-
-
-@pytest.mark.parametrize("dtype", [bool, np.int8, np.int32, np.uint16, complex, object])
-def test_images_of_another_type_are_refused(dtype: type) -> None:
-    with pytest.raises(ValueError, match=f"of type {np.dtype(dtype)}, expected uint8 or floating"):
-        checked_images(np.zeros([1, 4, 4, 1], dtype))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_images_that_are_not_finite_are_refused(value: float) -> None:
-    images = np.full([2, 4, 4, 3], 0.5)
-    images[1, 2, 3, 0] = value
-    with pytest.raises(ValueError, match="not finite"):
-        checked_images(images)
-
-
-@pytest.mark.parametrize(("value", "span"), [(-1e-3, "-0.001, 0.5"), (1.002, "0.5, 1.002")])
-def test_images_out_of_range_are_refused(value: float, span: str) -> None:
-    images = np.full([2, 4, 4, 3], 0.5)
-    images[1, 2, 3, 0] = value
-    with pytest.raises(ValueError, match=rf"images lie in \[{span}\], expected \[0, 1\]"):
-        checked_images(images)
+    ("images", "message"),
+    [
+        *((np.zeros(shape, np.uint8), r"images have shape .*, expected \[n, height, width")
+          for shape in ((4, 5, 3), (2, 4, 5, 2), (2, 4, 5, 4), (2, 1, 4, 5, 3), (), (2, 0, 5, 3),
+                        (2, 4, 0, 1))),
+        *((np.zeros([3, 4, 4, 1], dtype), f"of type {np.dtype(dtype)}, expected uint8 or floating")
+          for dtype in (bool, np.int8, np.int32, np.uint16, complex, object)),
+        *((_with(IMAGES, value), "not finite") for value in (np.nan, np.inf, -np.inf)),
+        (_with(IMAGES, -1e-3), r"images lie in \[-0.001, .*\], expected \[0, 1\]"),
+        (_with(IMAGES, 1.002), r"images lie in \[.*, 1.002\], expected \[0, 1\]"),
+        (IMAGES[:2], "there are 2 images, expected at least 3"),
+        (IMAGES[:0], "there are 0 images, expected at least 3"),
+    ],
+)  # fmt: skip
+def test_other_images_are_refused(images: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked_images(images, least=3)
 
 
 def test_rows_become_float64() -> None:
@@ -63,29 +68,71 @@ def test_rows_become_float64() -> None:
     assert checked_rows("logits", half)[0, 0] == float(half[0, 0])
 
 
-@pytest.mark.parametrize("shape", [(3,), (3, 2, 1), (3, 0), ()])
-def test_rows_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"logits have shape .*, expected \[n, d\]"):
-        checked_rows("logits", np.zeros(shape))
-
-
-def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are 2 features, expected at least 3"):
-        checked_rows("features", np.zeros([2, 4]), least=3)
-    with pytest.raises(ValueError, match="there are 0 features, expected at least 1"):
-        checked_rows("features", np.zeros([0, 4]))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_rows_that_are_not_finite_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="features hold values that are not finite"):
-        checked_rows("features", [[0.0, 1.0], [value, 2.0]])
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        *((np.zeros(shape), r"logits have shape .*, expected \[n, d\]")
+          for shape in ((3,), (3, 2, 1), (3, 0), ())),
+        (ROWS[:2], "there are 2 logits, expected at least 3"),
+        (ROWS[:0], "there are 0 logits, expected at least 3"),
+        *((_with(ROWS, value), "not finite") for value in (np.nan, np.inf, -np.inf)),
+    ],
+)  # fmt: skip
+def test_other_rows_are_refused(rows: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        checked_rows("logits", rows, least=3)
 
 
 def test_unit_range_divides_bytes_alone() -> None:
-    images = unit_range(np.array([0, 51, 255], np.uint8))
-    assert images.dtype == np.float32
-    np.testing.assert_array_equal(images, np.float32([0, 0.2, 1]))
-    images = unit_range(np.array([0.0, 0.2, 1.0]))
-    assert images.dtype == np.float32
-    np.testing.assert_array_equal(images, np.float32([0, 0.2, 1]))
+    for values in (np.array([0, 51, 255], np.uint8), np.array([0.0, 0.2, 1.0])):
+        images = unit_range(values)
+        assert images.dtype == np.float32
+        np.testing.assert_array_equal(images, np.float32([0, 0.2, 1]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: FeatureMoments(3).covariance, "a covariance of 0 features, expected at least 2"),
+        (lambda: FeatureMoments(3).add(ROWS[:, :2]), "features have 2 columns, expected 3"),
+        (lambda: FeatureMoments(3).add(_with(ROWS, np.inf)), "not finite"),
+        (lambda: frechet_distance(ROWS, ROWS[:1]), "a covariance of 1 features"),
+        (lambda: frechet_distance(ROWS, ROWS[:, :2]), "features have 3 and 2 columns"),
+        (lambda: frechet_distance(ROWS[0], ROWS), "features have shape"),
+        (lambda: kernel_distance(ROWS, ROWS[:1]), "there are 1 features, expected at least 2"),
+        (lambda: kernel_distance(ROWS, ROWS[:, :2]), "features have 3 and 2 columns"),
+        (lambda: kernel_distance(ROWS, ROWS, 1), "max_block_size is 1, expected at least 2"),
+        (lambda: kernel_distance(ROWS[:7], ROWS, 10), "7 and 40 .* cannot be cut into 4 blocks"),
+        (lambda: kernel_distance(ROWS, _with(ROWS, np.nan)), "not finite"),
+        (lambda: precision_recall(ROWS, ROWS[:3]), "there are 3 features, expected at least 4"),
+        (lambda: precision_recall(ROWS[:3], ROWS), "there are 3 features, expected at least 4"),
+        (lambda: precision_recall(ROWS, ROWS[:, :2]), "features have 3 and 2 columns"),
+        (lambda: precision_recall(ROWS, ROWS, 0), "neighbours is 0, expected at least 1"),
+        (lambda: precision_recall(ROWS, _with(ROWS, np.nan)), "not finite"),
+        (lambda: precision_recall(ROWS[0], ROWS), "features have shape"),
+        (lambda: inception_score_from_logits(ROWS[:9]), "9 samples cannot be cut into 10 splits"),
+        (lambda: inception_score_from_logits(ROWS, 0), "num_splits is 0"),
+        (lambda: inception_score_from_logits(ROWS[0], 1), "logits have shape"),
+        (lambda: inception_score_from_logits(_with(ROWS, np.nan)), "not finite"),
+        (lambda: ms_ssim(IMAGES[:, 1:], IMAGES[:, 1:]), "are 15x16, expected sides of at least 16"),
+        (lambda: ms_ssim(IMAGES, IMAGES[:3]), "expected equal"),
+        (lambda: ms_ssim(IMAGES, IMAGES.astype(int)), "of type"),
+        (lambda: ms_ssim_diversity(IMAGES[:, :, 1:], batch_size=4), "images are 16x15"),
+        (lambda: ms_ssim_diversity(IMAGES, batch_size=5), "there are 4 images, .* at least 5"),
+        (lambda: ms_ssim_diversity(IMAGES, batch_size=1), "batch_size is 1, expected at least 2"),
+        (lambda: ms_ssim_diversity(IMAGES, num_batches=0), "num_batches is 0, expected at least 1"),
+        (lambda: ms_ssim_diversity(IMAGES * 1.0, batch_size=4), r"expected \[0, 1\]"),
+        (lambda: nearest_neighbours(ROWS, ROWS[:, :2], 1), r"shapes are \(40, 3\) and \(40, 2\)"),
+        (lambda: nearest_neighbours(ROWS, ROWS[:4], 5), "number is 5, expected 1 to 4"),
+        (lambda: nearest_neighbours(ROWS, ROWS, 0), "number is 0"),
+    ],
+)  # fmt: skip
+def test_what_a_statistic_refuses(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_fewest_rows_that_suffice() -> None:
+    assert isinstance(kernel_distance(ROWS[:8], ROWS, 10), KernelDistance)
+    assert precision_recall(ROWS[:4], ROWS[:4]).precision == 1
+    assert inception_score_from_logits(ROWS[:9], 9).num_samples == 9

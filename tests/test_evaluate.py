@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests import tiny_training
 from tests.tiny_evaluation import (
+    DATA,
+    TINY,
     measure,
+    stub_run,
     write_classifier,
     write_pictures,
     write_saved_model,
@@ -26,21 +27,12 @@ from tfdm.eval import (
     inception_score_from_logits,
     load_classifier,
     ms_ssim_diversity,
+    wasserstein_critic,
 )
 from tfdm.eval.metrics import METRICS
-from tfdm.experiments.compare import compare
-from tfdm.experiments.config import RunConfig
 from tfdm.experiments.evaluate import evaluate
-from tfdm.experiments.evaluate_config import EvaluateConfig
-from tfdm.experiments.evaluation_inputs import critic_images, open_inputs
-from tfdm.experiments.load import Run
-from tfdm.models.config import DCGANConfig
-from tfdm.runs import RunFolder
 from tfdm.seeds import stream
 
-TINY = tiny_training.tiny_dataset()
-# The data set has no classifier of its own.
-DATA: dict[str, Any] = {"dataset": TINY, "classifier": "color_mnist"}
 FEATURES = ("frechet_distance", "kernel_distance", "precision_recall")
 
 
@@ -53,19 +45,6 @@ def images(rng: np.random.Generator) -> np.ndarray:
 def file(tmp_path: Path, images: np.ndarray) -> Path:
     np.savez(tmp_path / "mine.npz", images=images)
     return tmp_path / "mine.npz"
-
-
-class StubModel:
-    image_shape = (28, 28, 1)
-
-    def generate(self, number: int, seed: int) -> np.ndarray:
-        return np.random.default_rng(seed).random((number, *self.image_shape), np.float32)
-
-
-def stub_run(folder: Path, data: ImageDataset | None) -> Run:
-    config = RunConfig(model="dcgan", hyperparameters=DCGANConfig())
-    recorded = {"dataset_digest": TINY.digest, "image_shape": [28, 28, 1]}
-    return Run(StubModel(), 2, config, recorded, RunFolder(folder), data)
 
 
 def _content(folder: Path) -> dict[str, Any]:
@@ -209,26 +188,29 @@ def test_a_run_without_its_data_has_what_needs_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "real", "held_out", "training"),
+    ("samples", "splits"),
     [
-        (None, "validation", "test", "train"),
-        ("train", "validation", "test", None),
-        ("validation", "train", "test", None),
-        ("test", "validation", "train", None),
+        (TINY.split("test"), ["validation", "test", "train"]),
+        ("train", ["validation", "test", None]),
+        ("validation", ["train", "test", None]),
+        ("test", ["validation", "train", None]),
     ],
 )
 def test_a_critic_never_sees_what_is_evaluated_as_real(
-    images: np.ndarray, samples: str | None, real: str, held_out: str, training: str | None
+    samples: Any, splits: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    critic = METRICS["wasserstein_critic"]
-    what = images if samples is None else samples
-    inputs = open_inputs(what, EvaluateConfig(), TINY, None, [critic])
-    found = critic_images(inputs)
-    assert list(found.splits.values()) == [real, held_out, training]
-    for one, name in ((found.real, real), (found.held_out, held_out), (found.training, training)):
-        assert (one is None) == (name is None)
-        if one is not None and name is not None:
-            np.testing.assert_array_equal(one, TINY.split(name))
+    seen: list[Any] = []
+    critic = wasserstein_critic.independent_wasserstein_critic
+
+    def spy(real: Any, held_out: Any, *rest: Any, **options: Any) -> Any:
+        seen.extend([real, held_out, options["training_images"]])
+        return critic(real, held_out, *rest, **options)
+
+    monkeypatch.setattr(wasserstein_critic, "independent_wasserstein_critic", spy)
+    record = measure(samples, "wasserstein_critic", dataset=TINY)["wasserstein_critic"]
+    assert [record.real_split, record.held_out_split, record.training_split] == splits
+    for images, name in zip(seen, splits, strict=True):
+        np.testing.assert_array_equal(images, None if name is None else TINY.split(name))
 
 
 def test_a_copied_training_image_stands_beside_its_original(tmp_path: Path) -> None:
@@ -313,74 +295,6 @@ def test_without_a_classifier_what_needs_none_is_measured(images: np.ndarray) ->
     assert measured == ["ms_ssim", "wasserstein_critic"]
     with pytest.raises(UserError, match=r"https://tfhub\.dev.*--inception_path"):
         measure(images, "frechet_distance", dataset=TINY)
-
-
-# --- What is kept -----------------------------------------------------------------------------
-
-
-def test_records_of_the_same_samples_are_kept(
-    images: np.ndarray, file: Path, tmp_path: Path
-) -> None:
-    options = {**DATA, "output_dir": str(tmp_path / "out")}
-    first = measure(file, "ms_ssim", **{**options, "classifier": None})["ms_ssim"]
-    found = measure(file, "inception_score", **options)
-    assert list(found.metrics) == ["ms_ssim", "inception_score"]
-    assert found["ms_ssim"] == first
-    # Other fields are another measurement. Images that were moved are the same images.
-    moved = file.rename(tmp_path / "mine too.npz")
-    three = {"inception_score": {"num_splits": 3}}
-    found = measure(moved, "ms_ssim", "inception_score", fields=three, **options)
-    assert found["ms_ssim"] == first
-    assert found["inception_score"].num_splits == 3
-
-
-def test_a_record_of_an_older_format_is_measured_again(images: np.ndarray, tmp_path: Path) -> None:
-    options = {"dataset": TINY, "output_dir": str(tmp_path)}
-    found = measure(images, "ms_ssim", **options)
-    for changes, kept in (({}, True), ({"format": 2}, False)):
-        record = {**found["ms_ssim"], **changes, "diversity": -1.0}
-        content = {**found.to_dict(), "metrics": {"ms_ssim": record}}
-        (tmp_path / "evaluation.json").write_text(json.dumps(content))
-        again = measure(images, "ms_ssim", **options)["ms_ssim"].diversity
-        assert again == (-1.0 if kept else found["ms_ssim"].diversity)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"num_samples": 10}, "num_samples: 20 -> 10"),
-        ({"seed": 3}, "seed: 0 -> 3"),
-        ({"noise": 0.1}, "noise_scale: absent -> 0.1"),
-        ({"samples": np.zeros([20, 28, 28, 1], np.uint8)}, "their pixels differ"),
-    ],
-)
-def test_other_samples_are_not_mixed_in(
-    images: np.ndarray, tmp_path: Path, change: dict[str, Any], words: str
-) -> None:
-    options = {"samples": images, "dataset": TINY, "output_dir": str(tmp_path)}
-    samples = options.pop("samples")
-    measure(samples, "ms_ssim", **options)
-    before = (tmp_path / "evaluation.json").read_bytes()
-    samples = change.pop("samples", samples)
-    with pytest.raises(UserError, match="is about other samples") as raised:
-        measure(samples, "ms_ssim", **options, **change)
-    assert words in str(raised.value)
-    assert (tmp_path / "evaluation.json").read_bytes() == before
-
-
-def test_a_damaged_evaluation_is_not_overwritten(images: np.ndarray, tmp_path: Path) -> None:
-    options = {"dataset": TINY, "output_dir": str(tmp_path / "out")}
-    (tmp_path / "out").mkdir()
-    for text in ("{", "[]", "{}"):
-        (tmp_path / "out" / "evaluation.json").write_text(text)
-        for call in (
-            lambda: measure(images, "ms_ssim", **options),
-            lambda: compare([tmp_path / "out"]),
-        ):
-            with pytest.raises(UserError, match="is damaged"):
-                call()
-    shutil.rmtree(tmp_path / "out")
-    measure(images, "ms_ssim", **options)
 
 
 # --- What does not fit ------------------------------------------------------------------------
@@ -476,28 +390,3 @@ def test_pictures_of_an_evaluation_are_kept_out_of_the_samples(
     with pytest.raises(UserError, match="lies among the images"):
         measure(".", "ms_ssim", output_dir="out")
     measure(".", "ms_ssim", output_dir="../out")
-
-
-# --- Side by side -----------------------------------------------------------------------------
-
-
-def test_evaluations_are_compared_on_a_page(tmp_path: Path) -> None:
-    run, real, page = (tmp_path / name for name in ("run", "real", "page"))
-    options = {"metrics": ("frechet_distance",), "classifier": "color_mnist"}
-    names = options.pop("metrics")
-    measure(stub_run(run, TINY), *names, num_samples=30, output_dir=str(run), **options)
-    measure("test", *names, output_dir=str(real), **DATA)
-    comparison = compare([run, real], page)
-    table = comparison.table()
-    assert (page / "evaluations.md").read_text() == table
-    assert [line.split(" |")[0] for line in table.splitlines()[2:4]] == ["| dcgan", "| tiny, test"]
-    assert (page / "evaluations.png").read_bytes().startswith(b"\x89PNG")
-    rows = json.loads((page / "evaluations.json").read_text())
-    assert rows["dcgan"]["metrics"] == _content(run)["metrics"]
-    # A page is of one version of the data.
-    for change in ({"dataset_digest": "f" * 64}, {"image_shape": [14, 14, 3]}):
-        (real / "evaluation.json").write_text(json.dumps({**_content(run), **change}))
-        with pytest.raises(UserError, match="2 versions of tiny"):
-            compare([run, real])
-    with pytest.raises(UserError, match=r"nowhere holds no evaluation\.json"):
-        compare([tmp_path / "nowhere"])

@@ -48,7 +48,7 @@ def test_one_sample_is_the_elbo_and_many_reach_the_likelihood(
     variance, shift = S**2 / (1 + S**2), (1 - factor) * x / (1 + S**2)
     kl = 0.5 * ((scale**2 + shift**2) / variance - 1 - math.log(scale**2 / variance))
     weights = _log_weights(x, factor, scale, seed)
-    bound = importance_weighted_bound(weights, 200, 400, batch_size=64)
+    bound = importance_weighted_bound(weights, 200, 400, batch_size=64, progress=False)
     all_weights = np.stack(
         [
             np.concatenate([weights(i, min(i + 64, 200), k) for i in range(0, 200, 64)])
@@ -69,7 +69,10 @@ def test_one_sample_is_the_elbo_and_many_reach_the_likelihood(
 def test_the_bound_rises_with_its_samples(rng: np.random.Generator, seed: int) -> None:
     x = rng.normal(size=400)
     weights = _log_weights(x, 0.3, 1.0, seed)
-    bounds = [importance_weighted_bound(weights, 400, k).log_likelihood for k in (1, 10, 100)]
+    bounds = [
+        importance_weighted_bound(weights, 400, k, progress=False).log_likelihood
+        for k in (1, 10, 100)
+    ]
     assert bounds == sorted(bounds)
 
 

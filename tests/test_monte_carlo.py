@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from scipy import integrate, special, stats
 
+from tests.kl_cases import CORRELATED, GaussianPrior, gaussian_kl
 from tfdm.estimators import MixtureDensity, monte_carlo_kl, posterior_bounds
 
 # Chance of a false alarm in a test of this many standard errors: 6e-5.
@@ -125,6 +126,34 @@ def test_leave_one_out_removes_the_own_component(rng: np.random.Generator, seed:
     assert not far.saturated
 
 
+def test_another_prior_moves_the_estimate_by_a_known_amount(
+    rng: np.random.Generator, seed: int
+) -> None:
+    loc, scale = _posteriors(rng, (6, 2), 0.4)
+    # E_q[log N(z; 0, I) − log p(z)] by the second moments of the mixture.
+    known = np.mean(
+        [
+            gaussian_kl(mean, np.diag(width**2), CORRELATED) - gaussian_kl(mean, np.diag(width**2))
+            for mean, width in zip(loc, scale, strict=True)
+        ]
+    )
+    standard = monte_carlo_kl(loc, scale, 50_000, seed, progress=False)
+    estimate = monte_carlo_kl(loc, scale, 50_000, seed, prior=CORRELATED, progress=False)
+    error = math.hypot(standard.standard_error, estimate.standard_error)
+    assert abs(estimate.kl - standard.kl - known) < ERRORS * error
+    assert estimate.mutual_information == standard.mutual_information
+    assert estimate.average_kl == pytest.approx(estimate.kl + estimate.mutual_information)
+    moved = monte_carlo_kl(
+        loc + 2.0, scale, 50_000, seed, prior=CORRELATED.shifted(2.0), progress=False
+    )
+    assert moved.kl == pytest.approx(estimate.kl, abs=1e-3)
+    # N(0, I) as an object of another class: sampled, and the same.
+    same = GaussianPrior(np.zeros(2), np.eye(2))
+    again = monte_carlo_kl(loc, scale, 50_000, seed, prior=same, progress=False)
+    assert again.kl == pytest.approx(standard.kl, rel=1e-9)
+    assert abs(again.average_kl - standard.average_kl) < ERRORS * 2 * again.standard_error
+
+
 def test_samples_depend_on_the_seed_and_their_index(rng: np.random.Generator) -> None:
     loc, scale = _posteriors(rng, (9, 2), 0.4)
     done = []
@@ -158,7 +187,7 @@ def test_standard_error_is_the_spread_over_seeds(rng: np.random.Generator) -> No
             np.zeros((2, 1)),
             np.ones((2, 1)),
             {"held_out": (np.zeros((2, 3)), np.ones((2, 3)))},
-            "3 latent dimensions, expected 1",
+            "held_out has latent_dim 3, expected 1",
         ),
         (np.ones((2, 1)), np.full((2, 1), 1e-20), {}, "beyond float32"),
     ],
@@ -204,8 +233,9 @@ def test_a_stopped_estimate_goes_on_to_the_same_value(
     assert calls == [36_864, 40_960, 45_056, 49_152, 50_000]
     # What is done is not done again, and the state of one call is none of another's.
     assert monte_carlo_kl(loc, scale, 50_000, 3, state_path=state) == whole
-    other = monte_carlo_kl(loc + 0.1, scale, 50_000, 3, state_path=state)
-    assert other == monte_carlo_kl(loc + 0.1, scale, 50_000, 3)
+    for options in ({"loc": loc + 0.1}, {"prior": CORRELATED}):
+        call = {"loc": loc, "scale": scale, "num_samples": 50_000, "seed": 3, **options}
+        assert monte_carlo_kl(**call, state_path=state) == monte_carlo_kl(**call)
     state.write_text("{")
     assert monte_carlo_kl(loc, scale, 50_000, 3, state_path=state) == whole
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdm.training.noise import StepNoise, fold_name, stateless_normal
+from tfdm.training.noise import StepNoise, stateless_normal
 
 NUM = 20_000
 
@@ -40,7 +40,14 @@ def test_noise_leaves_the_global_generator_alone():
 
 @pytest.mark.parametrize(
     ("other_seed", "other_step", "other_name"),
-    [(0, 0, "posterior"), (0, 1, "prior"), (0, 2**33, "prior"), (1, 0, "prior")],
+    [
+        (0, 0, "posterior"),
+        (0, 1, "prior"),
+        (0, 2**33, "prior"),
+        (1, 0, "prior"),
+        (2**32, 0, "prior"),
+        (np.int32(2**31 - 1), 0, "prior"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
 def test_another_seed_step_or_name_gives_independent_noise(
@@ -54,18 +61,12 @@ def test_another_seed_step_or_name_gives_independent_noise(
     assert abs(shifted) < 5 / np.sqrt(2 * NUM - 2)
 
 
-def test_streams_do_not_collide_for_seeds_up_to_2_to_the_31():
-    seeds = [0, 1, 2, 2**30, 2**31 - 1]
-    names = ["prior", "posterior", "dequantization", "critic_codes_0", "critic_codes_1"]
-    folded = {fold_name(seed, name) for seed in seeds for name in names}
-    assert len(folded) == len(seeds) * len(names)
-    assert all(0 <= seed < 2**63 for seed in folded)
-
-
 def test_step_draws_and_plain_draws_are_of_the_same_law_but_of_another_stream():
-    """`generate(seed=s)` must not repeat the codes of a training step, save of step 0."""
+    """`generate(seed=s)` must not repeat the codes of a training step."""
     plain = stateless_normal([NUM, 2], 7, "prior")
-    assert abs(correlation(plain, step_noise(7, 1).normal("prior", [2]))) < 5 / np.sqrt(2 * NUM)
+    for step in (0, 1):
+        noise = step_noise(7, step).normal("prior", [2])
+        assert abs(correlation(plain, noise)) < 5 / np.sqrt(2 * NUM)
 
 
 def test_normal_has_the_moments_of_the_standard_normal():

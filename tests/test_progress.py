@@ -37,9 +37,12 @@ def test_a_terminal_gets_the_terms_that_fit(
     assert state.count("_long") == shown
 
 
-def test_a_bar_is_turned_off(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar("samples", "image", enabled=False) as progress:
-        progress(1, 2, {"loss": 1.0})
+def test_a_bar_is_turned_off_or_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[tuple[int, int]] = []
+    for option in (False, lambda *call: calls.append(call)):
+        with progress_bar("samples", "image", option) as progress:
+            progress(1, 2, {"loss": 1.0})
+    assert calls == [(1, 2)]
     assert capsys.readouterr().err == ""
     with progress_bar("samples", "image") as progress:
         progress(2, 2, {"loss": 1.0})

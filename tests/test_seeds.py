@@ -26,6 +26,8 @@ def test_derived_seeds_do_not_meet_and_fit_into_63_bits() -> None:
     seeds = {derive(*key) for key in KEYS}
     assert len(seeds) == len(KEYS)
     assert all(0 <= seed < 2**63 for seed in seeds)
+    short = [derive(*key, bits=31) for key in KEYS]
+    assert len(set(short)) == len(KEYS) and 2**30 < max(short) < 2**31
 
 
 def test_numpy_integers_are_the_same_as_pythons() -> None:

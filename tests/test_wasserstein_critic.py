@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfdm.errors import DivergedError
-from tfdm.eval.critic_config import CriticConfig
+from tfdm.eval.config import CriticConfig
 from tfdm.eval.wasserstein_critic import independent_wasserstein_critic
 
 SIDE = 4

@@ -12,17 +12,28 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
+from tests import tiny_training
+from tfdm.datasets.dataset import ImageDataset
 from tfdm.eval.classifiers.network import image_classifier, whiten
 from tfdm.eval.classifiers.shipped import weights_bytes
 from tfdm.eval.metrics import METRICS
 from tfdm.eval.records import Evaluation
+from tfdm.experiments.config import RunConfig
 from tfdm.experiments.evaluate import evaluate
+from tfdm.experiments.load import Run
+from tfdm.models.config import DCGANConfig
+from tfdm.runs import RunFolder
 
 FIELDS: dict[str, dict[str, Any]] = {
     "inception_score": {"num_splits": 2},
     "ms_ssim": {"num_batches": 1, "batch_size": 4},
     "wasserstein_critic": {"steps": 2, "num_seeds": 2, "width": 1 / 16, "batch_size": 4},
 }
+
+
+TINY = tiny_training.tiny_dataset()
+# The data set has no classifier of its own.
+DATA: dict[str, Any] = {"dataset": TINY, "classifier": "color_mnist"}
 
 
 def measure(samples: Any, *metrics: str, fields: Any = None, **options: Any) -> Evaluation:
@@ -71,3 +82,19 @@ def write_saved_model(folder: Path, outputs: Sequence[str] = ("logits", "pool_3"
 
     tf.saved_model.save(Network(), str(folder))
     return folder
+
+
+class StubModel:
+    """Samples of 28x28 that depend on the seed."""
+
+    image_shape = (28, 28, 1)
+
+    def generate(self, number: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).random((number, *self.image_shape), np.float32)
+
+
+def stub_run(folder: Path, data: ImageDataset | None) -> Run:
+    """A run of the stub that was trained on the tiny data."""
+    config = RunConfig(model="dcgan", hyperparameters=DCGANConfig())
+    recorded = {"dataset_digest": TINY.digest, "image_shape": [28, 28, 1]}
+    return Run(StubModel(), 2, config, recorded, RunFolder(folder), data)

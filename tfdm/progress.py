@@ -26,7 +26,7 @@ class Progress(Protocol):
         """Reports that `done` of `total` are done; `terms` are numbers to show, such as losses."""
 
 
-# What a long function takes: whether it shows a bar, or a callback (done, total) instead.
+# What a long function takes: whether it shows a bar, or a function of (done, total) instead.
 ProgressOption = bool | Callable[[int, int], Any]
 
 
@@ -102,38 +102,25 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress_bar(title: str, unit: str, enabled: bool = True) -> Iterator[Progress]:
-    """Yields a callback that moves a bar on the error stream.
+def progress_bar(title: str, unit: str, progress: ProgressOption = True) -> Iterator[Progress]:
+    """Yields what a long function reports to: a bar, nothing, or the caller's own function.
 
     Args:
       title: what is done.
       unit: of what is counted.
-      enabled: whether there is a bar; without one the callback does nothing.
+      progress: whether there is a bar on the error stream, or a function of (done, total).
     """
-    if not enabled:
-        yield _nothing
+    if callable(progress):
+        yield lambda done, total, terms=None: progress(done, total)
+        return
+    if not progress:
+        yield lambda done, total, terms=None: None
         return
     bar = Bar(title, unit)
     try:
         yield bar
     finally:
         bar.close()
-
-
-@contextlib.contextmanager
-def reporting(
-    progress: ProgressOption, title: str, unit: str
-) -> Iterator[Callable[[int, int], Any]]:
-    """Yields the callback (done, total) that a caller asks for: a bar, nothing, or its own."""
-    if callable(progress):
-        yield progress
-        return
-    with progress_bar(title, unit, progress) as bar:
-        yield bar
-
-
-def _nothing(done: int, total: int, terms: Mapping[str, float] | None = None) -> None:
-    pass
 
 
 class _Lines:

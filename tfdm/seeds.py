@@ -27,10 +27,17 @@ def stream(seed: int, name: str, *index: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(_key(seed, name, index)))
 
 
-def derive(seed: int, name: str, *index: int) -> int:
-    """Returns a 63-bit seed for something that takes a whole number; arguments as `stream`."""
+def derive(seed: int, name: str, *index: int, bits: int = 63) -> int:
+    """Returns a seed for something that takes a whole number.
+
+    Args:
+      seed: as of `stream`.
+      name: as of `stream`.
+      *index: as of `stream`.
+      bits: the size of the seed, up to 63; Keras's initialisers take 31.
+    """
     state = np.random.SeedSequence(_key(seed, name, index)).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
+    return int(state[0]) >> (64 - bits)
 
 
 def _key(seed: int, name: str, index: tuple[int, ...]) -> list[int]:

@@ -42,8 +42,7 @@ def image_classifier(
     Returns:
       A model with two outputs, its whitening yet to be set by `whiten`.
     """
-    # Keras's initialisers take 31 bits.
-    seeds = (derive(seed, "classifier/weights", i) % 2**31 for i in itertools.count())
+    seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
     hidden = keras.layers.Conv2D(
         2 * _PATCH * _PATCH * _CHANNELS,

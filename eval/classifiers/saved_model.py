@@ -30,7 +30,6 @@ FEATURES = "pool_3"
 _SIGNATURES = ("serving_default", "default")
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _BATCH = 50
-_READ_BYTES = 2**20
 _LONGEST_REASON = 200
 
 
@@ -63,7 +62,7 @@ class SavedModelClassifier:
           outputs: images [n, S, S, 3] in [-1, 1] -> {"logits": [n, K], "pool_3": [n, .., d]}.
           path: the folder, for messages.
           digest: the digest of the folder.
-          verified: whether the digest was compared.
+          verified: whether it was compared.
           input_size: S.
 
         Raises:
@@ -96,14 +95,7 @@ class SavedModelClassifier:
         self.num_features = int(trial[FEATURES].shape[1]) if FEATURES in trial else None
 
     def __call__(self, images: npt.ArrayLike) -> np.ndarray:
-        """Returns the logits of images, float32 [n, K].
-
-        Args:
-          images: uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
-
-        Raises:
-          ValueError: images of another type, shape or range.
-        """
+        """Returns the logits of images, float32 [n, K]; see `logits_and_features`."""
         return self._in_batches(images, (LOGITS,))[0]
 
     def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -243,11 +235,8 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _file_digest(path: Path) -> bytes:
-    sha256 = hashlib.sha256()
     with open(path, "rb") as file:
-        while data := file.read(_READ_BYTES):
-            sha256.update(data)
-    return sha256.digest()
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _find_callable(loaded: Any, path: str) -> Callable[[tf.Tensor], Any]:

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -214,37 +214,6 @@ def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
             raise UserError(f"{name} has shape {arrays[name].shape}, expected {shape}")
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(np.float32))
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the T > 0 that minimises the cross entropy of softmax(logits / T) (Guo et al., 2017).
-
-    Args:
-      logits: [n, K].
-      labels: classes [n].
-
-    Returns:
-      T in [0.01, 100]: above 1 where the classifier is surer than it is right.
-    """
-    logits = logits.astype(np.float64)
-    hit = logits[np.arange(len(labels)), labels]
-
-    def slope(inverse: float) -> float:
-        scaled = inverse * logits
-        weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        mean = (weights * logits).sum(axis=1) / weights.sum(axis=1)
-        return float(np.mean(mean - hit))
-
-    # The cross entropy is convex in 1 / T, so that its slope changes its sign once.
-    return 1.0 / _root(slope, 0.01, 100.0)
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Bisects a rising function on a logarithmic scale."""
-    for _ in range(80):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if function(middle) <= 0 else (low, middle)
-    return (low * high) ** 0.5
 
 
 def _variables(network: keras.Model) -> dict[str, Any]:

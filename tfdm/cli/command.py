@@ -35,7 +35,7 @@ class _General(CheckedConfig):
     register: tuple[str, ...] = setting(
         (), "Python files that call tfdm.register_model", kind=str, placeholder="FILE.py"
     )
-    version: bool = setting(False, "show the version", shown_default=" ")
+    version: bool = setting(False, "show the version")
 
 
 @dataclasses.dataclass(frozen=True)

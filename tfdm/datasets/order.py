@@ -6,6 +6,8 @@ import functools
 
 import numpy as np
 
+from tfdm.seeds import stream
+
 
 def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     """Returns which examples the batch of a step holds.
@@ -48,6 +50,6 @@ def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> n
 # Four: a batch straddles two epochs, and two iterators (training, warm-up) may be open.
 @functools.lru_cache(maxsize=4)
 def _permutation(num_examples: int, seed: int, epoch: int) -> np.ndarray:
-    permutation = np.random.default_rng([seed, epoch]).permutation(num_examples)
+    permutation = stream(seed, "data/order", epoch).permutation(num_examples)
     permutation.flags.writeable = False
     return permutation.astype(np.int64, copy=False)

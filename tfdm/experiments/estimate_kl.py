@@ -26,7 +26,7 @@ from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.kl_model import importance_weights, ordered_samples
 from tfdm.experiments.kl_sources import KLInput, Source, open_source
 from tfdm.fields import CheckedConfig
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text, json_ready
 from tfdm.runs.provenance import command, git_revision, versions
 from tfdm.runs.results import earlier_results, locked, merged
@@ -237,7 +237,7 @@ def _run(
         state = None if folder is None else folder / f".{key.replace(':', '.')}.state.json"
         unit = "sample" if ESTIMATORS[name].needs_density else "step"
         try:
-            with reporting(progress, key, unit) as report:
+            with progress_bar(key, unit, progress) as report:
                 result = ESTIMATORS[name].load()(
                     Task(
                         posteriors=source.posteriors,

@@ -44,15 +44,8 @@ _SHEET_ROWS, _NEIGHBOURS = 12, 7
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """One metric under one classifier.
-
-    Attributes:
-      key: its name in `evaluation.json`; `:NAME` of a second classifier stands behind it.
-      metric: the metric.
-      config: its fields.
-      classifier: the classifier's name, `None` for a metric of images or without one.
-      identity: what a record must hold to be of the same measurement.
-      missing: why it cannot be measured, `None` where it can.
+    """One metric under one classifier: its key in `evaluation.json`, what a record must hold to be
+    of the same measurement, and why it cannot be measured, if it cannot.
     """
 
     key: str
@@ -116,12 +109,11 @@ def evaluate(
     for plan in plans:
         if config.metrics and plan.missing:
             raise UserError(f"{plan.key} {plan.missing}")
-    content = _content(config, inputs)
     if config.output_dir is None:
-        return _measured(config, inputs, plans, content, None, progress)
+        return _Session(config, inputs, None, progress).run(plans)
     folder = _outside(Path(config.output_dir).expanduser(), inputs)
     with locked(folder, ".evaluation.lock"):
-        return _measured(config, inputs, plans, content, folder, progress)
+        return _Session(config, inputs, folder, progress).run(plans)
 
 
 def _configs(config: EvaluateConfig, fields: Fields) -> dict[str, MetricConfig]:
@@ -136,29 +128,22 @@ def _configs(config: EvaluateConfig, fields: Fields) -> dict[str, MetricConfig]:
 def _content(config: EvaluateConfig, inputs: EvaluationInputs) -> dict[str, Any]:
     """Returns the top level of `evaluation.json` without what the samples' pixels tell."""
     source, dataset = inputs.source, inputs.dataset
-    return json_ready(
-        {
-            "title": source.name,
-            "source": source.record,
-            "num_samples": source.num_images,
-            "seed": config.seed,
-            "image_shape": source.image_shape,
-            "dataset": None if dataset is None else dataset.name,
-            "dataset_digest": None if dataset is None else dataset.digest,
-            "classifiers": {
-                name: {
-                    "digest": classifier.digest,
-                    "temperature": getattr(classifier, "temperature", None),
-                    "feature_scale": getattr(classifier, "feature_scale", 1.0),
-                    "resizer": getattr(classifier, "resizer", "none"),
-                    "verified": getattr(classifier, "verified", True),
-                }
-                for name, classifier in inputs.classifiers.items()
-            },
-            "versions": versions(),
-            "git_revision": git_revision(),
-        }
-    )
+    known = {"temperature": None, "feature_scale": 1.0, "resizer": "none", "verified": True}
+    content = {
+        "title": source.name,
+        "source": source.record,
+        "num_samples": source.num_images,
+        "seed": config.seed,
+        "dataset": None if dataset is None else dataset.name,
+        "dataset_digest": None if dataset is None else dataset.digest,
+        "classifiers": {
+            name: {"digest": c.digest} | {k: getattr(c, k, v) for k, v in known.items()}
+            for name, c in inputs.classifiers.items()
+        },
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }
+    return {**json_ready(content), "image_shape": source.image_shape}
 
 
 def _plans(
@@ -190,110 +175,98 @@ def _plans(
     return plans
 
 
-def _measured(
-    config: EvaluateConfig,
-    inputs: EvaluationInputs,
-    plans: list[_Plan],
-    content: dict[str, Any],
-    folder: Path | None,
-    progress: bool,
-) -> Evaluation:
-    """Takes the metrics that are not in the folder yet, and writes after each."""
-    earlier = {} if folder is None else earlier_evaluation(folder, content)
-    metrics = {name: Record(record) for name, record in earlier.get("metrics", {}).items()}
-    content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
-    wanted = [p for p in plans if not p.missing and not p.is_taken(metrics.get(p.key, {}))]
-    seen, real = _look(config, inputs, wanted, progress)
+@dataclasses.dataclass(frozen=True)
+class _Session:
+    """One call: it takes the metrics that are not in the folder yet, and writes after each."""
 
-    def found() -> Evaluation:
-        shape = tuple(content["image_shape"])
-        known = {**content, "image_shape": shape, "samples_digest": seen.digest}
-        return Evaluation(**known, metrics=metrics)
+    config: EvaluateConfig
+    inputs: EvaluationInputs
+    folder: Path | None
+    progress: bool
 
-    if folder is not None:
-        check_same_pixels(folder, earlier, seen.digest)
-    for plan in wanted:
-        metrics[plan.key] = _measure(config, inputs, seen, real, plan, folder, progress)
-        if folder is not None:
-            write_evaluation(folder, found())
-    for plan in plans:
-        if plan.missing and "reason" in metrics.get(plan.key, {"reason": ""}):
-            metrics[plan.key] = Record(reason=plan.missing)
-    if folder is not None:
-        if inputs.dataset is not None:
-            sheet = _nearest_sheet(inputs.dataset, seen)
-            atomic_write_bytes(folder / "evaluation_nearest.png", sheet)
-        write_evaluation(folder, found())
-        shutil.rmtree(folder / ".critic", ignore_errors=True)
-    return found()
+    def run(self, plans: list[_Plan]) -> Evaluation:
+        content = _content(self.config, self.inputs)
+        earlier = {} if self.folder is None else earlier_evaluation(self.folder, content)
+        metrics = {name: Record(record) for name, record in earlier.get("metrics", {}).items()}
+        content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
+        wanted = [p for p in plans if not p.missing and not p.is_taken(metrics.get(p.key, {}))]
+        seen, real = self._look(wanted)
+        evaluation = Evaluation(**content, samples_digest=seen.digest, metrics=metrics)
+        if self.folder is not None:
+            check_same_pixels(self.folder, earlier, seen.digest)
+        for plan in wanted:
+            metrics[plan.key] = self._measure(plan, seen, real)
+            if self.folder is not None:
+                write_evaluation(self.folder, evaluation)
+        for plan in plans:
+            if plan.missing and "reason" in metrics.get(plan.key, {"reason": ""}):
+                metrics[plan.key] = Record(reason=plan.missing)
+        if self.folder is not None:
+            if self.inputs.dataset is not None:
+                sheet = _nearest_sheet(self.inputs.dataset, seen)
+                atomic_write_bytes(self.folder / "evaluation_nearest.png", sheet)
+            write_evaluation(self.folder, evaluation)
+            shutil.rmtree(self.folder / ".critic", ignore_errors=True)
+        return evaluation
 
-
-def _look(
-    config: EvaluateConfig, inputs: EvaluationInputs, plans: list[_Plan], progress: bool
-) -> tuple[SamplePass, dict[str, RealFeatures]]:
-    """Passes over the samples, with those classifiers that a metric needs, and real images."""
-    cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
-    compared = {plan.classifier for plan in plans if plan.metric.needs_reference}
-    with_features = {plan.classifier for plan in plans if plan.metric.needs_features}
-    needed = {plan.classifier for plan in plans}
-    used = {name: c for name, c in inputs.classifiers.items() if name in needed}
-    number = max([_SHEET_ROWS, *(plan.config.images_needed for plan in plans)])
-    real, reference = {}, inputs.reference
-    try:
-        for name, classifier in used.items():
-            if name in compared and reference is not None:
-                with progress_bar(f"real images, {name}", "image", progress) as show:
-                    real[name] = real_features(
-                        reference.source, reference.digest, classifier, cache, config.seed, show
-                    )
-        with progress_bar("samples", "image", progress) as show:
-            pairs = {name: (c, name in with_features) for name, c in used.items()}
-            return pass_over(inputs.source, number, pairs, config.seed, show), real
-    except ValueError as error:
-        raise UserError(f"{inputs.source.name}: {error}") from error
-
-
-def _measure(
-    config: EvaluateConfig,
-    inputs: EvaluationInputs,
-    seen: SamplePass,
-    real: Mapping[str, RealFeatures],
-    plan: _Plan,
-    folder: Path | None,
-    progress: bool,
-) -> Record:
-    """Takes one metric; returns its record, or the reason why it does not fit the samples."""
-    start = time.perf_counter()
-    with contextlib.ExitStack() as bars:
-        metric_inputs = Inputs(
-            images=seen.images,
-            seed=config.seed,
-            classified=seen.classified.get(plan.classifier or ""),
-            real=real.get(plan.classifier or ""),
-            critic_images=lambda: evaluation_inputs.critic_images(inputs),
-            state=None if folder is None else folder / ".critic",
-            open_progress=lambda: bars.enter_context(progress_bar(plan.key, "step", progress)),
-        )
+    def _look(self, plans: list[_Plan]) -> tuple[SamplePass, dict[str, RealFeatures]]:
+        """Passes over real images and samples, with those classifiers that a metric needs."""
+        config, reference = self.config, self.inputs.reference
+        cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
+        compared = {plan.classifier for plan in plans if plan.metric.needs_reference}
+        featured = {plan.classifier for plan in plans if plan.metric.needs_features}
+        needed = {plan.classifier for plan in plans}
+        used = {name: c for name, c in self.inputs.classifiers.items() if name in needed}
+        number = max([_SHEET_ROWS, *(plan.config.images_needed for plan in plans)])
+        real = {}
         try:
-            record = plan.metric.measure(metric_inputs, plan.config)
-        except DivergedError as error:
-            if config.metrics:
-                raise
-            record = {"reason": str(error)}
+            for name, classifier in used.items():
+                if name in compared and reference is not None:
+                    with progress_bar(f"real images, {name}", "image", self.progress) as show:
+                        real[name] = real_features(
+                            reference.source, reference.digest, classifier, cache, config.seed, show
+                        )
+            with progress_bar("samples", "image", self.progress) as show:
+                pairs = {name: (c, name in featured) for name, c in used.items()}
+                return pass_over(self.inputs.source, number, pairs, config.seed, show), real
         except ValueError as error:
-            if config.metrics:
-                raise UserError(f"{plan.key}: {error}; see its fields") from error
-            record = {"reason": str(error)}
-    if plan.metric.needs_reference and inputs.reference is not None:
-        record["reference"] = inputs.reference.name
-    record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}
-    return Record({**json_ready(record), **plan.identity})
+            raise UserError(f"{self.inputs.source.name}: {error}") from error
+
+    def _measure(self, plan: _Plan, seen: SamplePass, real: Mapping[str, RealFeatures]) -> Record:
+        """Takes one metric; returns its record, or the reason why it does not fit the samples."""
+        start, dataset, asked = time.perf_counter(), self.inputs.dataset, self.config.metrics
+        with contextlib.ExitStack() as bars:
+            inputs = Inputs(
+                images=seen.images,
+                seed=self.config.seed,
+                classified=seen.classified.get(plan.classifier or ""),
+                real=real.get(plan.classifier or ""),
+                splits={} if dataset is None else dataset.splits,
+                split=self.inputs.source.record.get("split"),
+                state=None if self.folder is None else self.folder / ".critic",
+                open_progress=lambda: bars.enter_context(
+                    progress_bar(plan.key, "step", self.progress)
+                ),
+            )
+            try:
+                record = plan.metric.measure(inputs, plan.config)
+            except (DivergedError, ValueError) as error:
+                if asked and isinstance(error, DivergedError):
+                    raise
+                if asked:
+                    raise UserError(f"{plan.key}: {error}; see its fields") from error
+                record = {"reason": str(error)}
+        if plan.metric.needs_reference and self.inputs.reference is not None:
+            record["reference"] = self.inputs.reference.name
+        record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}
+        return Record({**json_ready(record), **plan.identity})
 
 
 def _outside(folder: Path, inputs: EvaluationInputs) -> Path:
     """Returns a folder whose pictures will not be taken for samples next time."""
     images = inputs.source.record.get("images")
-    if images is not None and folder.resolve().is_relative_to(Path(images).resolve()):
+    is_folder = isinstance(images, str) and Path(images).is_dir()
+    if is_folder and folder.resolve().is_relative_to(Path(str(images)).resolve()):
         raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
     return folder
 

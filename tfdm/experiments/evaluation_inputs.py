@@ -14,9 +14,7 @@ from tfdm.datasets.dataset import SPLITS, ImageDataset
 from tfdm.datasets.load import open_dataset
 from tfdm.errors import UserError
 from tfdm.eval import load_classifier, load_saved_model_classifier
-from tfdm.eval.config import CRITIC_IMAGES
 from tfdm.eval.files import file_source
-from tfdm.eval.inputs import CriticImages
 from tfdm.eval.metrics import Metric
 from tfdm.eval.resize import ResizingClassifier
 from tfdm.eval.sources import (
@@ -50,13 +48,7 @@ HOW_TO_GET_INCEPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class RealImages:
-    """Real images that features of samples are compared with.
-
-    Attributes:
-      name: the split, folder or file.
-      digest: what tells them from others.
-      source: the images.
-    """
+    """Real images that features are compared with: their name, digest and source."""
 
     name: str
     digest: str
@@ -111,14 +103,7 @@ def open_inputs(
     reference: Reference | None,
     metrics: Collection[Metric],
 ) -> EvaluationInputs:
-    """Opens everything that metrics need.
-
-    Args:
-      samples: what is evaluated.
-      config: the options.
-      dataset: the data set, where it is not named by `config`.
-      reference: the real images, likewise.
-      metrics: the metrics.
+    """Opens everything that metrics need; arguments as in `evaluate`.
 
     Raises:
       UserError: the samples or what was named beside them cannot be had, do not fit each other, or
@@ -131,56 +116,27 @@ def open_inputs(
     data, lacks = _dataset_of(run, named, config)
     classifiers: dict[str, Any] = {}
     if any(metric.needs_classifier for metric in metrics):
-        classifiers = _classifiers(config, "" if data is None else data.name)
+        own = data.name if data is not None else run.config.dataset if run is not None else ""
+        classifiers = _classifiers(config, own)
     # Where there is no data set, images of any size become those that the classifier takes.
     sides = [c.image_side for c in classifiers.values() if hasattr(c, "image_side")]
     scaled = (sides[0], sides[0], 3) if sides and config.resize else None
     shape = scaled if data is None else data.image_shape
     source = _source_of(run or samples, config, data, shape)
-    compares = any(metric.needs_reference for metric in metrics)
     real = None
-    if compares and (reference is not None or data is not None):
-        split = source.record.get("split")
-        if split is not None and (reference or "train") == split:
-            other = next(name for name in SPLITS if name != split)
+    if any(metric.needs_reference for metric in metrics):
+        what = "train" if reference is None and data is not None else reference
+        if isinstance(what, str) and what == source.record.get("split"):
+            other = next(name for name in SPLITS if name != what)
             raise UserError(
-                f"{split} would be compared with itself: choose another --reference, as {other}"
+                f"{what} would be compared with itself: choose another --reference, as {other}"
             )
-        real = _real_images("train" if reference is None else reference, config, data, scaled)
+        real = None if what is None else _real_images(what, config, data, scaled)
     if config.noise:
         source = noised(source, config.noise, config.seed)
     images = [source, *([real.source] if real else [])]
     classifiers = {n: _fitting(c, images, config.resize) for n, c in classifiers.items()}
     return EvaluationInputs(source, data, real, classifiers, lacks)
-
-
-def critic_images(inputs: EvaluationInputs) -> CriticImages:
-    """Returns real images for an independent critic: to learn from, held out, and training ones.
-
-    A split that is itself evaluated is not used as real images too.
-
-    Raises:
-      ValueError: there is no data set.
-    """
-    if inputs.dataset is None:
-        raise ValueError("there is no data set, expected one for a critic")
-    splits = inputs.dataset.splits
-    real, held_out, training = {
-        "train": ("validation", "test", None),
-        "validation": ("train", "test", None),
-        "test": ("validation", "train", None),
-    }.get(str(inputs.source.record.get("split")), ("validation", "test", "train"))
-
-    def some(split: str) -> np.ndarray:
-        number = min(len(splits[split]), CRITIC_IMAGES)
-        return splits[split][np.linspace(0, len(splits[split]) - 1, number).astype(np.int64)]
-
-    return CriticImages(
-        some(real),
-        some(held_out),
-        None if training is None else some(training),
-        {"real_split": real, "held_out_split": held_out, "training_split": training},
-    )
 
 
 def _run_of(samples: Samples, config: EvaluateConfig, dataset: Data | None) -> Run | None:

@@ -28,7 +28,7 @@ from tfdm.estimators.posteriors import (
 from tfdm.estimators.priors import checked_prior
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.load import Run, load_run
-from tfdm.progress import ProgressOption, reporting
+from tfdm.progress import ProgressOption, progress_bar
 
 KLInput = str | os.PathLike[str] | Run | Posterior
 
@@ -152,19 +152,17 @@ def _of_run(run: Run, progress: ProgressOption) -> Source:
     model, config, path = run.model, run.config, str(run.folder.path)
     if not model.has_encoder:
         raise UserError(f"{path} holds a {config.model}, which has no encoder: nothing to match")
-    images = [run.dataset.split("train"), run.dataset.split("validation")]
-    total, before = sum(map(len, images)), 0
-    encoded = []
-    with reporting(progress, "encoding", "image") as report:
-        for split in images:
-            encoded.append(
-                make_posteriors(
-                    lambda rows, split=split: model.posterior(split[rows]),
-                    len(split),
-                    lambda done, before=before: report(before + done, total),
-                )
-            )
-            before += len(split)
+    train, validation = run.dataset.split("train"), run.dataset.split("validation")
+    num, total = len(train), len(train) + len(validation)
+    with progress_bar("encoding", "image", progress) as report:
+        posteriors = make_posteriors(
+            lambda rows: model.posterior(train[rows]), num, lambda done: report(done, total)
+        )
+        held_out = make_posteriors(
+            lambda rows: model.posterior(validation[rows]),
+            len(validation),
+            lambda done: report(num + done, total),
+        )
     return Source(
         name=f"{config.model}, {config.dataset}, {run.step:,} steps",
         record={
@@ -174,9 +172,9 @@ def _of_run(run: Run, progress: ProgressOption) -> Source:
             "steps": run.step,
             "run_seed": config.seed,
         },
-        posteriors=encoded[0],
-        held_out=encoded[1],
+        posteriors=posteriors,
+        held_out=held_out,
         prior=model.prior,
         model=model,
-        held_out_images=images[1],
+        held_out_images=validation[:],
     )

@@ -16,7 +16,7 @@ from tfdm.estimators.config import SyntheticConfig
 from tfdm.estimators.synthetic import SERIES, SyntheticExperiment, summarize
 from tfdm.estimators.synthetic_plots import plot_synthetic
 from tfdm.experiments.synthetic_config import SyntheticGaussiansConfig
-from tfdm.progress import progress_bar
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, json_ready
 from tfdm.runs.checkpoints import CheckpointStore
 from tfdm.runs.provenance import command, git_revision, versions
@@ -63,14 +63,14 @@ class SyntheticGaussians:
 def synthetic_gaussians(
     config: SyntheticGaussiansConfig | Mapping[str, Any] | None = None,
     *,
-    progress: bool = True,
+    progress: ProgressOption = True,
     **options: Any,
 ) -> SyntheticGaussians:
     """Trains classifiers between Gaussians of known divergence, or goes on with it.
 
     Args:
       config: the experiment, or some of its fields.
-      progress: whether to show a bar.
+      progress: whether to show bars, or a function of (steps done, steps).
       **options: fields that replace those of `config`. With `output_dir`, results, plots and
         states are written there, and the same call goes on where one was stopped.
 
@@ -93,7 +93,7 @@ def synthetic_gaussians(
 
 
 def _run_all(
-    config: SyntheticGaussiansConfig, folder: Path | None, progress: bool
+    config: SyntheticGaussiansConfig, folder: Path | None, progress: ProgressOption
 ) -> dict[str, dict[str, Any]]:
     path = None if folder is None else folder / RESULTS_NAME
     results: dict[str, dict[str, Any]] = {}
@@ -118,7 +118,7 @@ def _run_all(
 
 
 def _run_one(
-    setting: str, dim: int, config: SyntheticConfig, state: Path | None, progress: bool
+    setting: str, dim: int, config: SyntheticConfig, state: Path | None, progress: ProgressOption
 ) -> dict[str, Any]:
     """Trains one setting in one dimension to the end, from where its state stands."""
     experiment = SyntheticExperiment(setting, dim, config)

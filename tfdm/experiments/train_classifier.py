@@ -18,7 +18,7 @@ from tfdm.eval.classifiers.shipped import ImageClassifier, classifier_from, weig
 from tfdm.eval.classifiers.training import ClassifierTraining
 from tfdm.eval.inception_score import inception_score_from_logits
 from tfdm.experiments.classifier_config import TrainClassifierConfig
-from tfdm.progress import progress_bar
+from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, json_ready
 from tfdm.runs.provenance import command, git_revision, versions
@@ -69,7 +69,7 @@ def train_classifier(
     dataset: str = "cifar10",
     config: TrainClassifierConfig | Mapping[str, Any] | None = None,
     *,
-    progress: bool = True,
+    progress: ProgressOption = True,
     **options: Any,
 ) -> TrainedClassifier:
     """Trains a classifier that measures samples, or goes on with it.
@@ -77,7 +77,7 @@ def train_classifier(
     Args:
       dataset: "cifar10" (objects) or "color_mnist" (digits, grey or coloured).
       config: the whole recipe, or some of its fields; the others are those of the data set.
-      progress: whether to show a bar.
+      progress: whether to show bars, or a function of (steps done, steps).
       **options: fields that replace those of `config`. With `output_dir`, weights, card and
         checkpoints are written there, and the same call goes on where one was stopped.
 
@@ -111,7 +111,7 @@ def _train(
     data: LabelledImages,
     folder: RunFolder | None,
     start: dict[str, Any],
-    progress: bool,
+    progress: ProgressOption,
 ) -> TrainedClassifier:
     training = ClassifierTraining(data.train, data.labels["train"], recipe)
     with progress_bar(f"classifier of {name}", "step", progress) as show:

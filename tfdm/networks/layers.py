@@ -8,14 +8,13 @@ Shapes: B batch, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfdm.networks.batch_norm import BatchNorm
 from tfdm.networks.leaky_relu import LeakyReLU
+from tfdm.seeds import derive
 
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPSILON = 1e-5
@@ -157,8 +156,7 @@ class LayerFactory:
 
     def _next_seed(self) -> int:
         self._count += 1
-        entropy = [self.seed, zlib.crc32(self.name.encode()), self._count]
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+        return derive(self.seed, f"weights/{self.name}", self._count, bits=31)
 
 
 def sequential(inputs: keras.KerasTensor, layers: list[keras.layers.Layer]) -> keras.KerasTensor:

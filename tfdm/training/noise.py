@@ -9,20 +9,16 @@ numbers are made from the bits here.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 
 import tensorflow as tf
 
-
-def fold_name(seed: int, name: str) -> int:
-    """Returns a 63-bit seed for the stream `name` of the run's `seed`."""
-    return (seed << 32 | zlib.crc32(name.encode())) & (2**63 - 1)
+from tfdm.seeds import derive
 
 
 def stateless_normal(shape: list[int | tf.Tensor], seed: int, name: str) -> tf.Tensor:
     """Standard normal numbers [shape] that depend on `seed` and `name` alone."""
-    return _normal(shape, tf.constant([fold_name(seed, name), 0], tf.int64))
+    return _normal(shape, tf.constant([derive(seed, f"draw/{name}"), 0], tf.int64))
 
 
 def _uniform(shape: list[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
@@ -70,7 +66,8 @@ class StepNoise:
     def _draw(self, sampler: Callable[..., tf.Tensor], name: str, shape: list[int]) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         replicas = context.strategy.num_replicas_in_sync if context else 1
-        seed = tf.stack([tf.constant(fold_name(self._seed, name), tf.int64), self._step])
+        key = derive(self._seed, f"noise/{name}")
+        seed = tf.stack([tf.constant(key, tf.int64), self._step])
         numbers = sampler([self._batch_size * replicas, *shape], seed)
         if replicas == 1:
             return numbers
