@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tfdm.cli import train
 from tfdm.errors import DivergedError, UserError
-from tfdm.experiments.config import RunConfig
+from tfdm.experiments.config import RunConfig, resolve_run_config
 from tfdm.experiments.train import TrainingResult
 from tfdm.runs import RunFolder
 
@@ -70,12 +71,7 @@ def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
     [config] = calls
     assert (config.model, config.steps, config.hyperparameters.beta) == ("vae", 20, 3.0)
     assert (config.output_dir, config.data_dir, config.cache_dir) == (str(folder.path), None, "c")
-    first, *table = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(
-        rf"vae on color_mnist_5k: 20 steps of batch 64, latent_dim 10, seed 0, (CPU|\d+ GPUs?), "
-        rf"into {re.escape(str(folder.path))}",
-        first,
-    )
+    table = capsys.readouterr().out.splitlines()
     rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in table if line)
     assert rows["loss"] == "123.5"
     assert rows["reconstruction_error"] == "0.0001"
@@ -93,7 +89,7 @@ def test_the_report_names_the_newest_grids_and_the_export(tmp_path: Path) -> Non
         (folder.samples / f"step_{step:06d}.png").touch()
     (folder.samples / ".tfdm-new-1-step_9999999.png").touch()
     folder.export.mkdir()
-    text = train.report(_result(tmp_path))
+    text = _result(tmp_path).table()
     assert str(folder.samples / "step_1000000.png") in text
     assert "step_999999.png" not in text
     assert str(folder.export) in text
@@ -105,7 +101,7 @@ def test_the_report_names_the_newest_grids_and_the_export(tmp_path: Path) -> Non
     [(0.4, "0 s"), (59.6, "1 min 0 s"), (265, "4 min 25 s"), (3600, "1 h 0 min")],
 )
 def test_times_read_as_times(tmp_path: Path, seconds: float, expected: str) -> None:
-    text = train.report(_result(tmp_path, wall_seconds=seconds))
+    text = _result(tmp_path, wall_seconds=seconds).table()
     assert re.search(rf"time +{expected}$", text, re.M)
 
 
@@ -134,20 +130,23 @@ def test_a_run_that_diverged_is_kept(
 
 
 def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(
-    tmp_path: Path,
-    trainer: Callable,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = trainer(lambda: _result(tmp_path, {"steps": 20}, final={}))
-    arguments = ["--strategy=multi_worker", f"--output_dir={tmp_path / 'run'}"]
-    monkeypatch.setenv("TF_CONFIG", '{"task": {"type": "worker", "index": 1}}')
-    assert train.main(arguments) == 0
-    first, last = capsys.readouterr().out.splitlines()
-    assert ", worker 1 of a cluster, into" in first
-    assert last == "done: 20 steps"  # The rest is the chief's to tell.
-    monkeypatch.setenv("TF_CONFIG", "broken")
-    assert train.main(arguments) == 0
-    assert ", a cluster, into" in capsys.readouterr().out
-    assert len(calls) == 2
+    trainer(lambda: _result(tmp_path, {"steps": 20}, final={}))
+    assert train.main(["--strategy=multi_worker", f"--output_dir={tmp_path / 'run'}"]) == 0
+    assert capsys.readouterr().out == "done: 20 steps\n"  # The rest is the chief's to tell.
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_an_older_version_is_handed_to_the_trainer(
+    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = trainer(lambda: _result(tmp_path))
+    recorded = resolve_run_config({"model": "vae", "steps": 20}).flat()
+    (tmp_path / "config.json").write_text(json.dumps({**recorded, "beta": 2.0}))
+    assert train.main(["--model=vae", f"--output_dir={tmp_path}"]) == 2
+    assert "beta: 2.0 -> 1.0" in capsys.readouterr().err
+    del recorded["beta"]  # A field that it did not know.
+    (tmp_path / "config.json").write_text(json.dumps(recorded))
+    assert train.main(["--model=vae", f"--output_dir={tmp_path}"]) == 0
+    assert len(calls) == 1

@@ -109,6 +109,14 @@ def test_the_saved_weights_are_those_of_the_last_checkpoint(finished):
             np.testing.assert_array_equal(array, arrays[name], err_msg=name)
 
 
+def test_a_run_says_what_it_trains(finished, caplog):
+    with caplog.at_level(logging.INFO, "tfdm"):
+        run(finished[0].path)
+    start = "tiny on tiny: 10 steps of batch 8, latent_dim 3, seed 0, "
+    assert caplog.messages[0].startswith(start)
+    assert caplog.messages[0].endswith(f", into {finished[0].path}")
+
+
 def test_another_seed_and_other_executions(finished, tmp_path):
     folder, _ = finished
     run(tmp_path / "same", steps_per_execution=4)
@@ -227,7 +235,7 @@ def test_a_finished_run_answers_at_once_and_says_so(monkeypatch, finished, caplo
     monkeypatch.setattr("tfdm.experiments.session.build_model", forbid_training)
     with caplog.at_level(logging.INFO, "tfdm"):
         assert run(finished[0].path).summary == finished[1]
-    assert caplog.messages == [f"{finished[0].path} is complete: 10 steps are trained"]
+    assert caplog.messages[-1] == f"{finished[0].path} is complete: 10 steps are trained"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from tfdm.cli.command import Command
 from tfdm.cli.flags import Flag, FlagGroup, Given, flags_of, listed
 from tfdm.datasets.registry import DATASETS
-from tfdm.experiments.config import RunConfig, preset_default, resolve_run_config
+from tfdm.experiments.config import RunConfig, default_fields, preset_default, resolve_run_config
 from tfdm.models.registry import MODELS
 from tfdm.quiet import quiet_tensorflow
 from tfdm.training.config import ModelConfig
@@ -76,7 +76,7 @@ def _train(given: Given) -> str:
     folder = RunFolder(config.folder)
     folder.create()
     try:
-        folder.check_config(config.flat())
+        folder.check_config(config.flat(), default_fields(config))
         return _run(config)
     finally:
         folder.discard_if_unused()
