@@ -61,10 +61,11 @@ class Command:
         if "--version" in arguments:
             print(f"tfdm {tfdm.__version__}")
             return
-        for argument in arguments:
-            if argument.startswith("--register="):
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+            name, equals, text = argument.lstrip("-").partition("=")
+            if argument.startswith("-") and name == "register":
                 with quiet_tensorflow():
-                    for path in argument.removeprefix("--register=").split(","):
+                    for path in (text if equals else following).split(","):
                         register_file(path)
         groups = [*self.groups(), FlagGroup("General", flags_of(_General))]
         if any(argument in _HELP for argument in arguments):
