@@ -7,7 +7,16 @@ import re
 
 import pytest
 
-from tfdm.cli.flags import Flag, FlagGroup, Given, flags_of, help_text, member_groups, parse_flags
+from tfdm.cli.flags import (
+    Flag,
+    FlagGroup,
+    Given,
+    flags_of,
+    help_text,
+    member_groups,
+    parse_flags,
+    take_flag,
+)
 from tfdm.cli.train import flag_groups, run_config
 from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
@@ -74,6 +83,13 @@ def _problem(*arguments: str) -> str:
 )
 def test_what_is_given_comes_back_with_its_type(arguments: list[str], expected: dict) -> None:
     assert parse_flags(GROUPS, arguments) == expected
+
+
+def test_a_flag_is_taken_in_every_form() -> None:
+    arguments = ["--steps=3", "--file=a", "--file", "b,c", "-file=d", "--model=vae"]
+    assert take_flag(arguments, "file") == (["a", "b,c", "d"], ["--steps=3", "--model=vae"])
+    with pytest.raises(UserError, match="--file has no value: write --file=VALUE"):
+        take_flag(["--file"], "file")
 
 
 def test_given_values_make_configurations() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import tfdm
-from tfdm.cli.flags import FlagGroup, Given, flags_of, help_text, parse_flags
+from tfdm.cli.flags import FlagGroup, Given, flags_of, help_text, parse_flags, take_flag
 from tfdm.errors import DivergedError, Terminated, UserError
 from tfdm.fields import CheckedConfig, setting
 from tfdm.models.registry import register_file
@@ -61,12 +61,10 @@ class Command:
         if "--version" in arguments:
             print(f"tfdm {tfdm.__version__}")
             return
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-            name, equals, text = argument.lstrip("-").partition("=")
-            if argument.startswith("-") and name == "register":
-                with quiet_tensorflow():
-                    for path in (text if equals else following).split(","):
-                        register_file(path)
+        files, arguments = take_flag(arguments, "register")
+        for path in (path for text in files for path in text.split(",")):
+            with quiet_tensorflow():
+                register_file(path)
         groups = [*self.groups(), FlagGroup("General", flags_of(_General))]
         if any(argument in _HELP for argument in arguments):
             command = how_to_call(self.name)

@@ -40,10 +40,6 @@ def _evaluate(given: Given) -> str:
         return _compare(given, source.compare)
     config = given.config(EvaluateConfig)
     fields = given.members(config.metrics or METRICS, "metrics")
-    if source.images and not (config.dataset or config.reference):
-        raise UserError(
-            "--dataset or --reference is missing: name what the images are compared with"
-        )
     default = default_output_dir(config, run=source.run, images=source.images)
     output_dir = config.output_dir or str(default)
     config = dataclasses.replace(config, output_dir=output_dir)

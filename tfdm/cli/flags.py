@@ -29,7 +29,7 @@ class Flag:
     """One flag, written `--name=VALUE`, or `--name` alone where the value is true or false.
 
     `shown_default` replaces the field's own default in the help; short forms of other flags are not
-    `in_help`.
+    `in_help`; the value of a flag that `is_text` is read by whoever knows its field.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Flag:
     shown_default: str | None = None
     required: bool = False
     in_help: bool = True
+    is_text: bool = False
 
     @property
     def is_switch(self) -> bool:
@@ -173,6 +174,17 @@ def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> Given:
     return Given({n: _read(known[n], text) for n, text in texts.items() if text is not None})
 
 
+def take_flag(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:
+    """Returns the texts given for one flag, and the other arguments."""
+    parser = absl_flags.FlagValues()
+    absl_flags.DEFINE_multi_string(name, [], "", flag_values=parser)
+    try:
+        rest = parser(["", *arguments], known_only=True)[1:]
+    except absl_flags.Error:
+        raise UserError(f"--{name} has no value: write --{name}=VALUE") from None
+    return parser[name].value, rest
+
+
 def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str = "") -> str:
     """Returns the help of a command, wrapped to the terminal; `ending` stands below the flags."""
     width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 110))
@@ -211,6 +223,8 @@ def _single(flag: Flag, texts: list[str] | None) -> str | None:
 
 
 def _read(flag: Flag, text: str) -> Any:
+    if flag.is_text:
+        return text
     choices, many = choices_of(flag.field), flag.field.metadata["many"]
     if choices and flag.field.metadata["kind"] is str:
         for part in filter(None, map(str.strip, text.split(","))) if many else [text]:

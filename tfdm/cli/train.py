@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 
 from tfdm.cli.command import Command
 from tfdm.cli.flags import Flag, FlagGroup, Given, flags_of, listed
 from tfdm.datasets.registry import DATASETS
+from tfdm.errors import UserError
 from tfdm.experiments.config import RunConfig, default_fields, preset_default, resolve_run_config
-from tfdm.models.registry import MODELS
+from tfdm.models.registry import MODELS, find_model, model_names
 from tfdm.quiet import quiet_tensorflow
 from tfdm.training.config import ModelConfig
 
@@ -18,6 +20,9 @@ PREFIX = "config."
 
 def flag_groups() -> list[FlagGroup]:
     """Returns the flags of the run, those of all models and of each, and short forms."""
+    for name in set(model_names()) - MODELS.keys():  # of other packages
+        with quiet_tensorflow(), contextlib.suppress(UserError):
+            find_model(name)
     run = tuple(
         dataclasses.replace(flag, shown_default=preset_default(flag.name))
         for flag in flags_of(RunConfig)
@@ -48,8 +53,11 @@ def _model_groups() -> list[FlagGroup]:
     heading = "Hyperparameters of every model; --NAME=VALUE is short for --config.NAME=VALUE"
     groups = [FlagGroup(heading, flags_of(ModelConfig, prefix=PREFIX))]
     for name, entry in MODELS.items():
-        flags = flags_of(entry.config, prefix=PREFIX)
-        own = tuple(flag for flag in flags if flag.field is not shared.get(flag.field.name))
+        own = tuple(
+            dataclasses.replace(flag, is_text=True)
+            for flag in flags_of(entry.config, prefix=PREFIX)
+            if flag.field is not shared.get(flag.field.name)
+        )
         groups.append(FlagGroup(f"Hyperparameters of {name}", own))
     return groups
 
@@ -63,7 +71,7 @@ def _short_forms(taken: Iterable[str]) -> tuple[Flag, ...]:
         for field in dataclasses.fields(entry.config)
         if field.name not in taken
     }
-    return tuple(Flag(name, field, in_help=False) for name, field in fields.items())
+    return tuple(Flag(name, field, in_help=False, is_text=True) for name, field in fields.items())
 
 
 def _train(given: Given) -> str:
