@@ -230,7 +230,7 @@ def test_a_run_is_what_was_typed() -> None:
         (["--config.learning_rate=2"], "learning_rate is 2.0, expected at most 1.0"),
         (
             ["--config.encoder=x"],
-            "unknown encoder 'x': choose one of deterministic, gaussian, impl",
+            "encoder is 'x', expected one of deterministic, gaussian, impl",
         ),
         (["--preset=fast"], "unknown preset 'fast': choose one of quick, paper"),
         (["--strategy=gpu"], "unknown strategy 'gpu': did you mean tpu or cpu"),
