@@ -35,8 +35,8 @@ if TYPE_CHECKING:
         importance_weighted_bound as importance_weighted_bound,
     )
     from tfdm.estimators.mixture import MixtureDensity as MixtureDensity
-    from tfdm.estimators.monte_carlo import monte_carlo_kl as monte_carlo_kl
-    from tfdm.estimators.posterior_monte_carlo import (
+    from tfdm.estimators.monte_carlo import (
+        monte_carlo_kl as monte_carlo_kl,
         posterior_monte_carlo_kl as posterior_monte_carlo_kl,
     )
     from tfdm.estimators.posteriors import DataPosteriors as DataPosteriors

@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from tfdm.statistics import FloatArray
 
 # K over D (section 5).
 NOISE_FACTOR = 10
@@ -19,15 +18,10 @@ NOISE_FACTOR = 10
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AffineGaussian:
-    """N(b, WᵀW).
+    """N(b, WᵀW)."""
 
-    Attributes:
-      weights: W, float64 [K, D].
-      bias: b, float64 [D].
-    """
-
-    weights: FloatArray
-    bias: FloatArray
+    weights: FloatArray  # W, float64 [K, D]
+    bias: FloatArray  # b, float64 [D]
 
     @property
     def covariance(self) -> FloatArray:
@@ -49,8 +43,7 @@ def random_gaussian(dim: int, parameter_scale: float, rng: np.random.Generator) 
 def kl_between(first: AffineGaussian, second: AffineGaussian) -> float:
     """Returns KL[first ‖ second] in nats, in closed form and float64.
 
-    Returns:
-      NaN where a parameter is not finite or a covariance is not positive definite.
+    NaN where a parameter is not finite or a covariance is not positive definite.
     """
     values = (first.weights, first.bias, second.weights, second.bias)
     if not all(np.isfinite(value).all() for value in values):

@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from tfdm.distributions.priors import Prior
-from tfdm.estimators.gaussian import checked_gaussians, draw_gaussians, gaussian_blocks
+from tfdm.estimators.codes import checked_gaussians, draw_gaussians
 from tfdm.estimators.priors import checked_prior, log_prior
 from tfdm.seeds import stream
-from tfdm.statistics import RunningMean
-
-FloatArray = npt.NDArray[np.float64]
+from tfdm.statistics import FloatArray, RunningMean
 
 # Samples of a block.
 _SAMPLES = 4096
@@ -38,22 +36,22 @@ _ACTIVE = 0.01
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PosteriorBounds:
-    """The average KL of N posteriors and the bound on the marginal KL that follows (eq. 5).
+    """The average KL of N posteriors and the bound on the marginal KL that follows (eq. 5), nats.
 
     Attributes:
-      num_data: N, how many posteriors were averaged.
-      latent_dim: L, the dimension of a code.
-      average_kl: mean over x of KL[q(z|x) ‖ p(z)], in nats, ≥ 0 save for the sampling error; an
-        upper bound on the marginal KL.
+      num_data: N.
+      latent_dim: L.
+      average_kl: mean over x of KL[q(z|x) ‖ p(z)], ≥ 0 save for the sampling error; an upper bound
+        on the marginal KL.
       average_kl_standard_error: of `average_kl`, `None` where it is a closed form.
-      average_kl_per_dimension: `average_kl` / L, in nats.
-      average_kl_per_latent: float64 [L], the part of each latent dimension, in nats, each ≥ 0
-        up to rounding; the parts add up to `average_kl`. `None` without a closed form.
+      average_kl_per_dimension: `average_kl` / L.
+      average_kl_per_latent: float64 [L], the parts of `average_kl`, each ≥ 0 up to rounding; `None`
+        without a closed form.
       active_latents: how many latents have posterior means whose variance over the data is above
-        0.01, the active units of Burda et al. (2016). `None` where the means are not known.
-      log_num_data: log N, in nats, the most that the code can tell about which x it came from.
-      minimum_marginal_kl: `average_kl` − `log_num_data`, in nats, a lower bound on
-        KL[q(z) ‖ p(z)]. Below zero it says nothing more than that a KL is not negative.
+        0.01 (Burda et al. 2016). `None` where the means are not known.
+      log_num_data: log N, the most that the code can tell about which x it came from.
+      minimum_marginal_kl: `average_kl` − log N, a lower bound on KL[q(z) ‖ p(z)]. Below zero it
+        says nothing more than that a KL is not negative.
     """
 
     num_data: int
@@ -87,24 +85,24 @@ def posterior_bounds(
       seed: of these samples.
 
     Raises:
-      ValueError: the arrays are not both [N, L] with N ≥ 1 and L ≥ 1, a value is not finite, or
-        a scale is not positive.
+      ValueError: the arrays are not as described, or the prior is of another dimension.
     """
-    total: FloatArray | float = 0.0
-    for loc_block, scale_block in gaussian_blocks(loc, scale):
+    loc, scale = checked_gaussians(loc, scale)
+    prior = checked_prior(prior, loc.shape[1])
+    active = int(np.sum(np.var(loc, axis=0) > _ACTIVE))
+    if prior is None:
         # KL[N(loc, scale²) ‖ N(0, 1)] of every element.
-        kl = 0.5 * (loc_block**2 + scale_block**2 - 1.0) - np.log(scale_block)
-        total = total + kl.sum(axis=0)
-    loc = np.asarray(loc)
-    num_data, latent_dim = loc.shape
-    active = int(np.sum(np.var(loc, axis=0, dtype=np.float64) > _ACTIVE))
-    prior = checked_prior(prior, latent_dim)
-    if prior is not None:
-        draws = _draws(*checked_gaussians(loc, scale), num_samples, seed)
-        sampled = sampled_bounds(draws, num_data, prior)
-        return dataclasses.replace(sampled, active_latents=active)
-    per_latent = np.asarray(total) / num_data
-    return _bounds(float(per_latent.sum()), None, num_data, latent_dim, per_latent, active)
+        kl = 0.5 * (loc**2 + scale**2 - 1.0) - np.log(scale)
+        per_latent = kl.sum(axis=0) / len(loc)
+        average_kl = float(per_latent.sum())
+        return _bounds(average_kl, None, len(loc), len(per_latent), per_latent, active)
+    draws = (
+        draw_gaussians(
+            loc, scale, min(_SAMPLES, num_samples - start), stream(seed, "kl/average", index)
+        )[1:]
+        for index, start in enumerate(range(0, num_samples, _SAMPLES))
+    )
+    return dataclasses.replace(sampled_bounds(draws, len(loc), prior), active_latents=active)
 
 
 def sampled_bounds(
@@ -125,19 +123,8 @@ def sampled_bounds(
 
 
 def is_saturated(mutual_information: float, num_data: int) -> bool:
-    """Says whether an estimate of I[z; x] is so near to its bound log N that it only repeats it.
-
-    The marginal KL that belongs to it is then no more than average KL − log N (eq. 5).
-    """
+    """Says whether an estimate of I[z; x] is so near to its bound log N that it only repeats it."""
     return num_data > 1 and mutual_information > _SATURATED * math.log(num_data)
-
-
-def _draws(
-    loc: FloatArray, scale: FloatArray, num_samples: int, seed: int
-) -> Iterator[tuple[FloatArray, FloatArray]]:
-    for index, start in enumerate(range(0, num_samples, _SAMPLES)):
-        size = min(_SAMPLES, num_samples - start)
-        yield draw_gaussians(loc, scale, size, stream(seed, "kl/average", index))[1:]
 
 
 def _bounds(
@@ -148,7 +135,6 @@ def _bounds(
     per_latent: FloatArray | None = None,
     active_latents: int | None = None,
 ) -> PosteriorBounds:
-    log_num_data = math.log(num_data)
     return PosteriorBounds(
         num_data=num_data,
         latent_dim=latent_dim,
@@ -157,6 +143,6 @@ def _bounds(
         average_kl_per_dimension=average_kl / latent_dim,
         average_kl_per_latent=per_latent,
         active_latents=active_latents,
-        log_num_data=log_num_data,
-        minimum_marginal_kl=average_kl - log_num_data,
+        log_num_data=math.log(num_data),
+        minimum_marginal_kl=average_kl - math.log(num_data),
     )

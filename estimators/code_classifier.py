@@ -7,22 +7,21 @@ way round. Shapes: B batch, L latent dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.estimators.codes import CodeSampler
 from tfdm.estimators.config import DensityRatioConfig
-from tfdm.estimators.fitting import Fit, Schedule, fit
+from tfdm.estimators.fitting import Fit, fit
 from tfdm.gradient_penalty import gradient_penalty
 from tfdm.losses import discriminator_loss
 from tfdm.seeds import stream
-
-FloatArray = npt.NDArray[np.float64]
+from tfdm.statistics import FloatArray
 
 SLOPE = 0.2
 # Codes of either side behind the held-out cross entropy, and codes evaluated at once.
@@ -38,14 +37,10 @@ class CodeClassifier(tf.Module):
         super().__init__()
         self._config, self._seed = config, seed
         rng = stream(seed, "kl/classifier/weights")
-        sizes = [latent_dim, *[config.width] * config.num_layers, 1]
-        self._layers = []
-        for fan_in, units in zip(sizes[:-1], sizes[1:], strict=True):
-            scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
-            kernel = scale * rng.standard_normal((fan_in, units))
-            self._layers.append(
-                (tf.Variable(kernel, dtype=tf.float32), tf.Variable(tf.zeros([units])))
-            )
+        self._layers = [
+            (tf.Variable(kernel, dtype=tf.float32), tf.Variable(tf.zeros(kernel.shape[1:])))
+            for kernel in initial_kernels(latent_dim, config.width, config.num_layers, rng)
+        ]
 
     def __call__(self, codes: tf.Tensor, noise_seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns logits [B]; with a seed [2], int64, noise and dropout as in training."""
@@ -87,6 +82,16 @@ class CodeClassifier(tf.Module):
         return hidden
 
 
+def initial_kernels(
+    inputs: int, width: int, num_layers: int, rng: np.random.Generator
+) -> Iterator[FloatArray]:
+    """Yields the kernels [fan-in, units] of an MLP with one output."""
+    sizes = [inputs, *[width] * num_layers, 1]
+    for fan_in, units in itertools.pairwise(sizes):
+        scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
+        yield scale * rng.standard_normal((fan_in, units))
+
+
 def fit_classifier(
     posterior: CodeSampler,
     prior: CodeSampler,
@@ -100,7 +105,7 @@ def fit_classifier(
 
     Args:
       posterior: the side of label 0, whose density is below in the logit.
-      prior: the side of label 1.
+      prior: the side of label 1, codes of the same dimension.
       config: the classifier and its training.
       seed: of the weights, the codes and the noise.
       held_out: `posterior` of data that are not trained on, for the held-out cross entropy; by
@@ -109,13 +114,8 @@ def fit_classifier(
       state: a folder of this fit alone, see `fit`.
 
     Raises:
-      ValueError: the samplers differ in their latent dimension, or the first steps diverge.
+      ValueError: the first steps diverge.
     """
-    if posterior.latent_dim != prior.latent_dim:
-        raise ValueError(
-            f"the codes have latent_dim {posterior.latent_dim} and {prior.latent_dim}, "
-            "expected the same"
-        )
     classifier = CodeClassifier(posterior.latent_dim, config, seed)
     size = config.batch_size
 
@@ -134,23 +134,15 @@ def fit_classifier(
             classifier.logits(held_out_prior), classifier.logits(held_out_posterior)
         )
 
-    schedule = Schedule(
-        steps=config.steps,
-        learning_rate=config.learning_rate,
-        adam_beta_1=config.adam_beta_1,
-        adam_beta_2=config.adam_beta_2,
-        evaluate_every=config.evaluate_every,
-        patience=config.patience,
-        keep_best=config.keep_best or config.patience > 0,
-    )
     outcome = fit(
         classifier.trainable_variables,
         classifier.loss,
         batch,
         held_out_loss,
-        schedule,
-        progress,
-        state,
+        config,
+        keep_best=config.keep_best or config.patience > 0,
+        progress=progress,
+        state=state,
     )
     return classifier, outcome
 

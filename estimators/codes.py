@@ -5,16 +5,16 @@ Shapes: N data points, L latent dimensions, S samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.estimators.gaussian import checked_gaussians, draw_gaussians
 from tfdm.seeds import stream
+from tfdm.statistics import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 Seed = int | np.random.Generator
 
 
@@ -33,22 +33,9 @@ class GaussianCodes:
     """z ~ q(z|x_n) = N(loc_n, scale_n²) for a uniformly drawn n: fresh codes at every call."""
 
     def __init__(self, loc: npt.ArrayLike, scale: npt.ArrayLike) -> None:
-        """Takes the means and standard deviations [N, L] of the posteriors.
-
-        Raises:
-          ValueError: the arrays are not both [N, L], a value is not finite or a scale not > 0.
-        """
+        """Takes the means and standard deviations [N, L]; raises as `checked_gaussians`."""
         self.loc, self.scale = checked_gaussians(loc, scale)
-
-    @property
-    def num_data(self) -> int:
-        """N."""
-        return len(self.loc)
-
-    @property
-    def latent_dim(self) -> int:
-        """L, the dimension of a code."""
-        return self.loc.shape[1]
+        self.num_data, self.latent_dim = self.loc.shape
 
     def sample(self, num: int, seed: Seed) -> FloatArray:
         """Returns float64 [num, L] new draws, a function of `seed`."""
@@ -62,35 +49,49 @@ class FixedCodes:
     """
 
     def __init__(self, codes: npt.ArrayLike) -> None:
-        """Takes codes [N, L].
-
-        Raises:
-          ValueError: the array is not [N, L], or a value is not finite.
-        """
+        """Takes codes [N, L], finite; raises `ValueError` for others."""
         self.codes = np.asarray(codes, np.float64)
         if self.codes.ndim != 2 or 0 in self.codes.shape:
             raise ValueError(
                 f"codes have shape {self.codes.shape}, expected [N, L] with N >= 1 and L >= 1"
             )
-        if not np.isfinite(self.codes).all():
-            row, column = np.argwhere(~np.isfinite(self.codes))[0]
-            raise ValueError(
-                f"codes[{row}, {column}] is {self.codes[row, column]}, expected a finite value"
-            )
-
-    @property
-    def num_data(self) -> int:
-        """N."""
-        return len(self.codes)
-
-    @property
-    def latent_dim(self) -> int:
-        """L, the dimension of a code."""
-        return self.codes.shape[1]
+        _check("codes", self.codes, np.isfinite(self.codes), "a finite value")
+        self.num_data, self.latent_dim = self.codes.shape
 
     def sample(self, num: int, seed: Seed) -> FloatArray:
         """Returns float64 [num, L] of the codes, drawn with replacement, a function of `seed`."""
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
+
+
+def checked_gaussians(loc: npt.ArrayLike, scale: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Returns the means and standard deviations of diagonal Gaussians, float64 [N, L].
+
+    Raises:
+      ValueError: the arrays are not both [N, L] with N ≥ 1 and L ≥ 1, a value is not finite, or
+        a scale is not positive.
+    """
+    loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+    if loc.ndim != 2 or loc.shape != scale.shape or 0 in loc.shape:
+        raise ValueError(
+            f"loc has shape {loc.shape} and scale {scale.shape}, "
+            "expected [N, L] for both with N >= 1 and L >= 1"
+        )
+    _check("loc", loc, np.isfinite(loc), "a finite value")
+    _check("scale", scale, np.isfinite(scale), "a finite value")
+    _check("scale", scale, scale > 0, "a value > 0")
+    return loc, scale
+
+
+def draw_gaussians(
+    loc: FloatArray, scale: FloatArray, num: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.intp], FloatArray, FloatArray]:
+    """Draws n uniformly and z ~ q(z|x_n); returns n [num], z [num, L] and log q(z|x_n) [num]."""
+    rows = rng.integers(len(loc), size=num)
+    epsilon = rng.standard_normal((num, loc.shape[1]))
+    scales = scale[rows]
+    log_posterior = -0.5 * np.sum(epsilon**2, axis=1) - np.sum(np.log(scales), axis=1)
+    log_posterior -= 0.5 * loc.shape[1] * math.log(2 * math.pi)
+    return rows, loc[rows] + scales * epsilon, log_posterior
 
 
 def selection_and_value(
@@ -116,21 +117,29 @@ def selection_and_value(
 def evaluation_blocks(
     codes: CodeSampler, num: int, size: int, seed: int, name: str
 ) -> Iterator[FloatArray]:
-    """Yields codes for a mean with a standard error: independent ones, at most `num` in all.
+    """Yields at most `num` independent codes for a mean with a standard error, `size` at a time.
 
-    Fresh draws where there are any number of them; codes that are all there is come once each,
-    since a repetition would count as news.
-
-    Args:
-      codes: where they come from.
-      num: the most codes in all.
-      size: the most codes in a block.
-      seed: of the draws; a block is a function of it, the name and its place.
-      name: of their stream.
+    Fresh draws where there are any number of them, each block a function of `seed`, the `name` of
+    the stream and its place. Codes that are all there is come once each, since a repetition would
+    count as news.
     """
-    fixed = codes.codes[:num] if isinstance(codes, FixedCodes) else None
-    for index, start in enumerate(range(0, num if fixed is None else len(fixed), size)):
-        if fixed is None:
-            yield codes.sample(min(size, num - start), stream(seed, name, index))
-        else:
-            yield fixed[start : start + size]
+    if isinstance(codes, FixedCodes):
+        fixed = codes.codes[:num]
+        yield from (fixed[start : start + size] for start in range(0, len(fixed), size))
+        return
+    for index, start in enumerate(range(0, num, size)):
+        yield codes.sample(min(size, num - start), stream(seed, name, index))
+
+
+def require_at_least(**least: tuple[int, int]) -> None:
+    """Raises `ValueError` for a number, named, whose value is below the least admissible one."""
+    for name, (value, minimum) in least.items():
+        if value < minimum:
+            raise ValueError(f"{name} is {value}, expected {minimum} or more")
+
+
+def _check(name: str, values: FloatArray, valid: npt.NDArray[np.bool_], expected: str) -> None:
+    """Raises `ValueError` with the first value that is not valid."""
+    if not valid.all():
+        row, column = np.argwhere(~valid)[0]
+        raise ValueError(f"{name}[{row}, {column}] is {values[row, column]}, expected {expected}")

@@ -32,9 +32,42 @@ class MonteCarloConfig(CrossTermConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class DensityRatioConfig(CheckedConfig):
+class FitConfig(CheckedConfig):
+    """Fields of whatever is fitted to codes by Adam."""
+
+    steps: int = setting(5000, "the most training steps", minimum=1)
+    batch_size: int = setting(256, "codes a step", minimum=1)
+    learning_rate: float = setting(
+        1e-3, "of Adam; 5e-5 to 1e-3 in the paper", minimum=0.0, maximum=1.0
+    )
+    adam_beta_1: float = setting(0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)
+    adam_beta_2: float = setting(
+        0.999, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
+    )
+    patience: int = setting(
+        5, "stop after as many evaluations without a better held-out loss; 0 never", minimum=0
+    )
+    evaluate_every: int = setting(250, "steps between two evaluations", minimum=1)
+    num_samples: int = setting(100_000, "codes behind the value", minimum=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class DensityRatioConfig(FitConfig):
     """Fields of Algorithm 2 and Appendix A.3, and of what goes beyond them."""
 
+    steps: int = setting(20_000, "training steps; 500,000 in the paper", minimum=1)
+    batch_size: int = setting(256, "codes of q(z), and of p(z), a step", minimum=2)
+    learning_rate: float = setting(5e-4, "of Adam", minimum=0.0, maximum=1.0)
+    adam_beta_2: float = setting(
+        0.9, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
+    )
+    patience: int = setting(
+        0, "stop after as many evaluations without a better held-out loss; 0 never", minimum=0
+    )
+    evaluate_every: int = setting(500, "steps between two evaluations", minimum=1)
+    keep_best: bool = setting(
+        False, "use the weights with the lowest held-out cross entropy, not the last"
+    )
     num_layers: int = setting(
         3, "hidden layers of the classifier; 3 to 10 in the paper", minimum=1, maximum=20
     )
@@ -57,44 +90,13 @@ class DensityRatioConfig(CheckedConfig):
     bridge_power: float = setting(
         1.0, "bridge k of K has a share (k / (K + 1))^power of the prior", minimum=0.1, maximum=10.0
     )
-    steps: int = setting(20_000, "training steps; 500,000 in the paper", minimum=1)
-    batch_size: int = setting(256, "codes of q(z), and of p(z), a step", minimum=2)
-    learning_rate: float = setting(5e-4, "of Adam", minimum=0.0, maximum=1.0)
-    adam_beta_1: float = setting(0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)
-    adam_beta_2: float = setting(
-        0.9, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
-    )
-    keep_best: bool = setting(
-        False, "use the weights with the lowest held-out cross entropy, not the last"
-    )
-    patience: int = setting(
-        0,
-        "stop after as many evaluations without a lower held-out loss; 0 never",
-        minimum=0,
-    )
-    evaluate_every: int = setting(500, "steps between two evaluations", minimum=1)
-    num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
-class DensityFitConfig(CheckedConfig):
+class DensityFitConfig(FitConfig):
     """Fields of Algorithm 3, whatever the density is."""
 
-    steps: int = setting(5000, "the most training steps", minimum=1)
-    batch_size: int = setting(256, "codes a step", minimum=1)
-    learning_rate: float = setting(
-        1e-3, "of Adam; 5e-5 to 1e-3 in the paper", minimum=0.0, maximum=1.0
-    )
-    adam_beta_1: float = setting(0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)
-    adam_beta_2: float = setting(
-        0.999, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
-    )
     clip_norm: float = setting(10.0, "largest norm of the gradient; 0 does not clip", minimum=0.0)
-    patience: int = setting(
-        5, "stop after as many evaluations without a higher held-out likelihood; 0 never", minimum=0
-    )
-    evaluate_every: int = setting(250, "steps between two evaluations", minimum=1)
-    num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,28 +11,25 @@ Shapes: B batch, L latent dimension.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.distributions.autoregressive_lstm import AutoregressiveLSTM
+from tfdm.distributions.densities import Density
 from tfdm.distributions.gaussian_mixture import DiagonalGaussianMixture
 from tfdm.distributions.masked_autoregressive_flow import MaskedAutoregressiveFlow
 from tfdm.distributions.priors import Prior
 from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityFitConfig
-from tfdm.estimators.fitting import Fit, Schedule, fit
+from tfdm.estimators.fitting import Fit, fit
 from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import checked_prior, log_prior
-from tfdm.estimators.records import DensityModelKL
-from tfdm.estimators.task import Task
+from tfdm.estimators.records import DensityModelKL, Task
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive, stream
-from tfdm.statistics import RunningMean
-
-FloatArray = npt.NDArray[np.float64]
+from tfdm.statistics import FloatArray, RunningMean
 
 # Codes that a density starts from, held-out codes of an evaluation, and codes evaluated at once.
 _START = 20_000
@@ -40,32 +37,15 @@ _HELD_OUT = 8192
 _BLOCK = 2048
 
 
-class TrainableDensity(Protocol):
-    """A density over codes, as `tfdm.distributions.densities.Density`."""
-
-    @property
-    def latent_dim(self) -> int:
-        """L."""
-
-    @property
-    def trainable_variables(self) -> list:
-        """What the fit moves."""
-
-    def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [B, L] -> log-densities [B]."""
-
-    def initialize(self, codes: FloatArray, seed: int) -> None:
-        """Starts from codes [S, L]."""
-
-
 def density_model_kl(
     codes: CodeSampler,
-    density: TrainableDensity,
+    density: Density,
     config: DensityFitConfig | None = None,
     seed: int = 0,
     *,
     prior: Prior | None = None,
     held_out: CodeSampler | None = None,
+    state: Path | None = None,
     progress: ProgressOption = True,
 ) -> DensityModelKL:
     """Fits a density to q(z) and estimates KL[q(z) ‖ p(z)] by it (Algorithm 3).
@@ -77,6 +57,7 @@ def density_model_kl(
       seed: of everything that is drawn.
       prior: p(z), by default N(0, I).
       held_out: codes that decide when to stop and give the value; by default fresh `codes`.
+      state: a folder of this call alone, from which a fit that was broken off goes on.
       progress: whether a bar is shown, or a function of (steps done, steps).
 
     Raises:
@@ -90,8 +71,9 @@ def density_model_kl(
             )
     prior = checked_prior(prior, codes.latent_dim)
     selection, value = selection_and_value(codes, held_out)
-    outcome = fit_density(codes, density, config, seed, selection=selection, progress=progress)
     evaluate = _evaluator(density)
+    with progress_bar("density", "step", progress) as report:
+        outcome = _fit(codes, selection, density, evaluate, config, seed, state, report)
     kl, likelihood, training = RunningMean(), RunningMean(), RunningMean()
     number = config.num_samples
     for fresh in evaluation_blocks(value, number, _BLOCK, seed, "kl/density/value"):
@@ -100,11 +82,9 @@ def density_model_kl(
         likelihood.add(log_density)
     for trained_on in evaluation_blocks(codes, number, _BLOCK, seed, "kl/density/fitted"):
         training.add(evaluate(trained_on))
-    return DensityModelKL(
-        kl=kl.mean,
-        kl_per_dimension=kl.mean / codes.latent_dim,
-        standard_error=kl.standard_error,
-        interval=kl.interval,
+    return DensityModelKL.of(
+        kl,
+        codes.latent_dim,
         held_out_log_likelihood=likelihood.mean,
         held_out_log_likelihood_standard_error=likelihood.standard_error,
         training_log_likelihood=training.mean,
@@ -112,25 +92,57 @@ def density_model_kl(
         best_step=outcome.best_step,
         stopped_early=outcome.stopped_early,
         diverged=outcome.diverged_at is not None,
-        num_samples=kl.count,
-        latent_dim=codes.latent_dim,
     )
 
 
-def fit_density(
+def gmm(task: Task) -> DensityModelKL:
+    """The estimator `gmm`."""
+    return _fitted(task, DiagonalGaussianMixture, task.config.num_components)
+
+
+def maf(task: Task) -> DensityModelKL:
+    """The estimator `maf`."""
+    config = task.config
+    return _fitted(
+        task, MaskedAutoregressiveFlow, config.num_flows, config.num_layers, config.width
+    )
+
+
+def lstm(task: Task) -> DensityModelKL:
+    """The estimator `lstm`."""
+    return _fitted(task, AutoregressiveLSTM, task.config.num_layers, task.config.units)
+
+
+def _fitted(task: Task, density: Callable[..., Density], *sizes: int) -> DensityModelKL:
+    # 31 bits: the densities multiply it.
+    seed = derive(task.seed, "kl/density/weights") >> 32
+    codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
+    return density_model_kl(
+        codes,
+        density(task.posteriors.latent_dim, *sizes, seed),
+        task.config,
+        task.seed,
+        prior=task.prior,
+        held_out=held_out,
+        state=task.state,
+        progress=task.progress,
+    )
+
+
+def _fit(
     codes: CodeSampler,
-    density: TrainableDensity,
+    selection: CodeSampler,
+    density: Density,
+    evaluate: Callable[[FloatArray], FloatArray],
     config: DensityFitConfig,
-    seed: int = 0,
-    *,
-    selection: CodeSampler | None = None,
-    progress: ProgressOption = True,
+    seed: int,
+    state: Path | None,
+    progress: Callable[[int, int], None],
 ) -> Fit:
     """Maximises E_q log t(z) from the moments of codes on (Algorithm 3, lines 2 to 5)."""
     start = codes.sample(_START, stream(seed, "kl/density/start"))
     density.initialize(start, derive(seed, "kl/density/initialize"))
-    evaluate = _evaluator(density)
-    held_out = (selection or codes).sample(_HELD_OUT, stream(seed, "kl/density/held_out"))
+    held_out = selection.sample(_HELD_OUT, stream(seed, "kl/density/held_out"))
 
     def batch(step: int) -> dict[str, FloatArray]:
         return {"codes": codes.sample(config.batch_size, stream(seed, "kl/density/batch", step))}
@@ -138,65 +150,19 @@ def fit_density(
     def loss(arrays: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
         return -tf.reduce_mean(density.log_prob(arrays["codes"]))
 
-    schedule = Schedule(
-        steps=config.steps,
-        learning_rate=config.learning_rate,
-        adam_beta_1=config.adam_beta_1,
-        adam_beta_2=config.adam_beta_2,
-        evaluate_every=config.evaluate_every,
-        patience=config.patience,
-        keep_best=True,
+    return fit(
+        density.trainable_variables,
+        loss,
+        batch,
+        lambda: -float(np.mean(evaluate(held_out))),
+        config,
         clip_norm=config.clip_norm,
-    )
-    with progress_bar("density", "step", progress) as report:
-        return fit(
-            density.trainable_variables,
-            loss,
-            batch,
-            lambda: -float(np.mean(evaluate(held_out))),
-            schedule,
-            report,
-        )
-
-
-def gmm(task: Task) -> DensityModelKL:
-    """The estimator `gmm`."""
-    dim, components = task.posteriors.latent_dim, task.config.num_components
-    return _fitted(task, DiagonalGaussianMixture(dim, components, _weights_seed(task)))
-
-
-def maf(task: Task) -> DensityModelKL:
-    """The estimator `maf`."""
-    c, dim = task.config, task.posteriors.latent_dim
-    seed = _weights_seed(task)
-    return _fitted(task, MaskedAutoregressiveFlow(dim, c.num_flows, c.num_layers, c.width, seed))
-
-
-def lstm(task: Task) -> DensityModelKL:
-    """The estimator `lstm`."""
-    c, dim = task.config, task.posteriors.latent_dim
-    return _fitted(task, AutoregressiveLSTM(dim, c.num_layers, c.units, _weights_seed(task)))
-
-
-def _weights_seed(task: Task) -> int:
-    """31 bits: the densities multiply it."""
-    return derive(task.seed, "kl/density/weights") >> 32
-
-
-def _fitted(task: Task, density: TrainableDensity) -> DensityModelKL:
-    codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
-    return density_model_kl(
-        codes,
-        density,
-        task.config,
-        task.seed,
-        prior=task.prior,
-        held_out=held_out,
-        progress=task.progress,
+        progress=progress,
+        state=state,
     )
 
 
-def _evaluator(density: TrainableDensity) -> Callable[[FloatArray], FloatArray]:
+def _evaluator(density: Density) -> Callable[[FloatArray], FloatArray]:
     """Returns codes [S, L] -> log-densities, float64 [S], traced once."""
     traced = tf.function(density.log_prob, autograph=False, reduce_retracing=True)
 

@@ -15,25 +15,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tfdm.distributions.priors import Prior
-from tfdm.estimators.bridges import chain
 from tfdm.estimators.code_classifier import CodeClassifier, cross_entropy, fit_classifier
 from tfdm.estimators.codes import CodeSampler, GaussianCodes, evaluation_blocks, selection_and_value
 from tfdm.estimators.config import DensityRatioConfig
 from tfdm.estimators.fitting import Fit
 from tfdm.estimators.posteriors import codes_to_fit
-from tfdm.estimators.priors import PriorCodes, checked_prior
-from tfdm.estimators.records import DensityRatioKL
-from tfdm.estimators.task import Task
+from tfdm.estimators.priors import PriorCodes, chain, checked_prior
+from tfdm.estimators.records import DensityRatioKL, Task
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive, stream
-from tfdm.statistics import LogMeanExp, RunningMean, fit_binary_temperature
-
-FloatArray = npt.NDArray[np.float64]
+from tfdm.statistics import FloatArray, LogMeanExp, RunningMean, fit_binary_temperature
 
 # Codes of either side that a temperature is fitted on.
 _CALIBRATION_CODES = 20_000
@@ -42,26 +38,17 @@ _BLOCK = 8192
 
 @dataclasses.dataclass(frozen=True)
 class DensityRatio:
-    """log q(z) − log p(z) as a sum over classifiers, one for each gap of the chain from q to p.
+    """log q(z) − log p(z) as a sum over classifiers, one for each gap of the chain from q to p."""
 
-    Attributes:
-      classifiers: K + 1 of them, from q's side to p's.
-      temperatures: what each one's logits are divided by; all 1 without calibration.
-      fits: how each was trained.
-    """
+    classifiers: tuple[CodeClassifier, ...]  # K + 1 of them, from q's side to p's
+    temperatures: tuple[float, ...]  # divide each one's logits; all 1 without calibration
+    fits: tuple[Fit, ...]  # how each was trained
 
-    classifiers: tuple[CodeClassifier, ...]
-    temperatures: tuple[float, ...]
-    fits: tuple[Fit, ...]
-
-    def parts(self, codes: FloatArray, *, calibrated: bool = True) -> FloatArray:
+    def parts(self, codes: FloatArray) -> FloatArray:
         """Returns the log-ratio over each gap at codes [S, L], float64 [K + 1, S]."""
-        temperatures = self.temperatures if calibrated else (1.0,) * len(self.classifiers)
+        pairs = zip(self.classifiers, self.temperatures, strict=True)
         return np.stack(
-            [
-                -classifier.logits(codes) / temperature
-                for classifier, temperature in zip(self.classifiers, temperatures, strict=True)
-            ]
+            [-classifier.logits(codes) / temperature for classifier, temperature in pairs]
         )
 
     def log_ratio(self, codes: FloatArray) -> FloatArray:
@@ -76,6 +63,7 @@ def fit_density_ratio(
     *,
     prior: Prior | None = None,
     selection: CodeSampler | None = None,
+    state: Path | None = None,
     progress: ProgressOption = True,
 ) -> DensityRatio:
     """Trains the classifiers, and with `config.calibrate` their temperatures.
@@ -87,6 +75,7 @@ def fit_density_ratio(
       prior: p(z), by default N(0, I).
       selection: codes of q(z) for early stopping and the temperatures; by default fresh codes of
         the same.
+      state: a folder of this call alone, from which a fit that was broken off goes on.
       progress: whether a bar is shown, or a function of (steps done, steps) over all classifiers.
 
     Raises:
@@ -108,7 +97,13 @@ def fit_density_ratio(
                 report(before * total + done, num_gaps * total)
 
             classifier, outcome = fit_classifier(
-                members[gap], members[gap + 1], config, key, others[gap], show
+                members[gap],
+                members[gap + 1],
+                config,
+                key,
+                others[gap],
+                show,
+                None if state is None else state / f"gap_{gap:02d}",
             )
             classifiers.append(classifier)
             fits.append(outcome)
@@ -132,13 +127,7 @@ def density_ratio_kl(
 ) -> DensityRatioKL:
     """Estimates KL[q(z) ‖ p(z)] by classifiers of codes; see `fit_density_ratio`.
 
-    Args:
-      codes: of q(z).
-      config: the classifiers and their training.
-      seed: of everything that is drawn.
-      prior: p(z), by default N(0, I).
-      held_out: codes that training does not see; by default fresh codes of `codes`.
-      progress: whether a bar is shown, or a function of (steps done, steps) over all classifiers.
+    `held_out` are codes that training does not see, by default fresh codes of `codes`.
 
     Raises:
       ValueError: the latent dimensions differ, fixed codes lack held-out ones, or the first steps
@@ -162,7 +151,8 @@ def evaluate_density_ratio(
     """Returns the estimate of a fitted ratio on codes that nothing was fitted on."""
     kl, raw, weights = RunningMean(), RunningMean(), LogMeanExp()
     gaps = np.zeros(len(ratio.classifiers))
-    entropy, right = [], 0.0
+    uncalibrated = dataclasses.replace(ratio, temperatures=(1.0,) * len(gaps))
+    entropy, right = 0.0, 0.0
     prior_codes = PriorCodes(codes.latent_dim, checked_prior(prior, codes.latent_dim))
     blocks = evaluation_blocks(codes, num_samples, _BLOCK, seed, "kl/ratio/value/posterior")
     for index, posterior in enumerate(blocks):
@@ -173,46 +163,46 @@ def evaluate_density_ratio(
             prior_codes.sample(size, stream(seed, "kl/ratio/value/prior", index))
         )
         kl.add(log_ratio)
-        raw.add(ratio.parts(posterior, calibrated=False).sum(axis=0))
+        raw.add(uncalibrated.log_ratio(posterior))
         weights.add(of_prior)
         gaps += parts.sum(axis=1)
-        entropy.append(size * cross_entropy(-of_prior, -log_ratio))
-        right += float(
-            np.sum(0.5 + 0.5 * np.sign(log_ratio)) + np.sum(0.5 - 0.5 * np.sign(of_prior))
-        )
+        entropy += size * cross_entropy(-of_prior, -log_ratio)
+        right += size + 0.5 * float(np.sum(np.sign(log_ratio)) - np.sum(np.sign(of_prior)))
     relative, mean = weights.relative_error, weights.mean
-    return DensityRatioKL(
-        kl=kl.mean,
-        kl_per_dimension=kl.mean / codes.latent_dim,
-        standard_error=kl.standard_error,
-        interval=kl.interval,
+    return DensityRatioKL.of(
+        kl,
+        codes.latent_dim,
         kl_uncalibrated=raw.mean,
-        cross_entropy=sum(entropy) / kl.count,
+        donsker_varadhan=kl.mean - weights.log_mean,
+        donsker_varadhan_standard_error=math.hypot(kl.standard_error, relative),
+        nwj=kl.mean - mean + 1.0,
+        nwj_standard_error=math.hypot(kl.standard_error, relative * mean),
+        cross_entropy=entropy / kl.count,
         accuracy=right / (2 * kl.count),
         temperatures=ratio.temperatures,
         kl_of_gaps=tuple(float(part) for part in gaps / kl.count),
         steps=tuple(outcome.steps for outcome in ratio.fits),
         diverged=any(outcome.diverged_at is not None for outcome in ratio.fits),
-        num_samples=kl.count,
-        latent_dim=codes.latent_dim,
-        num_bridges=len(ratio.classifiers) - 1,
-        donsker_varadhan=kl.mean - weights.log_mean,
-        donsker_varadhan_standard_error=math.hypot(kl.standard_error, relative),
-        nwj=kl.mean - mean + 1.0,
-        nwj_standard_error=math.hypot(kl.standard_error, relative * mean),
+        num_bridges=len(gaps) - 1,
     )
 
 
 def density_ratio(task: Task) -> DensityRatioKL:
     """The estimator `density_ratio`, evaluated also on Gaussian posteriors of held-out data."""
-    config, prior = task.config, task.prior
-    codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
+    number, seed, prior = task.config.num_samples, task.seed, task.prior
+    codes, held_out = codes_to_fit(task.posteriors, task.held_out, seed)
     selection, value = selection_and_value(codes, held_out)
     ratio = fit_density_ratio(
-        codes, config, task.seed, prior=prior, selection=selection, progress=task.progress
+        codes,
+        task.config,
+        seed,
+        prior=prior,
+        selection=selection,
+        state=task.state,
+        progress=task.progress,
     )
-    result = evaluate_density_ratio(ratio, value, config.num_samples, task.seed, prior)
+    result = evaluate_density_ratio(ratio, value, number, seed, prior)
     if not isinstance(task.held_out, GaussianCodes):
         return result
-    other = evaluate_density_ratio(ratio, task.held_out, config.num_samples, task.seed, prior)
+    other = evaluate_density_ratio(ratio, task.held_out, number, seed, prior)
     return dataclasses.replace(result, kl_held_out_images=other.kl)

@@ -17,41 +17,18 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfdm.estimators.config import FitConfig
 from tfdm.runs.checkpoints import CheckpointStore
+from tfdm.statistics import FloatArray
 from tfdm.training.adam import FusedAdam
 from tfdm.training.loop import ResumableTraining, run_resumable
 
-FloatArray = npt.NDArray[np.float64]
-Progress = Callable[[int, int], None]
+Loss = Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor]
+Batch = Callable[[int], Mapping[str, FloatArray]]
 
 # Numbers in the batches of one call: some MiB.
 _NUMBERS = 2**20
 _STEPS_A_SAVE = 2000
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """How a fit runs.
-
-    Attributes:
-      steps: the most steps that it takes.
-      learning_rate: of Adam.
-      adam_beta_1: decay of the first moment.
-      adam_beta_2: decay of the second moment.
-      evaluate_every: steps between two looks at held-out codes.
-      patience: looks without improvement after which the fit stops; 0 never stops it.
-      keep_best: whether the variables of the best look are put back at the end.
-      clip_norm: largest norm of the whole gradient; 0 does not clip.
-    """
-
-    steps: int
-    learning_rate: float
-    adam_beta_1: float
-    adam_beta_2: float
-    evaluate_every: int
-    patience: int
-    keep_best: bool
-    clip_norm: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +41,8 @@ class Fit:
       held_out_loss: the lowest held-out loss, in nats.
       stopped_early: whether patience ran out.
       diverged_at: the step at which a loss was not finite, `None` if none was. The variables are
-        then those of the best look before it.
-      curve: (step, held-out loss) at every look.
+        then those of the best evaluation before it.
+      curve: (step, held-out loss) of every evaluation.
     """
 
     steps: int
@@ -78,11 +55,14 @@ class Fit:
 
 def fit(
     variables: Sequence[tf.Variable | keras.Variable],
-    loss: Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor],
-    batch: Callable[[int], Mapping[str, FloatArray]],
+    loss: Loss,
+    batch: Batch,
     held_out_loss: Callable[[], float],
-    schedule: Schedule,
-    progress: Progress | None = None,
+    config: FitConfig,
+    *,
+    keep_best: bool = True,
+    clip_norm: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
     state: Path | None = None,
 ) -> Fit:
     """Minimises a loss by Adam.
@@ -93,43 +73,39 @@ def fit(
         the step.
       batch: step -> the arrays of its batch.
       held_out_loss: the loss on codes that are never trained on.
-      schedule: how long and how fast.
+      config: how long and how fast.
+      keep_best: whether the variables of the best evaluation are put back at the end.
+      clip_norm: largest norm of the whole gradient; 0 does not clip.
       progress: called with (steps done, steps).
       state: a folder of this fit alone, from which a fit that was broken off goes on to the same
         bits; `None` keeps nothing.
 
     Raises:
-      ValueError: the loss is not finite before the first look at held-out codes that is.
+      ValueError: the loss is not finite before the first evaluation that is.
       Terminated: with `state`, SIGTERM or SIGINT asked to stop; a checkpoint was written.
     """
-    training = _FitTraining(variables, loss, batch, held_out_loss, schedule)
+    training = _FitTraining(variables, loss, batch, held_out_loss, config, clip_norm)
+    numbers = sum(array.size for array in batch(0).values())
     steps = run_resumable(
         training,
-        schedule.steps,
+        config.steps,
         # The held-out losses may be infinite.
         store=None if state is None else CheckpointStore(state, keep=1, finite=False),
         steps_a_save=_STEPS_A_SAVE,
-        steps_a_look=schedule.evaluate_every,
-        steps_a_call=_steps_of_a_call(batch(0)),
+        evaluate_every=config.evaluate_every,
+        steps_a_call=max(1, min(100, _NUMBERS // max(1, numbers))),
         progress=progress,
     )
-    best = training.best
-    if training.diverged_at is not None and not math.isfinite(best.value):
+    best_step, best_value = training.best
+    diverged_at, stopped_early = training.diverged_at, training.is_exhausted
+    if diverged_at is not None and not math.isfinite(best_value):
         raise ValueError(
-            f"the loss is not finite at step {training.diverged_at}, expected a finite one: "
+            f"the loss is not finite at step {diverged_at}, expected a finite one: "
             "choose a smaller learning rate"
         )
-    stopped_early = best.exhausted(schedule.patience)
-    if schedule.keep_best or training.diverged_at is not None:
-        best.put_back()
-    return Fit(
-        steps=steps,
-        best_step=best.step,
-        held_out_loss=best.value,
-        stopped_early=stopped_early,
-        diverged_at=training.diverged_at,
-        curve=tuple(best.curve),
-    )
+    if keep_best or diverged_at is not None:
+        training.put_back()
+    return Fit(steps, best_step, best_value, stopped_early, diverged_at, tuple(training.curve))
 
 
 class _FitTraining(ResumableTraining):
@@ -138,21 +114,24 @@ class _FitTraining(ResumableTraining):
     def __init__(
         self,
         variables: Sequence[tf.Variable | keras.Variable],
-        loss: Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor],
-        batch: Callable[[int], Mapping[str, FloatArray]],
+        loss: Loss,
+        batch: Batch,
         held_out_loss: Callable[[], float],
-        schedule: Schedule,
+        config: FitConfig,
+        clip_norm: float,
     ) -> None:
         self._variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
-        optimizer = FusedAdam(
-            schedule.learning_rate, schedule.adam_beta_1, schedule.adam_beta_2, epsilon=1e-8
+        self._adam = FusedAdam(
+            config.learning_rate, config.adam_beta_1, config.adam_beta_2, epsilon=1e-8
         )
-        optimizer.build(self._variables)
-        self.optimizers = {"adam": optimizer}
-        self.best = _Best(self._variables)
+        self._adam.build(self._variables)
+        self.optimizers = {"adam": self._adam}
+        self.curve: list[tuple[int, float]] = []
         self.diverged_at: int | None = None
-        self._batch, self._held_out_loss, self._patience = batch, held_out_loss, schedule.patience
-        self._run = _make_run(self._variables, loss, optimizer, schedule.clip_norm)
+        self._best_values: list[np.ndarray] = []
+        self._loss, self._batch, self._held_out_loss = loss, batch, held_out_loss
+        self._patience, self._clip_norm = config.patience, clip_norm
+        self._traced = tf.function(self._run, autograph=False, reduce_retracing=True)
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -160,9 +139,21 @@ class _FitTraining(ResumableTraining):
         return self._variables
 
     @property
+    def best(self) -> tuple[int, float]:
+        """The step and the value of the lowest held-out loss, (0, inf) where there is none."""
+        known = [point for point in self.curve if point[1] < math.inf]
+        return min(known, key=lambda point: point[1], default=(0, math.inf))
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether there were `patience` evaluations without improvement."""
+        best_step = self.best[0]
+        return 0 < self._patience <= sum(step > best_step for step, _ in self.curve)
+
+    @property
     def is_over(self) -> bool:
         """Whether the loss is not finite any more, or patience ran out."""
-        return self.diverged_at is not None or self.best.exhausted(self._patience)
+        return self.diverged_at is not None or self.is_exhausted
 
     def take_steps(self, step: int, number: int) -> None:
         """Takes steps in one call; from a bad one on nothing is moved."""
@@ -170,120 +161,72 @@ class _FitTraining(ResumableTraining):
         stacked = {
             name: np.stack([b[name] for b in batches]).astype(np.float32) for name in batches[0]
         }
-        bad = int(self._run(stacked, tf.constant(step, tf.int64)))
+        bad = int(self._traced(stacked, tf.constant(step, tf.int64)))
         self.diverged_at = step + bad if bad >= 0 else None
 
-    def look(self, step: int) -> None:
-        """Takes the held-out loss in."""
+    def evaluate(self, step: int) -> None:
+        """Takes the held-out loss in, and the variables where it is the lowest."""
         value = self._held_out_loss()
-        self.best.look(step, value)
+        if value < self.best[1]:
+            self._best_values = [variable.numpy() for variable in self._variables]
+        self.curve.append((step, value))
         if step > 0 and not math.isfinite(value):
             self.diverged_at = step
 
+    def put_back(self) -> None:
+        """Puts the variables of the best evaluation back."""
+        for variable, value in zip(self._variables, self._best_values, strict=True):
+            variable.assign(value)
+
     def state(self) -> dict[str, np.ndarray]:
-        """The variables, the optimiser, and what was seen at the looks."""
+        """The variables, the optimiser, the evaluations and the best variables."""
+        best = {f"best/{i:04d}": value for i, value in enumerate(self._best_values)}
         diverged_at = -1 if self.diverged_at is None else self.diverged_at
-        return {**super().state(), **self.best.state(), "diverged_at": np.array(diverged_at)}
+        return {
+            **super().state(),
+            **best,
+            "curve": np.array(self.curve),
+            "diverged_at": np.array(diverged_at),
+        }
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Puts a state back."""
         own = {name: a for name, a in arrays.items() if name.startswith(("model/", "optimizers/"))}
         super().restore(own)
-        self.best.restore(arrays)
+        self.curve = [(int(step), float(value)) for step, value in arrays["curve"]]
+        self._best_values = [arrays[name] for name in sorted(arrays) if name.startswith("best/")]
         diverged_at = int(arrays["diverged_at"])
         self.diverged_at = None if diverged_at < 0 else diverged_at
 
-
-class _Best:
-    """The variables at the lowest held-out loss, and the looks until now."""
-
-    def __init__(self, variables: Sequence[tf.Variable]) -> None:
-        self._variables = variables
-        self._values: list[np.ndarray] = []
-        self.step, self.value, self._since = 0, math.inf, 0
-        self.curve: list[tuple[int, float]] = []
-
-    def look(self, step: int, value: float) -> None:
-        """Takes a held-out loss in."""
-        if self._improves(step, value):
-            self._values = [variable.numpy() for variable in self._variables]
-
-    def _improves(self, step: int, value: float) -> bool:
-        self.curve.append((step, value))
-        self._since += 1
-        if value < self.value:
-            self.step, self.value, self._since = step, value, 0
-        return self._since == 0
-
-    def exhausted(self, patience: int) -> bool:
-        """Says whether there were `patience` looks without improvement."""
-        return 0 < patience <= self._since
-
-    def put_back(self) -> None:
-        """Puts the best variables back."""
-        for variable, value in zip(self._variables, self._values, strict=True):
-            variable.assign(value)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The looks and the best variables as named arrays."""
-        steps, losses = zip(*self.curve, strict=True)
-        values = {f"best/{i:04d}": value for i, value in enumerate(self._values)}
-        return {"curve/steps": np.array(steps), "curve/losses": np.array(losses), **values}
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes the looks in again."""
-        for step, loss in zip(arrays["curve/steps"], arrays["curve/losses"], strict=True):
-            self._improves(int(step), float(loss))
-        self._values = [arrays[name] for name in sorted(arrays) if name.startswith("best/")]
-
-
-def _steps_of_a_call(arrays: Mapping[str, FloatArray]) -> int:
-    numbers = sum(array.size for array in arrays.values())
-    return max(1, min(100, _NUMBERS // max(1, numbers)))
-
-
-def _make_run(
-    variables: Sequence[tf.Variable],
-    loss: Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor],
-    optimizer: FusedAdam,
-    clip_norm: float,
-) -> Callable[[Mapping[str, npt.NDArray[np.float32]], tf.Tensor], tf.Tensor]:
-    """Returns a traced function: batches [T, ...] -> the first step with a bad loss, or −1.
-
-    From a bad step on nothing is moved any more.
-    """
-
-    def one_step(batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
+    def _step(self, batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
+        """Moves the variables, unless the loss or its gradient is not finite; says whether."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            value = loss(batch, step)
-        gradients = tape.gradient(value, variables)
+            tape.watch(self._variables)
+            value = self._loss(batch, step)
+        gradients = tape.gradient(value, self._variables)
         norm = tf.linalg.global_norm(gradients)
-        if clip_norm > 0.0:
-            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, norm)
-        is_good = tf.math.is_finite(value) & tf.math.is_finite(norm)
+        if self._clip_norm > 0.0:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
 
         def move() -> tf.Tensor:
-            optimizer.apply(gradients, variables)
+            self._adam.apply(gradients, self._variables)
             return tf.constant(True)
 
+        is_good = tf.math.is_finite(value) & tf.math.is_finite(norm)
         return tf.cond(is_good, move, lambda: tf.constant(False))
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def run(batches: Mapping[str, tf.Tensor], start: tf.Tensor) -> tf.Tensor:
+    def _run(self, batches: Mapping[str, npt.NDArray[np.float32]], start: tf.Tensor) -> tf.Tensor:
+        """Batches [T, ...] -> the first step with a bad loss, or −1; none is taken after it."""
         number = tf.shape(next(iter(batches.values())))[0]
 
         def body(index: tf.Tensor, bad: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             batch = {name: array[index] for name, array in batches.items()}
-            is_good = one_step(batch, start + tf.cast(index, tf.int64))
+            is_good = self._step(batch, start + tf.cast(index, tf.int64))
             return index + 1, tf.where(is_good, bad, index)
 
-        _, bad = tf.while_loop(
+        return tf.while_loop(
             lambda index, bad: (index < number) & (bad < 0),
             body,
             (tf.constant(0), tf.constant(-1)),
             parallel_iterations=1,
-        )
-        return bad
-
-    return run
+        )[1]

@@ -17,6 +17,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from tfdm.estimators.codes import require_at_least
+from tfdm.estimators.priors import checked_log_prob
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.statistics import RunningMean
 
@@ -25,22 +27,16 @@ from tfdm.statistics import RunningMean
 class ImportanceWeightedBound:
     """An importance-weighted bound on the mean log-likelihood of data, in nats.
 
-    Attributes:
-      log_likelihood: the mean over x of the bound with K samples.
-      standard_error: of `log_likelihood`, over x and the samples.
-      elbo: the mean over x of the bound with one sample, from the same weights.
-      effective_samples: mean over x of (Σ w)² / Σ w², in [1, K]; near 1 a single weight decides
-        and a larger K would still raise the bound.
-      num_samples: K.
-      num_data: N.
+    `effective_samples` is the mean over x of (Σ w)² / Σ w², in [1, K]; near 1 a single weight
+    decides and a larger K would still raise the bound.
     """
 
-    log_likelihood: float
-    standard_error: float
-    elbo: float
+    log_likelihood: float  # the mean over x of the bound with K samples
+    standard_error: float  # of log_likelihood, over x and the samples
+    elbo: float  # the mean over x of the bound with one sample, from the same weights
     effective_samples: float
-    num_samples: int
-    num_data: int
+    num_samples: int  # K
+    num_data: int  # N
 
 
 def importance_weighted_bound(
@@ -65,13 +61,9 @@ def importance_weighted_bound(
     Raises:
       ValueError: a number is too small, or a weight is NaN or +inf.
     """
-    for name, value, least in (
-        ("num_data", num_data, 2),
-        ("num_samples", num_samples, 1),
-        ("batch_size", batch_size, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}, expected {least} or more")
+    require_at_least(
+        num_data=(num_data, 2), num_samples=(num_samples, 1), batch_size=(batch_size, 1)
+    )
     bound, elbo, effective = RunningMean(), RunningMean(), RunningMean()
     with progress_bar("log-likelihood", "image", progress) as report:
         for start in range(0, num_data, batch_size):
@@ -79,13 +71,7 @@ def importance_weighted_bound(
             total = np.full(stop - start, -np.inf)
             squares, mean = total.copy(), np.zeros(stop - start)
             for k in range(num_samples):
-                weights = np.asarray(log_weights(start, stop, k), np.float64)
-                if weights.shape != (stop - start,):
-                    raise ValueError(
-                        f"weights have shape {weights.shape}, expected {(stop - start,)}"
-                    )
-                if np.isnan(weights).any() or np.isposinf(weights).any():
-                    raise ValueError("a log-weight is NaN or +inf, expected a finite one")
+                weights = checked_log_prob(log_weights(start, stop, k), total.shape, "log_weights")
                 total = np.logaddexp(total, weights)
                 squares = np.logaddexp(squares, 2.0 * weights)
                 mean += weights / num_samples

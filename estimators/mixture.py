@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfdm.statistics import FloatArray
 from tfdm.training.strategy import number_of_workers
 
 # Points of one call on one device, and components of a block: the largest that still gain.
@@ -27,7 +28,7 @@ _LARGEST = 1e30
 # Elements of a float64 block in the direct evaluation of chosen components.
 _DIRECT = 2**21
 
-FloatArray = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.signedinteger]
 
 
 class MixtureDensity:
@@ -47,10 +48,7 @@ class MixtureDensity:
     ) -> None:
         """Takes means and standard deviations, float64 [N, L], valid.
 
-        Args:
-          loc: [N, L].
-          scale: [N, L], > 0.
-          strategy: whose devices share the points; by default the current one.
+        The devices of the strategy, by default the current one, share the points.
 
         Raises:
           ValueError: the natural parameters are beyond float32.
@@ -86,10 +84,7 @@ class MixtureDensity:
         )
 
     def log_prob(
-        self,
-        points: FloatArray,
-        without: npt.NDArray[np.signedinteger] | None = None,
-        reference: FloatArray | None = None,
+        self, points: FloatArray, without: Rows | None = None, reference: FloatArray | None = None
     ) -> FloatArray:
         """Returns log q(z) at points [B, L], float64 [B].
 
@@ -98,7 +93,7 @@ class MixtureDensity:
           without: [B], for each point a component that is left out of the mixture, then of N − 1.
           reference: [B], log-densities near that of the component which is most likely, such as
             that of the component which the point was drawn from: saves the search for it. Without
-            effect where it is too low or too high to be of use, or with `without`.
+            effect where it is too low or too high, or with `without`.
         """
         result = np.empty(len(points))
         size = _POINTS * self._replicas
@@ -121,12 +116,10 @@ class MixtureDensity:
             result[useless] = self._log_sum(points[useless], None)
         return result
 
-    def _log_sum(
-        self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None
-    ) -> FloatArray:
-        if self.exact:
-            return self._exact(points, without)
+    def _log_sum(self, points: FloatArray, without: Rows | None) -> FloatArray:
         left_out = np.full(len(points), -1, np.int32) if without is None else without
+        if self.exact:
+            return self._exact(points, left_out)
         largest, total = self._run(_log_sum_exp, _features(points), left_out)
         return largest.astype(np.float64) + np.log(total.astype(np.float64))
 
@@ -146,15 +139,12 @@ class MixtureDensity:
             lambda context: tf.constant(parts[context.replica_id_in_sync_group])
         )
 
-    def _exact(
-        self, points: FloatArray, without: npt.NDArray[np.signedinteger] | None
-    ) -> FloatArray:
+    def _exact(self, points: FloatArray, left_out: Rows) -> FloatArray:
         # Rounding may lower the largest logit and raise another one, once for each.
         margin = _NEGLIGIBLE + 2.0 * self.rounding + math.log(len(self._loc))
         features, size = _features(points), self._natural.shape[-1]
         bound = tf.fill([len(points)], -np.float32(np.inf))
         largest, total = np.full(len(points), -np.inf), np.zeros(len(points))
-        left_out = np.full(len(points), -1, np.int32) if without is None else without
         for index in range(len(self._natural)):
             logits = _logits(features, self._natural[index], left_out - index * size)
             bound = tf.maximum(bound, tf.reduce_max(logits, axis=1))
@@ -170,9 +160,7 @@ class MixtureDensity:
             total[touched] += np.add.reduceat(np.exp(values - largest[point]), first)
         return largest + np.log(total)
 
-    def _direct(
-        self, points: FloatArray, point: npt.NDArray[np.int64], component: npt.NDArray[np.int64]
-    ) -> FloatArray:
+    def _direct(self, points: FloatArray, point: Rows, component: Rows) -> FloatArray:
         """Log-densities [P] of pairs (point, component), from the plain square in float64."""
         result = np.empty(len(point))
         size = max(1, _DIRECT // self._loc.shape[1])

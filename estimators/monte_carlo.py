@@ -2,10 +2,9 @@
 
 The aggregate posterior of N data points is the mixture q(z) = 1/N Σ_n q(z|x_n). A sample draws n,
 then z ~ q(z|x_n), and contributes log q(z) − log p(z); Algorithm 1 forgets the − log N of the
-mixture. With S samples that is S·N densities of L dimensions, so it is the matrix product
-[z², z, 1]·[−1/(2σ²), μ/σ², c]ᵀ that decides the cost. In float32 it cancels where scales are small:
-its error is measured first, and where it is too large the product only chooses the components that
-matter, which are then evaluated anew in float64.
+mixture. With S samples that is S·N densities of L dimensions, for Gaussians a matrix product, see
+`tfdm.estimators.mixture`. Other densities are evaluated for every pair of a sample and a data
+point, so that their mixture is one of a stated subset of the data.
 
 With posteriors that hardly overlap the value can only repeat average KL − log N, whatever the
 encoder would do to more data. Two variants tell: `leave_one_out` takes x_n out of the mixture, and
@@ -22,21 +21,25 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
+from tfdm.distributions.posteriors import Posterior
 from tfdm.distributions.priors import Prior
 from tfdm.estimators.bounds import is_saturated, posterior_bounds
-from tfdm.estimators.codes import GaussianCodes
-from tfdm.estimators.gaussian import checked_gaussians, draw_gaussians
+from tfdm.estimators.codes import (
+    GaussianCodes,
+    checked_gaussians,
+    draw_gaussians,
+    require_at_least,
+)
 from tfdm.estimators.mixture import MixtureDensity
-from tfdm.estimators.posterior_monte_carlo import posterior_monte_carlo_kl
 from tfdm.estimators.posteriors import DataPosteriors
-from tfdm.estimators.priors import checked_prior, log_prior, prior_digest
-from tfdm.estimators.records import MonteCarloKL
-from tfdm.estimators.task import Task
+from tfdm.estimators.priors import checked_log_prob, checked_prior, log_prior, prior_digest
+from tfdm.estimators.records import MonteCarloKL, Task
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import stream
-from tfdm.statistics import RunningMean, digest, load_moments, save_moments
+from tfdm.statistics import FloatArray, RunningMean, digest, load_moments, save_moments
 from tfdm.training.strategy import make_strategy
 
 if TYPE_CHECKING:
@@ -86,10 +89,7 @@ def monte_carlo_kl(
     loc, scale = checked_gaussians(loc, scale)
     num_data, latent_dim = loc.shape
     prior = checked_prior(prior, latent_dim)
-    if num_samples < 2:
-        raise ValueError(f"num_samples is {num_samples}, expected 2 or more")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}, expected 0 or more")
+    require_at_least(num_samples=(num_samples, 2), seed=(seed, 0))
     if leave_one_out and num_data < 2:
         raise ValueError(f"leave_one_out needs two posteriors or more, has {num_data}")
     if leave_one_out and held_out is not None:
@@ -107,14 +107,15 @@ def monte_carlo_kl(
     mixture = MixtureDensity(loc, scale, strategy)
     with progress_bar("Monte Carlo KL", "sample", progress) as report:
         for index in range(-(-kl.count // _BLOCK), -(-num_samples // _BLOCK)):
-            rng, left = stream(seed, "kl/monte_carlo", index), num_samples - index * _BLOCK
-            rows, codes, log_posterior = draw_gaussians(*source, _BLOCK, rng, left)
-            if leave_one_out:
-                log_q = mixture.log_prob(codes, without=rows)
-            else:
-                # The density of a held-out posterior says nothing about those of the mixture.
-                reference = log_posterior if held_out is None else None
-                log_q = mixture.log_prob(codes, reference=reference)
+            drawn = draw_gaussians(*source, _BLOCK, stream(seed, "kl/monte_carlo", index))
+            asked = slice(num_samples - index * _BLOCK)
+            rows, codes, log_posterior = drawn[0][asked], drawn[1][asked], drawn[2][asked]
+            # The density of a held-out posterior says nothing about those of the mixture.
+            log_q = mixture.log_prob(
+                codes,
+                without=rows if leave_one_out else None,
+                reference=log_posterior if variant == "whole" else None,
+            )
             kl.add(log_q - log_prior(prior, codes))
             information.add(log_posterior - log_q)
             if state is not None and (index + 1) % _SAVE_EVERY == 0:
@@ -122,39 +123,104 @@ def monte_carlo_kl(
             report(kl.count, num_samples)
     if state is not None:
         save_moments(state, key, (kl, information))
+    closed_form = None if prior is not None else posterior_bounds(*source).average_kl
+    average_kl = kl.mean + information.mean if closed_form is None else closed_form
+    return _result(kl, information, average_kl, loc.shape, variant)
 
-    closed_form = posterior_bounds(*source).average_kl if prior is None else None
-    return MonteCarloKL(
-        kl=kl.mean,
-        kl_per_dimension=kl.mean / latent_dim,
-        standard_error=kl.standard_error,
-        interval=kl.interval,
+
+def posterior_monte_carlo_kl(
+    posteriors: Posterior | DataPosteriors,
+    num_samples: int,
+    seed: int = 0,
+    *,
+    prior: Prior | None = None,
+    block_pairs: int = 2**14,
+    progress: ProgressOption = True,
+) -> MonteCarloKL:
+    """Estimates KL[q(z) ‖ p(z)] and the average KL from densities alone (Algorithm 1).
+
+    The average KL is the mean of log q(z|x) − log p(z) over the same samples. Every data point
+    gives as many samples as the others, or one more; the standard errors do not count on that and
+    are rather too large.
+
+    Args:
+      posteriors: of the data that q(z) is the mixture of; an object with `sample` and `log_prob`.
+      num_samples: S, at least 2; costs S·N densities.
+      seed: of the samples.
+      prior: p(z), by default N(0, I).
+      block_pairs: pairs of a sample and a data point whose density is asked for at once.
+      progress: whether a bar is shown, or a function of (samples done, S).
+
+    Raises:
+      ValueError: a number is too small, an array has the wrong shape, or a density is NaN or +inf.
+    """
+    if not isinstance(posteriors, DataPosteriors):
+        posteriors = DataPosteriors.whole(posteriors)
+    num_data, latent_dim = posteriors.num_data, posteriors.latent_dim
+    prior = checked_prior(prior, latent_dim)
+    require_at_least(num_samples=(num_samples, 2), seed=(seed, 0), block_pairs=(block_pairs, 1))
+    kl, information, conditional = RunningMean(), RunningMean(), RunningMean()
+    with progress_bar("Monte Carlo KL", "sample", progress) as report:
+        for codes, own in posteriors.draws(num_samples, seed):
+            left = num_samples - kl.count
+            if left < num_data:
+                rows = stream(seed, "kl/posterior/last").permutation(num_data)[:left]
+                codes, own = codes[rows], own[rows]
+            log_q = _log_mixture(posteriors, codes, block_pairs)
+            of_prior = log_prior(prior, codes)
+            kl.add(log_q - of_prior)
+            information.add(own - log_q)
+            conditional.add(own - of_prior)
+            report(kl.count, num_samples)
+    return _result(kl, information, conditional.mean, (num_data, latent_dim), "whole")
+
+
+def _log_mixture(posteriors: DataPosteriors, codes: FloatArray, block_pairs: int) -> FloatArray:
+    """Returns log 1/N Σ_n q(z|x_n) of codes [S, L], [S]."""
+    total = np.full(len(codes), -np.inf)
+    for rows, posterior in posteriors.blocks():
+        size = max(1, block_pairs // len(rows))
+        for start in range(0, len(codes), size):
+            block = slice(start, start + size)
+            part = codes[block, None]
+            pairs = np.broadcast_to(part, (len(part), len(rows), posteriors.latent_dim))
+            values = posterior.log_prob(np.ascontiguousarray(pairs))
+            log_prob = checked_log_prob(values, pairs.shape[:2], "log_prob")
+            total[block] = np.logaddexp(total[block], np.logaddexp.reduce(log_prob, axis=1))
+    return total - math.log(posteriors.num_data)
+
+
+def _result(
+    kl: RunningMean,
+    information: RunningMean,
+    average_kl: float,
+    shape: tuple[int, ...],
+    variant: str,
+) -> MonteCarloKL:
+    num_data, latent_dim = shape
+    return MonteCarloKL.of(
+        kl,
+        latent_dim,
         mutual_information=information.mean,
         mutual_information_standard_error=information.standard_error,
         log_num_data=math.log(num_data),
         saturated=variant == "whole" and is_saturated(information.mean, num_data),
-        average_kl=kl.mean + information.mean if closed_form is None else closed_form,
-        num_samples=num_samples,
+        average_kl=average_kl,
         num_data=num_data,
-        latent_dim=latent_dim,
         variant=variant,
     )
 
 
 def monte_carlo(task: Task) -> MonteCarloKL:
     """The estimator `monte_carlo`: all Gaussian posteriors, or a subset of those of any density."""
-    if isinstance(task.posteriors, DataPosteriors):
-        config = task.config
-        posteriors = task.posteriors.subset(config.num_data, task.seed)
-        num_data = min(config.num_data, task.posteriors.num_data)
-        return posterior_monte_carlo_kl(
-            posteriors,
-            max(2, min(config.num_samples, config.max_pairs // num_data)),
-            task.seed,
-            prior=task.prior,
-            progress=task.progress,
-        )
-    return _gaussian(task)
+    if not isinstance(task.posteriors, DataPosteriors):
+        return _gaussian(task)
+    posteriors = task.posteriors.subset(task.config.num_data, task.seed)
+    num_data = min(task.config.num_data, task.posteriors.num_data)
+    num_samples = max(2, min(task.config.num_samples, task.config.max_pairs // num_data))
+    return posterior_monte_carlo_kl(
+        posteriors, num_samples, task.seed, prior=task.prior, progress=task.progress
+    )
 
 
 def leave_one_out(task: Task) -> MonteCarloKL:
@@ -179,7 +245,7 @@ def _gaussian(task: Task, **variant: Any) -> MonteCarloKL:
         task.seed,
         prior=task.prior,
         strategy=make_strategy(task.strategy),
-        state_path=task.state,
+        state_path=None if task.state is None else f"{task.state}.json",
         progress=task.progress,
         **variant,
     )

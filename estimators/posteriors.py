@@ -9,6 +9,7 @@ Shapes: N data points, B of a block, L latent dimensions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,11 +18,10 @@ import numpy.typing as npt
 
 from tfdm.distributions.posteriors import Posterior
 from tfdm.estimators.codes import CodeSampler, FixedCodes, GaussianCodes
-from tfdm.estimators.gaussian import gaussian_log_prob
 from tfdm.estimators.priors import checked_log_prob
 from tfdm.seeds import derive, stream
+from tfdm.statistics import FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 # Data points of a block.
@@ -51,7 +51,8 @@ def draw(posterior: Posterior, seed: int) -> tuple[FloatArray, FloatArray]:
     if gaussian is not None:
         loc, scale = gaussian
         codes = loc + scale * stream(seed, "kl/posterior").standard_normal(loc.shape)
-        return codes, gaussian_log_prob(codes, loc, scale)
+        squares = ((codes - loc) / scale) ** 2 + math.log(2 * math.pi)
+        return codes, -0.5 * np.sum(squares, axis=1) - np.sum(np.log(scale), axis=1)
     if not hasattr(posterior, "log_prob"):
         raise ValueError("the posterior has no log_prob, expected one with a density")
     codes = draw_codes(posterior, seed)
@@ -59,11 +60,7 @@ def draw(posterior: Posterior, seed: int) -> tuple[FloatArray, FloatArray]:
 
 
 def draw_codes(posterior: Posterior, seed: int) -> FloatArray:
-    """Returns one z ~ q(z|x) for each x, float64 [B, L].
-
-    Raises:
-      ValueError: the samples are not [B, L].
-    """
+    """Returns one z ~ q(z|x) for each x, float64 [B, L]; `ValueError` for another shape."""
     codes = np.asarray(posterior.sample(seed=seed), np.float64)
     if codes.ndim != 2 or 0 in codes.shape:
         raise ValueError(f"the posterior's samples have shape {codes.shape}, expected [B, L]")
@@ -71,12 +68,7 @@ def draw_codes(posterior: Posterior, seed: int) -> FloatArray:
 
 
 class DataPosteriors:
-    """q(z|x_n) of N data points that have densities, made a block of data at a time.
-
-    Attributes:
-      num_data: N.
-      latent_dim: L.
-    """
+    """q(z|x_n) of `num_data` points, codes of `latent_dim`, with densities, a block at a time."""
 
     def __init__(
         self,
@@ -97,8 +89,7 @@ class DataPosteriors:
 
     def blocks(self) -> Iterator[tuple[Rows, Any]]:
         """Yields data points n [B] and q(z|x_n)."""
-        for rows in _blocks(self.num_data, self._block):
-            yield rows, self._of(rows)
+        return ((rows, self._of(rows)) for rows in _blocks(self.num_data, self._block))
 
     def subset(self, num: int, seed: int) -> DataPosteriors:
         """Returns the posteriors of `num` data points, drawn without replacement.
@@ -116,7 +107,7 @@ class DataPosteriors:
             draw(posterior, derive(seed, "kl/posterior/block", int(rows[0])))
             for rows, posterior in self.blocks()
         ]
-        return np.concatenate([part[0] for part in drawn]), np.concatenate([d[1] for d in drawn])
+        return np.concatenate([d[0] for d in drawn]), np.concatenate([d[1] for d in drawn])
 
     def draws(self, num: int, seed: int) -> Iterator[tuple[FloatArray, FloatArray]]:
         """Yields `draw` anew until there are `num` codes or more."""
@@ -166,10 +157,9 @@ def codes_to_fit(
     if isinstance(posteriors, GaussianCodes):
         return posteriors, None
     if isinstance(posteriors, DataPosteriors):
-        return (
-            posteriors.bank(derive(seed, "kl/bank/fitted")),
-            posteriors.bank(derive(seed, "kl/bank/held_out")),
-        )
+        names = "kl/bank/fitted", "kl/bank/held_out"
+        fitted, other = (posteriors.bank(derive(seed, name)) for name in names)
+        return fitted, other
     if isinstance(held_out, FixedCodes):
         return posteriors, held_out
     is_held_out = np.arange(len(posteriors.codes)) % 5 == 4

@@ -21,27 +21,18 @@ from tfdm.estimators.config import (
 from tfdm.fields import CheckedConfig
 
 if TYPE_CHECKING:
-    from tfdm.estimators.records import Estimate
-    from tfdm.estimators.task import Task
+    from tfdm.estimators.records import Estimate, Task
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimator:
-    """One estimator.
+    """One estimator: a function from a `Task` to a result, both of `tfdm.estimators.records`."""
 
-    Attributes:
-      name: its name in options and in `kl.json`, and that of its function.
-      config: the class of its fields.
-      module: the module of the function from a `Task` to a result of `tfdm.estimators.records`.
-      needs_density: whether it needs log q(z|x).
-      summary: one line for the help.
-    """
-
-    name: str
-    config: type[CheckedConfig]
-    module: str
-    needs_density: bool
-    summary: str
+    name: str  # in options, in `kl.json`, and of the function
+    config: type[CheckedConfig]  # the class of its fields
+    module: str  # where the function is
+    needs_density: bool  # whether it needs log q(z|x)
+    summary: str  # one line for the help
 
     def load(self) -> Callable[[Task], Estimate]:
         """Imports the estimator's function."""

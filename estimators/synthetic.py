@@ -10,10 +10,9 @@ another, so that one may diverge alone. Shapes: R repetitions, B batch, D dimens
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.estimators.affine_gaussians import (
@@ -22,18 +21,18 @@ from tfdm.estimators.affine_gaussians import (
     kl_between,
     random_gaussian,
 )
+from tfdm.estimators.code_classifier import SLOPE, initial_kernels
 from tfdm.estimators.config import SETTINGS, SyntheticConfig
 from tfdm.losses import fake_cross_entropy, real_cross_entropy, reverse_kl_loss
 from tfdm.seeds import derive, stream
-from tfdm.statistics import standard_error
+from tfdm.statistics import FloatArray, standard_error
 from tfdm.training.adam import FusedAdam
 from tfdm.training.loop import ResumableTraining
 
-SLOPE = 0.2
 ADAM_BETAS = (0.5, 0.9)
 # From this width on a product for each repetition is faster than one over all of them.
 LOOP_WIDTH = 256
-# What a look holds of every repetition.
+# What an evaluation holds of every repetition.
 SERIES = ("true_kl", "estimate", "standard_error")
 
 
@@ -41,9 +40,7 @@ class SyntheticExperiment(ResumableTraining):
     """One setting in one dimension, all repetitions.
 
     Attributes:
-      setting: `estimation` or `learning`.
-      dim: D.
-      looks: (step, `true_kl`, `estimate` and `standard_error` [R]) of every look until now.
+      evaluations: (step, `true_kl`, `estimate` and `standard_error` [R]) of every one until now.
       initial_kl: KL[p_θ ‖ p*] [R] before anything is learned.
     """
 
@@ -58,45 +55,54 @@ class SyntheticExperiment(ResumableTraining):
         if dim < 1:
             raise ValueError(f"dim is {dim}, expected 1 or more")
         self.setting, self.dim, self.config = setting, dim, config
-        self.looks: list[tuple[int, dict[str, npt.NDArray[np.float64]]]] = []
+        self.evaluations: list[tuple[int, dict[str, FloatArray]]] = []
         self._is_looped = config.width >= LOOP_WIDTH
         self._seeds = [config.seed + r for r in range(config.num_seeds)]
-        pairs = [self._draw_gaussians(seed) for seed in self._seeds]
-        self._data = [data for data, _ in pairs]
+        rngs = [stream(seed, "synthetic/gaussians", dim) for seed in self._seeds]
+        pairs = [
+            [random_gaussian(dim, config.parameter_scale, rng) for _ in range(2)] for rng in rngs
+        ]
+        self._data, models = zip(*pairs, strict=True)
         self.initial_kl = np.array([kl_between(model, data) for data, model in pairs])
         # x / √K has entries of order one in every dimension; the ratio is the same.
         self._unit = 1.0 / np.sqrt(NOISE_FACTOR * dim)
-        self._data_bias, self._data_cholesky = self._bias_and_cholesky(self._data)
-        self._model_bias, self._model_cholesky = self._bias_and_cholesky([m for _, m in pairs])
-        self._weights = tf.Variable(np.stack([m.weights for _, m in pairs]), dtype=tf.float32)
-        self._bias = tf.Variable(np.stack([m.bias[None] for _, m in pairs]), dtype=tf.float32)
-        self._layers = self._make_classifiers()
+        self._data_bias, self._data_cholesky = _bias_and_cholesky(self._data)
+        self._model_bias, self._model_cholesky = _bias_and_cholesky(models)
+        self._weights = tf.Variable(np.stack([m.weights for m in models]), dtype=tf.float32)
+        self._bias = tf.Variable(np.stack([m.bias[None] for m in models]), dtype=tf.float32)
+        rngs = [stream(seed, "synthetic/classifier", dim) for seed in self._seeds]
+        kernels = [initial_kernels(dim, config.width, config.num_layers, rng) for rng in rngs]
+        self._layers = [
+            (tf.Variable(k, dtype=tf.float32), tf.Variable(tf.zeros([len(k), 1, k.shape[-1]])))
+            for k in map(np.stack, zip(*kernels, strict=True))
+        ]
         self._classifier_variables = [v for layer in self._layers for v in layer]
+        self._theta = [self._weights, self._bias]
         self._discriminator_adam = FusedAdam(config.discriminator_learning_rate, *ADAM_BETAS)
         self._discriminator_adam.build(self._classifier_variables)
         self._generator_adam = FusedAdam(config.generator_learning_rate, *ADAM_BETAS)
-        self._generator_adam.build([self._weights, self._bias])
+        self._generator_adam.build(self._theta)
         self.optimizers = {
             "classifier": self._discriminator_adam,
             "generator": self._generator_adam,
         }
         self._traced = tf.function(self._run, autograph=False)
-        self._traced_logits = tf.function(self._evaluate, autograph=False)
+        self._traced_logits = tf.function(self._fresh_logits, autograph=False)
 
     @property
     def variables(self) -> list[tf.Variable]:
         """The classifiers, W and b."""
-        return [*self._classifier_variables, self._weights, self._bias]
+        return [*self._classifier_variables, *self._theta]
 
     def take_steps(self, step: int, number: int) -> None:
         """Takes steps; what a step draws is a function of (seed, step)."""
         self._traced(tf.constant(step, tf.int64), tf.constant(number, tf.int64))
 
-    def look(self, step: int) -> None:
+    def evaluate(self, step: int) -> None:
         """Adds what the classifiers say after so many steps; not finite where one has diverged."""
-        self.looks.append((step, self.measure(step)))
+        self.evaluations.append((step, self.measure(step)))
 
-    def measure(self, step: int) -> dict[str, npt.NDArray[np.float64]]:
+    def measure(self, step: int) -> dict[str, FloatArray]:
         """Returns the true KL [R], the classifier's estimate [R] and its standard error [R]."""
         logits = self._traced_logits(tf.constant(step, tf.int64)).numpy().astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -104,55 +110,27 @@ class SyntheticExperiment(ResumableTraining):
             estimate = -logits.mean(axis=1)
         return {"true_kl": self.true_kl(), "estimate": estimate, "standard_error": errors}
 
-    def true_kl(self) -> npt.NDArray[np.float64]:
+    def true_kl(self) -> FloatArray:
         """KL[p_θ ‖ p*] [R] in closed form."""
-        weights, biases = self._weights.numpy(), self._bias.numpy()
-        return np.array(
-            [
-                kl_between(AffineGaussian(w.astype(np.float64), b[0].astype(np.float64)), data)
-                for w, b, data in zip(weights, biases, self._data, strict=True)
-            ]
-        )
+        weights, biases = (v.numpy().astype(np.float64) for v in self._theta)
+        models = [AffineGaussian(w, b[0]) for w, b in zip(weights, biases, strict=True)]
+        return np.array([kl_between(*pair) for pair in zip(models, self._data, strict=True)])
 
     def state(self) -> dict[str, np.ndarray]:
-        """The variables, the optimisers, and the looks until now."""
-        looks = {f"looks/{key}": np.stack([look[key] for _, look in self.looks]) for key in SERIES}
-        steps = np.array([step for step, _ in self.looks])
-        return {**super().state(), **looks, "looks/steps": steps}
+        """The variables, the optimisers, and the evaluations until now."""
+        steps, values = zip(*self.evaluations, strict=True)
+        series = {f"evaluations/{key}": np.stack([v[key] for v in values]) for key in SERIES}
+        return {**super().state(), **series, "evaluations/steps": np.array(steps)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Puts a state back, without the look at an earlier, other end of the training."""
-        looks = {name: array for name, array in arrays.items() if name.startswith("looks/")}
-        super().restore({name: array for name, array in arrays.items() if name not in looks})
-        self.looks = [
-            (int(step), {key: looks[f"looks/{key}"][i] for key in SERIES})
-            for i, step in enumerate(looks["looks/steps"])
+        """Puts a state back, without the evaluation at an earlier, other end of the training."""
+        own = {name: a for name, a in arrays.items() if not name.startswith("evaluations/")}
+        super().restore(own)
+        self.evaluations = [
+            (int(step), {key: arrays[f"evaluations/{key}"][i] for key in SERIES})
+            for i, step in enumerate(arrays["evaluations/steps"])
             if step % self.config.log_every == 0 or step == self.config.steps
         ]
-
-    def _draw_gaussians(self, seed: int) -> tuple[AffineGaussian, AffineGaussian]:
-        rng = stream(seed, "synthetic/gaussians", self.dim)
-        scale = self.config.parameter_scale
-        return random_gaussian(self.dim, scale, rng), random_gaussian(self.dim, scale, rng)
-
-    def _bias_and_cholesky(self, gaussians: list[AffineGaussian]) -> tuple[tf.Tensor, tf.Tensor]:
-        """b [R, 1, D] and Cᵀ [R, D, D]: x = b + ε Cᵀ."""
-        return (
-            tf.constant(np.stack([g.bias[None] for g in gaussians]), tf.float32),
-            tf.constant(np.stack([g.cholesky.T for g in gaussians]), tf.float32),
-        )
-
-    def _make_classifiers(self) -> list[tuple[tf.Variable, tf.Variable]]:
-        config = self.config
-        sizes = [self.dim, *[config.width] * config.num_layers, 1]
-        rngs = [stream(seed, "synthetic/classifier", self.dim) for seed in self._seeds]
-        layers = []
-        for fan_in, units in zip(sizes[:-1], sizes[1:], strict=True):
-            scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
-            kernels = np.stack([scale * rng.standard_normal((fan_in, units)) for rng in rngs])
-            zeros = tf.zeros([len(rngs), 1, units])
-            layers.append((tf.Variable(kernels, dtype=tf.float32), tf.Variable(zeros)))
-        return layers
 
     def _product(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """[R, m, n] x [R, n, p] -> [R, m, p]."""
@@ -176,9 +154,6 @@ class SyntheticExperiment(ResumableTraining):
         seeds = [tf.stack([tf.constant(key, tf.int64), step]) for key in keys]
         return tf.stack([tf.random.stateless_normal(shape, seed) for seed in seeds])
 
-    def _samples_of_data(self, noise: tf.Tensor) -> tf.Tensor:
-        return self._product(noise, self._data_cholesky) + self._data_bias
-
     def _samples_of_model(self, step: tf.Tensor, name: str, number: int) -> tf.Tensor:
         if self.setting == "estimation":
             noise = self._noise(step, name, [number, self.dim])
@@ -189,7 +164,8 @@ class SyntheticExperiment(ResumableTraining):
     def _discriminator_step(self, step: tf.Tensor, turn: int) -> None:
         """One step on the cross entropy, summed over the repetitions."""
         number = self.config.batch_size
-        data = self._samples_of_data(self._noise(step, f"data/{turn}", [number, self.dim]))
+        noise = self._noise(step, f"data/{turn}", [number, self.dim])
+        data = self._product(noise, self._data_cholesky) + self._data_bias
         model = tf.stop_gradient(self._samples_of_model(step, f"model/{turn}", number))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._classifier_variables)
@@ -203,13 +179,12 @@ class SyntheticExperiment(ResumableTraining):
 
     def _generator_step(self, step: tf.Tensor) -> None:
         """One step on the reverse-KL loss −logit, summed over the repetitions."""
-        theta = [self._weights, self._bias]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(theta)
+            tape.watch(self._theta)
             samples = self._samples_of_model(step, "generator", self.config.batch_size)
             losses = tf.reduce_mean(reverse_kl_loss(self._logits(samples)), axis=1)
             loss = tf.reduce_sum(losses)
-        self._generator_adam.apply(tape.gradient(loss, theta), theta)
+        self._generator_adam.apply(tape.gradient(loss, self._theta), self._theta)
 
     def _run(self, start: tf.Tensor, number: tf.Tensor) -> None:
         def body(step: tf.Tensor) -> tuple[tf.Tensor]:
@@ -221,19 +196,26 @@ class SyntheticExperiment(ResumableTraining):
 
         tf.while_loop(lambda step: step < start + number, body, (start,), parallel_iterations=1)
 
-    def _evaluate(self, step: tf.Tensor) -> tf.Tensor:
+    def _fresh_logits(self, step: tf.Tensor) -> tf.Tensor:
         """Logits [R, S] of fresh samples of the model."""
         return self._logits(self._samples_of_model(step, "look", self.config.num_samples))
 
 
-def summarize(series: list[dict[str, npt.NDArray[np.float64]]], key: str) -> dict[str, list]:
-    """Returns mean and standard deviation over the repetitions that are finite, at every look."""
+def _bias_and_cholesky(gaussians: Sequence[AffineGaussian]) -> tuple[tf.Tensor, tf.Tensor]:
+    """b [R, 1, D] and Cᵀ [R, D, D]: x = b + ε Cᵀ."""
+    return (
+        tf.constant(np.stack([g.bias[None] for g in gaussians]), tf.float32),
+        tf.constant(np.stack([g.cholesky.T for g in gaussians]), tf.float32),
+    )
+
+
+def summarize(series: Sequence[dict[str, FloatArray]], key: str) -> dict[str, list]:
+    """Returns mean and deviation over the repetitions that are finite, at every evaluation."""
     with np.errstate(invalid="ignore"):
-        values = np.stack([look[key] for look in series])
-        finite = np.where(np.isfinite(values), values, np.nan)
-        count = np.isfinite(values).sum(axis=1)
-        total = np.nansum(finite, axis=1)
-        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        values = np.stack([evaluation[key] for evaluation in series])
+        is_finite = np.isfinite(values)
+        count, finite = is_finite.sum(axis=1), np.where(is_finite, values, np.nan)
+        mean = np.where(count > 0, np.nansum(finite, axis=1) / np.maximum(count, 1), np.nan)
         squares = np.nansum((finite - mean[:, None]) ** 2, axis=1)
         spread = np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
     return {"mean": mean.tolist(), "spread": spread.tolist(), "finite": count.tolist()}

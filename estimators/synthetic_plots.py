@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tfdm.pictures import figure_png, new_figure
 
@@ -47,7 +46,7 @@ def plot_synthetic(results: Mapping[str, Any], setting: str, title: str) -> byte
 
 
 def _line(axes: Any, steps: list[int], values: Mapping[str, list], color: str, name: str) -> None:
-    mean: npt.NDArray[np.float64] = np.array(values["mean"], np.float64)
+    mean = np.array(values["mean"], np.float64)
     spread = np.nan_to_num(np.array(values["spread"], np.float64))
     axes.plot(steps, mean, color=color, linewidth=1.0, label=name)
     axes.fill_between(steps, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)

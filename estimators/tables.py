@@ -14,6 +14,16 @@ from tfdm.pictures import figure_png, new_figure
 
 # An estimate beyond this many times the average KL does not stretch the axis.
 _HIGHEST = 1.25
+# Fields of a record that stand in the table, and their names there.
+_REMARKS = {
+    "mutual_information": "mutual information",
+    "kl_uncalibrated": "uncalibrated",
+    "donsker_varadhan": "Donsker–Varadhan bound",
+    "nwj": "NWJ bound",
+    "accuracy": "accuracy",
+    "held_out_log_likelihood": "held-out log-likelihood",
+    "kl_held_out_images": "on held-out images",
+}
 _COLORS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb")
 
 
@@ -89,21 +99,12 @@ def _row(name: str, value: float, error: float | None, latents: int, remarks: st
 
 def _remarks(record: Mapping[str, Any]) -> str:
     remarks = []
-    if record.get("mutual_information") is not None:
-        saturated = ", saturated" if record.get("saturated") else ""
-        remarks.append(f"mutual information {record['mutual_information']:.4g}{saturated}")
-    for key, name in (
-        ("kl_uncalibrated", "uncalibrated"),
-        ("donsker_varadhan", "Donsker–Varadhan bound"),
-        ("nwj", "NWJ bound"),
-        ("accuracy", "accuracy"),
-        ("held_out_log_likelihood", "held-out log-likelihood"),
-        ("kl_held_out_images", "on held-out images"),
-    ):
-        if key == "kl_uncalibrated" and record.get(key) == record["kl"]:
-            continue
-        if isinstance(record.get(key), int | float):
-            remarks.append(f"{name} {record[key]:.4g}")
-    if record.get("diverged"):
-        remarks.append("diverged")
-    return "; ".join(remarks)
+    for key, name in _REMARKS.items():
+        value = record.get(key)
+        if isinstance(value, int | float) and not (
+            key == "kl_uncalibrated" and value == record["kl"]
+        ):
+            remarks.append(f"{name} {value:.4g}")
+            if key == "mutual_information" and record.get("saturated"):
+                remarks[-1] += ", saturated"
+    return "; ".join([*remarks, "diverged"] if record.get("diverged") else remarks)

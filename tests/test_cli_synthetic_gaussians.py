@@ -27,7 +27,7 @@ def _run(folder: Path | None, **options: Any) -> SyntheticGaussians:
     )
 
 
-def test_results_hold_every_look(tmp_path: Path) -> None:
+def test_results_hold_every_evaluation(tmp_path: Path) -> None:
     done = _run(tmp_path / "out", dims=(3, 1), steps=5)
     assert done.path == tmp_path / "out" / "results.json"
     assert json.loads(done.path.read_text())["results"] == done.results
@@ -52,7 +52,7 @@ def test_results_hold_every_look(tmp_path: Path) -> None:
 def test_a_stopped_experiment_goes_on_to_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiments, "_LOOKS_A_SAVE", 2)
+    monkeypatch.setattr(experiments, "_EVALUATIONS_A_SAVE", 2)
     whole = _run(None, dims=(2,), steps=12)
     saves, save = [], CheckpointStore.save
 
@@ -80,7 +80,7 @@ def test_more_steps_go_on_and_other_fields_are_refused(tmp_path: Path) -> None:
     options: dict[str, Any] = {"dims": (2,), "settings": ("learning",)}
     for steps in (3, 8):
         done = _run(tmp_path, steps=steps, **options)
-    # The look at the first end is not one of the longer training.
+    # The evaluation at the first end is not one of the longer training.
     assert done.results == _run(None, steps=8, **options).results
     with pytest.raises(UserError, match=r"another experiment \(seed: 0 -> 3\)"):
         _run(tmp_path, steps=8, seed=3)

@@ -18,10 +18,10 @@ from tfdm.estimators import (
     density_ratio_kl,
     fit_density_ratio,
 )
-from tfdm.estimators.bridges import chain
 from tfdm.estimators.code_classifier import CodeClassifier
 from tfdm.estimators.density_ratio import DensityRatio, evaluate_density_ratio
 from tfdm.estimators.fitting import Fit
+from tfdm.estimators.priors import chain
 from tfdm.seeds import stream
 
 ERRORS = 4.0

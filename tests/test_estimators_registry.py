@@ -11,9 +11,8 @@ import pytest
 from tests.kl_cases import CORRELATED, GaussianPrior, gaussian_kl
 from tfdm.estimators.codes import GaussianCodes
 from tfdm.estimators.priors import PriorCodes
-from tfdm.estimators.records import NoEstimate, to_record
+from tfdm.estimators.records import NoEstimate, Task, to_record
 from tfdm.estimators.registry import ESTIMATORS
-from tfdm.estimators.task import Task
 
 ERRORS = 4.0
 # What a small fit leaves unlearned comes on top of the sampling error: a stated bias, in nats.

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from tfdm.estimators import fitting
-from tfdm.estimators.fitting import Schedule, fit
+from tfdm.estimators.config import FitConfig
+from tfdm.estimators.fitting import fit
 
-SCHEDULE = Schedule(
-    steps=30, learning_rate=0.1, adam_beta_1=0.9, adam_beta_2=0.99, evaluate_every=7, patience=0,
-    keep_best=False,
-)  # fmt: skip
+CONFIG = FitConfig(
+    steps=30, learning_rate=0.1, adam_beta_1=0.9, adam_beta_2=0.99, evaluate_every=7, patience=0
+)
 
 
 def _batch(step: int) -> dict[str, np.ndarray]:
@@ -49,7 +49,9 @@ def test_steps_are_adams_on_the_batches_of_each_step(clip: float) -> None:
         lambda batch, step: tf.reduce_mean((tf.linalg.matvec(batch["x"], w) - 1.0) ** 2),
         _batch,
         lambda: 0.0,
-        dataclasses.replace(SCHEDULE, clip_norm=clip),
+        CONFIG,
+        keep_best=False,
+        clip_norm=clip,
     )
     np.testing.assert_allclose(w.numpy(), expected, rtol=2e-3, atol=1e-4)
     assert (outcome.steps, outcome.diverged_at, outcome.stopped_early) == (30, None, False)
@@ -63,7 +65,7 @@ def test_the_step_reaches_the_loss() -> None:
         lambda batch, step: tf.stop_gradient(tf.cast(step, tf.float32)) * w,
         _batch,
         lambda: float(seen.assign_add(1.0)),
-        dataclasses.replace(SCHEDULE, steps=5, learning_rate=0.0),
+        dataclasses.replace(CONFIG, steps=5, learning_rate=0.0),
     )
     assert float(w) == 0.0
     assert float(seen) == 2.0
@@ -77,7 +79,7 @@ def test_patience_stops_and_the_best_weights_come_back() -> None:
         lambda batch, step: -w,
         _batch,
         lambda: abs(float(w) - 0.9),
-        dataclasses.replace(SCHEDULE, steps=100, evaluate_every=3, patience=2, keep_best=True),
+        dataclasses.replace(CONFIG, steps=100, evaluate_every=3, patience=2),
     )
     assert outcome.stopped_early
     assert outcome.steps == outcome.best_step + 6
@@ -92,7 +94,7 @@ def test_a_bad_step_moves_nothing_and_is_named() -> None:
         lambda batch, step: w * tf.where(step == 11, np.float32(np.nan), 1.0),
         _batch,
         lambda: float(w),
-        SCHEDULE,
+        CONFIG,
     )
     assert outcome.diverged_at == 11
     assert outcome.best_step == 7
@@ -102,7 +104,7 @@ def test_a_bad_step_moves_nothing_and_is_named() -> None:
 
 def test_an_infinite_gradient_of_a_finite_loss_is_bad_too() -> None:
     w = tf.Variable(0.0)
-    outcome = fit([w], lambda batch, step: tf.sqrt(w), _batch, lambda: 1.0, SCHEDULE)
+    outcome = fit([w], lambda batch, step: tf.sqrt(w), _batch, lambda: 1.0, CONFIG)
     assert outcome.diverged_at == 0
     assert float(w) == 0.0
 
@@ -110,7 +112,7 @@ def test_an_infinite_gradient_of_a_finite_loss_is_bad_too() -> None:
 def test_a_fit_that_was_never_finite_raises() -> None:
     w = tf.Variable(0.0)
     with pytest.raises(ValueError, match="not finite at step 0, expected a finite one"):
-        fit([w], lambda batch, step: w + np.inf, _batch, lambda: float("nan"), SCHEDULE)
+        fit([w], lambda batch, step: w + np.inf, _batch, lambda: float("nan"), CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_fit_broken_off_goes_on_to_the_same_bits(
 ) -> None:
     monkeypatch.setattr(fitting, "_STEPS_A_SAVE", 5)
     monkeypatch.setattr(fitting, "_NUMBERS", 36)  # three steps a call
-    schedule = dataclasses.replace(SCHEDULE, keep_best=True, **changes)
+    config = dataclasses.replace(CONFIG, **changes)
 
     def run(state: Path | None, stop_at: int = 10**6) -> tuple[np.ndarray, fitting.Fit]:
         w = tf.Variable([1.0, -2.0, 0.5])
@@ -142,7 +144,7 @@ def test_a_fit_broken_off_goes_on_to_the_same_bits(
         def held_out_loss() -> float:
             return abs(float(w[1]) + 1.4)
 
-        outcome = fit([w], loss, _batch, held_out_loss, schedule, stop, state)
+        outcome = fit([w], loss, _batch, held_out_loss, config, progress=stop, state=state)
         return w.numpy(), outcome
 
     weights, outcome = run(None)

@@ -95,11 +95,11 @@ def test_estimation_finds_the_divergence_in_one_dimension() -> None:
     )  # fmt: skip
     experiment = SyntheticExperiment("estimation", 1, config)
     experiment.take_steps(0, 1500)
-    look = experiment.measure(1500)
-    np.testing.assert_allclose(look["true_kl"], experiment.initial_kl, rtol=1e-5)
+    measured = experiment.measure(1500)
+    np.testing.assert_allclose(measured["true_kl"], experiment.initial_kl, rtol=1e-5)
     # The classifier's own error comes on top: a stated bias.
-    allowed = ERRORS * look["standard_error"] + 0.08 + 0.1 * look["true_kl"]
-    np.testing.assert_array_less(np.abs(look["estimate"] - look["true_kl"]), allowed)
+    allowed = ERRORS * measured["standard_error"] + 0.08 + 0.1 * measured["true_kl"]
+    np.testing.assert_array_less(np.abs(measured["estimate"] - measured["true_kl"]), allowed)
 
 
 def test_learning_lowers_the_true_divergence() -> None:
@@ -127,14 +127,14 @@ def test_a_repetition_depends_on_its_own_seed(setting: str) -> None:
 def test_one_product_for_all_or_one_for_each_are_the_same(
     setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = []
+    measured = []
     for width in (1, 10**9):
         monkeypatch.setattr(synthetic, "LOOP_WIDTH", width)
         experiment = SyntheticExperiment(setting, 3, TINY)
         experiment.take_steps(0, 5)
-        looks.append(experiment.measure(5))
-    for key in looks[0]:
-        np.testing.assert_allclose(looks[0][key], looks[1][key], rtol=1e-3)
+        measured.append(experiment.measure(5))
+    for key in measured[0]:
+        np.testing.assert_allclose(measured[0][key], measured[1][key], rtol=1e-3)
 
 
 @pytest.mark.parametrize("discriminator_steps", [1, 2])
@@ -142,10 +142,10 @@ def test_a_restored_experiment_goes_on_to_the_same_bits(discriminator_steps: int
     config = dataclasses.replace(TINY, discriminator_steps=discriminator_steps)
     whole, first = (SyntheticExperiment("learning", 2, config) for _ in range(2))
     whole.take_steps(0, 5)
-    whole.look(5)
+    whole.evaluate(5)
     whole.take_steps(5, 7)
     first.take_steps(0, 5)
-    first.look(5)
+    first.evaluate(5)
     second = SyntheticExperiment("learning", 2, config)
     second.restore(first.state())
     second.take_steps(5, 7)
@@ -159,12 +159,12 @@ def test_one_repetition_may_diverge_alone() -> None:
     weights[0] = np.nan
     experiment._weights.assign(weights)
     experiment.take_steps(0, 3)
-    look = experiment.measure(3)
+    measured = experiment.measure(3)
     for key in ("true_kl", "estimate"):
-        assert np.isnan(look[key][0])
-        assert np.isfinite(look[key][1])
-    summary = summarize([look], "estimate")
-    assert summary["mean"] == [pytest.approx(look["estimate"][1])]
+        assert np.isnan(measured[key][0])
+        assert np.isfinite(measured[key][1])
+    summary = summarize([measured], "estimate")
+    assert summary["mean"] == [pytest.approx(measured["estimate"][1])]
     assert summary["finite"] == [1]
 
 

@@ -1,4 +1,4 @@
-"""The resumable loop: its calls, looks, saves and reports, resuming, signals, divergence."""
+"""The resumable loop: its calls, evaluations, saves and reports, resuming, signals, divergence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Sum(ResumableTraining):
     def __init__(self, over_at: int = 10**6, bad_at: int = 10**6) -> None:
         self.total = tf.Variable(0.0)
         self.calls: list[tuple[int, int]] = []
-        self.looks: list[int] = []
+        self.evaluations: list[int] = []
         self._over_at, self._bad_at = over_at, bad_at
 
     @property
@@ -45,9 +45,9 @@ class Sum(ResumableTraining):
             self.total.assign_add(np.nan if current == self._bad_at else current + 1.0)
         return {"total": float(self.total)} if step else None
 
-    def look(self, step: int) -> None:
+    def evaluate(self, step: int) -> None:
         """Notes the step."""
-        self.looks.append(step)
+        self.evaluations.append(step)
 
 
 @pytest.fixture
@@ -56,20 +56,20 @@ def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path, keep=100)
 
 
-def test_calls_end_at_looks_and_saves(store: CheckpointStore) -> None:
+def test_calls_end_at_evaluations_and_saves(store: CheckpointStore) -> None:
     training, reports = Sum(), []
     steps = run_resumable(
         training,
         14,
         store=store,
         steps_a_save=6,
-        steps_a_look=5,
+        evaluate_every=5,
         steps_a_call=4,
         progress=lambda *report: reports.append(report),
     )
     assert steps == 14 and float(training.total) == 14 * 15 / 2
     assert training.calls == [(0, 4), (4, 1), (5, 1), (6, 4), (10, 2), (12, 2)]
-    assert training.looks == [0, 5, 10, 14]
+    assert training.evaluations == [0, 5, 10, 14]
     assert store.steps() == [14, 12, 6]
     assert reports == [
         (4, 14),
@@ -83,15 +83,15 @@ def test_a_training_goes_on_from_the_newest_checkpoint(cut: int, store: Checkpoi
         if step == cut:
             raise KeyboardInterrupt
 
-    options = {"store": store, "steps_a_save": 3, "steps_a_look": 2}
+    options = {"store": store, "steps_a_save": 3, "evaluate_every": 2}
     with pytest.raises(KeyboardInterrupt):
         run_resumable(Sum(), 8, **options, progress=stop)  # type: ignore[arg-type]
     resumed = Sum()
     assert run_resumable(resumed, 8, **options) == 8  # type: ignore[arg-type]
     start = {1: 0, 6: 3, 7: 6}[cut]
     assert resumed.calls[0][0] == start
-    # A look at the start belongs to the state.
-    assert resumed.looks == [step for step in (0, 2, 4, 6, 8) if step > start or start == 0]
+    # An evaluation at the start belongs to the state.
+    assert resumed.evaluations == [step for step in (0, 2, 4, 6, 8) if step > start or start == 0]
     assert float(resumed.total) == 36.0
     again = Sum()
     assert run_resumable(again, 8, **options) == 8  # type: ignore[arg-type]
@@ -100,9 +100,9 @@ def test_a_training_goes_on_from_the_newest_checkpoint(cut: int, store: Checkpoi
 
 def test_a_training_may_end_early_and_stays_there(store: CheckpointStore) -> None:
     training = Sum(over_at=10)
-    assert run_resumable(training, 100, store=store, steps_a_look=2) == 4
-    # What is over is not looked at.
-    assert training.looks == [0, 2] and store.steps() == [4]
+    assert run_resumable(training, 100, store=store, evaluate_every=2) == 4
+    # What is over is not evaluated.
+    assert training.evaluations == [0, 2] and store.steps() == [4]
     assert run_resumable(Sum(over_at=10), 100, store=store) == 4
 
 

@@ -27,12 +27,7 @@ _LARGEST_EXPONENT = 700.0
 
 
 class RunningMean:
-    """The mean of a stream of blocks and its standard error (Chan et al., 1979).
-
-    Attributes:
-      count: how many values were taken in.
-      mean: their mean.
-    """
+    """The `mean` of a stream of blocks, their `count`, its standard error (Chan et al., 1979)."""
 
     def __init__(self, count: int = 0, mean: float = 0.0, squares: float = 0.0) -> None:
         self.count, self.mean, self._squares = count, mean, squares
@@ -64,11 +59,7 @@ class RunningMean:
 
 
 class LogMeanExp:
-    """The logarithm of the mean of e^T over a stream of blocks of T, without overflow.
-
-    Attributes:
-      count: how many values were taken in.
-    """
+    """The logarithm of the mean of e^T over a stream of `count` values T, without overflow."""
 
     def __init__(self) -> None:
         self.count, self._first, self._second = 0, -math.inf, -math.inf
@@ -117,17 +108,10 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> flo
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> float:
-    """Returns the T > 0 that minimises the cross entropy of softmax(logits / T) (Guo et al., 2017).
+    """Returns the T that minimises the cross entropy of softmax(logits / T) (Guo et al., 2017).
 
-    Args:
-      logits: [n, K].
-      labels: classes [n].
-
-    Returns:
-      T in [0.01, 100]: above 1 where the classifier is surer than it is right.
-
-    Raises:
-      ValueError: a logit is not finite.
+    Logits are [n, K], labels [n]. T is in [0.01, 100], above 1 where the classifier is surer than
+    it is right. Raises `ValueError` where a logit is not finite.
     """
     values = np.asarray(logits, np.float64)
     hit = values[np.arange(len(labels)), labels]
@@ -138,42 +122,32 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> f
     return _temperature(slope, _SHARPNESS)
 
 
-def fit_binary_temperature(positive_logits: FloatArray, negative_logits: FloatArray) -> float:
-    """Returns the T > 0 at which logits / T have the lowest binary cross entropy.
+def fit_binary_temperature(positive: FloatArray, negative: FloatArray) -> float:
+    """Returns the T in [e^-7, e^14] at which logits / T have the lowest binary cross entropy.
 
-    Args:
-      positive_logits: of the examples with label 1, [n].
-      negative_logits: of those with label 0, [m]; both sides weigh the same.
-
-    Returns:
-      T in [e^-7, e^14].
-
-    Raises:
-      ValueError: a logit is not finite.
+    The logits [n] of label 1 and [m] of label 0 weigh the same as sides. Raises `ValueError` where
+    one is not finite.
     """
 
     def slope(sharpness: float) -> float:
-        return float(
-            np.mean(-positive_logits * expit(-sharpness * positive_logits))
-            + np.mean(negative_logits * expit(sharpness * negative_logits))
-        )
+        of_positive = np.mean(-positive * expit(-sharpness * positive))
+        return float(of_positive + np.mean(negative * expit(sharpness * negative)))
 
     return _temperature(slope, _BINARY_SHARPNESS)
 
 
 def _temperature(slope: Callable[[float], float], bounds: tuple[float, float]) -> float:
-    """Returns T where the slope of a cross entropy in 1 / T, in which it is convex, is nought."""
+    """Returns T where the slope of a cross entropy in 1 / T, in which it is convex, is zero."""
 
     def at(log_sharpness: float) -> float:
         return slope(math.exp(log_sharpness))
 
     low, high = bounds
-    at_low, at_high = at(low), at(high)
-    if not math.isfinite(at_low + at_high):
+    if not math.isfinite(at(low) + at(high)):
         raise ValueError("a logit is not finite, expected finite ones")
-    if at_high <= 0.0:
+    if at(high) <= 0.0:
         return math.exp(-high)
-    if at_low >= 0.0:
+    if at(low) >= 0.0:
         return math.exp(-low)
     return math.exp(-brentq(at, low, high, xtol=1e-12))
 
@@ -202,9 +176,7 @@ def load_moments(path: Path | None, key: str) -> tuple[RunningMean, ...] | None:
         if content.get("key") != key:
             return None
         return tuple(
-            RunningMean(int(count), float(mean), float(squares))
-            for count, mean, squares in content["moments"]
+            RunningMean(int(n), float(mean), float(s)) for n, mean, s in content["moments"]
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # A file that cannot be read costs the time that it would have saved.
-        return None
+        return None  # a file that cannot be read costs the time that it would have saved

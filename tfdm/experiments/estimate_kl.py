@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +21,9 @@ from tfdm.estimators.codes import FixedCodes, GaussianCodes
 from tfdm.estimators.importance_weighted import ImportanceWeightedBound, importance_weighted_bound
 from tfdm.estimators.posteriors import DataPosteriors, Posteriors
 from tfdm.estimators.priors import prior_digest
-from tfdm.estimators.records import Estimate, NoEstimate, to_record
+from tfdm.estimators.records import Estimate, NoEstimate, Task, to_record
 from tfdm.estimators.registry import ESTIMATORS
 from tfdm.estimators.tables import estimates_table, plot_estimates
-from tfdm.estimators.task import Task
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.kl_model import importance_weights, ordered_samples
 from tfdm.experiments.kl_sources import KLInput, Source, open_source
@@ -47,22 +48,16 @@ Fields = Mapping[str, CheckedConfig | Mapping[str, Any]]
 class KLEstimates:
     """Estimates of KL[q(z) ‖ p(z)], in nats.
 
-    Attributes:
-      name: what they are of.
-      bounds: what the posteriors alone say (eq. 5), `None` where they have no density.
-      held_out: the same of held-out images.
-      estimates: what each estimator of this call returned, by `NAME` or `NAME:LABEL`; one that
-        gave no value has a `reason`.
-      log_likelihood: the importance-weighted bound of held-out images, where it was asked for.
-      content: what `kl.json` holds.
+    `estimates` holds what each estimator of this call returned, by `NAME` or `NAME:LABEL`; one that
+    gave no value has a `reason`.
     """
 
-    name: str
-    bounds: PosteriorBounds | None
-    held_out: PosteriorBounds | None
+    name: str  # what they are of
+    bounds: PosteriorBounds | None  # of the posteriors alone (eq. 5), `None` without a density
+    held_out: PosteriorBounds | None  # the same of held-out images
     estimates: Mapping[str, Estimate]
-    log_likelihood: ImportanceWeightedBound | None
-    content: Mapping[str, Any] = dataclasses.field(repr=False)
+    log_likelihood: ImportanceWeightedBound | None  # of held-out images, where it was asked for
+    content: Mapping[str, Any] = dataclasses.field(repr=False)  # what `kl.json` holds
 
     def table(self) -> str:
         """Returns a Markdown table of the bounds and all estimates in `content`."""
@@ -106,9 +101,10 @@ def estimate_kl(
 
     Returns:
       The estimates. Nothing is written unless `output_dir` is set; estimates of the same posteriors
-      that stand there are kept, and one that was stopped goes on.
+      that stand there are kept, and a call that was stopped goes on.
 
     Raises:
+      Terminated: with `output_dir`, SIGTERM or SIGINT stopped a fit; its state was written.
       UserError: the posteriors cannot be had, the only estimator failed, or the folder cannot be
         written or is about other posteriors.
       ValueError: an option or an array is not admissible.
@@ -146,8 +142,9 @@ def _estimated(
     folder: Path | None,
     progress: ProgressOption,
 ) -> KLEstimates:
-    bounds = _bounds(source.posteriors, source, config.seed)
-    held_out = None if source.held_out is None else _bounds(source.held_out, source, config.seed)
+    posteriors, seed = source.posteriors, config.seed
+    bounds = _bounds(posteriors, source.prior, seed)
+    held_out = None if source.held_out is None else _bounds(source.held_out, source.prior, seed)
     content = _content(source, bounds, held_out)
     if folder is not None:
         earlier = earlier_results(
@@ -157,32 +154,40 @@ def _estimated(
             groups=("estimates",),
             about="other posteriors",
         )
-        content["estimates"] = earlier.get("estimates", {})
-        content |= {key: earlier[key] for key in ("log_likelihood",) if key in earlier}
+        kept = ("estimates", "log_likelihood")
+        content |= {key: earlier[key] for key in kept if key in earlier}
     results: dict[str, Estimate] = {}
-    for name in configs:
-        key = config.key(name)
-        results[key], record = _run(name, key, configs, config, source, folder, progress)
+    states = []
+    for name, fields in configs.items():
+        key, state = config.key(name), None
+        if folder is not None:
+            state = folder / f".{key.replace(':', '.')}.state"
+            states.append(state)
+            state = _state_of_call(state, name, source, content, fields, seed)
+        task = Task(posteriors, fields, source.held_out, source.prior, seed, config.strategy, state)
+        results[key], record = _run(name, key, task, len(configs) == 1, progress)
         content["estimates"] = merged(content["estimates"], {key: record})
         _write(folder, content, source.name)
     log_likelihood = None
     if config.log_likelihood_samples:
         log_likelihood = _log_likelihood(config, source, progress)
         content["log_likelihood"] = to_record(log_likelihood)
-    if folder is not None and source.model and isinstance(source.posteriors, GaussianCodes):
-        picture = ordered_samples(source.model, source.posteriors, source.prior, config.seed)
+    if folder is not None and source.model and isinstance(posteriors, GaussianCodes):
+        picture = ordered_samples(source.model, posteriors, source.prior, seed)
         atomic_write_bytes(folder / "kl_samples.png", picture)
     _write(folder, content, source.name)
+    for state in states:
+        shutil.rmtree(state, ignore_errors=True)
     return KLEstimates(source.name, bounds, held_out, results, log_likelihood, content)
 
 
-def _bounds(posteriors: Posteriors, source: Source, seed: int) -> PosteriorBounds | None:
+def _bounds(posteriors: Posteriors, prior: Prior | None, seed: int) -> PosteriorBounds | None:
     """Returns eq. 5, `None` without a density."""
     if isinstance(posteriors, GaussianCodes):
-        return posterior_bounds(posteriors.loc, posteriors.scale, source.prior, seed=seed)
+        return posterior_bounds(posteriors.loc, posteriors.scale, prior, seed=seed)
     if isinstance(posteriors, DataPosteriors):
         draws = posteriors.draws(_AVERAGE_SAMPLES, derive(seed, "kl/average"))
-        return sampled_bounds(draws, posteriors.num_data, source.prior)
+        return sampled_bounds(draws, posteriors.num_data, prior)
     return None
 
 
@@ -198,12 +203,9 @@ def _content(
         "num_latents": posteriors.latent_dim,
         "num_data": posteriors.num_data,
     }
-    if bounds is None:
-        bounds_fields = [field.name for field in dataclasses.fields(PosteriorBounds)]
-        content |= {key: None for key in bounds_fields if key not in ("num_data", "latent_dim")}
-        content["log_num_data"] = math.log(posteriors.num_data)
-    else:
-        content |= to_record(bounds)
+    unknown = dict.fromkeys(field.name for field in dataclasses.fields(PosteriorBounds)[2:])
+    unknown["log_num_data"] = math.log(posteriors.num_data)
+    content |= unknown if bounds is None else to_record(bounds)
     if held_out is not None:
         content["held_out"] = {"num_data": held_out.num_data, "average_kl": held_out.average_kl}
     return content | {"versions": versions(), "git_revision": git_revision(), "estimates": {}}
@@ -220,44 +222,42 @@ def _digest(posteriors: Posteriors, prior: Prior | None) -> str:
     return digest(*parts) if prior is None else digest(*parts, prior_digest(prior))
 
 
-def _run(
+def _state_of_call(
+    path: Path,
     name: str,
-    key: str,
-    configs: Mapping[str, CheckedConfig],
-    config: EstimateKLConfig,
     source: Source,
-    folder: Path | None,
-    progress: ProgressOption,
+    content: Mapping[str, Any],
+    fields: CheckedConfig,
+    seed: int,
+) -> Path:
+    """Returns where an estimator keeps what it has done; a fit by all that it depends on."""
+    if ESTIMATORS[name].needs_density:
+        return path.with_name(f"{path.name}.json")
+    others = "" if source.held_out is None else _digest(source.held_out, None)
+    asked = json.dumps(fields.to_dict())
+    return path / digest(content["posterior_digest"], others, asked, seed)[:16]
+
+
+def _run(
+    name: str, key: str, task: Task, is_alone: bool, progress: ProgressOption
 ) -> tuple[Estimate, dict[str, Any]]:
     """Returns what an estimator gives, and its record."""
-    start = time.perf_counter()
+    estimator, start = ESTIMATORS[name], time.perf_counter()
     result: Estimate
-    if ESTIMATORS[name].needs_density and isinstance(source.posteriors, FixedCodes):
+    if estimator.needs_density and isinstance(task.posteriors, FixedCodes):
         result = NoEstimate("the posterior has no density")
     else:
-        state = None if folder is None else folder / f".{key.replace(':', '.')}.state.json"
-        unit = "sample" if ESTIMATORS[name].needs_density else "step"
+        unit = "sample" if estimator.needs_density else "step"
         try:
             with progress_bar(key, unit, progress) as report:
-                result = ESTIMATORS[name].load()(
-                    Task(
-                        posteriors=source.posteriors,
-                        config=configs[name],
-                        held_out=source.held_out,
-                        prior=source.prior,
-                        seed=config.seed,
-                        strategy=config.strategy,
-                        state=state,
-                        progress=report,
-                    )
-                )
+                result = estimator.load()(dataclasses.replace(task, progress=report))
         except _FAILURES as error:
-            if len(configs) == 1:
+            if is_alone:
                 raise UserError(f"{key}: {error}") from error
             result = NoEstimate(str(error))
     return result, to_record(result) | {
-        "config": configs[name].to_dict(),
-        "seed": config.seed,
+        "config": task.config.to_dict(),
+        "seed": task.seed,
         "wall_seconds": round(time.perf_counter() - start, 1),
         "command": command(),
     }

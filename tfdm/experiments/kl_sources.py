@@ -35,25 +35,15 @@ KLInput = str | os.PathLike[str] | Run | Posterior
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where posteriors come from and what is known of them.
+    """Where posteriors come from and what is known of them."""
 
-    Attributes:
-      name: how to call it in a title.
-      record: what `kl.json` says of it.
-      posteriors: those whose mixture is q(z).
-      held_out: those of images that the model was not trained on, where there are any.
-      prior: p(z), `None` for N(0, I).
-      model: the model of a run, else `None`.
-      held_out_images: uint8 [M, H, W, C] of a run, else `None`.
-    """
-
-    name: str
-    record: dict[str, Any]
-    posteriors: Posteriors
-    held_out: Posteriors | None = None
-    prior: Prior | None = None
-    model: Any = None
-    held_out_images: npt.NDArray[np.uint8] | None = None
+    name: str  # in a title
+    record: dict[str, Any]  # what `kl.json` says of it
+    posteriors: Posteriors  # those whose mixture is q(z)
+    held_out: Posteriors | None = None  # those of images that the model was not trained on
+    prior: Prior | None = None  # p(z), `None` for N(0, I)
+    model: Any = None  # of a run
+    held_out_images: npt.NDArray[np.uint8] | None = None  # [M, H, W, C] of a run
 
 
 def open_source(
@@ -94,13 +84,12 @@ def open_source(
     return dataclasses.replace(found, prior=prior)
 
 
-def _of_arrays(arrays: dict[str, Any], prefix: str = "") -> GaussianCodes | FixedCodes:
-    names = {name.removeprefix(prefix) for name in arrays}
-    if names == {"codes"}:
-        return FixedCodes(arrays[f"{prefix}codes"])
-    if names != {"loc", "scale"}:
+def _of_arrays(arrays: dict[str, Any]) -> GaussianCodes | FixedCodes:
+    if arrays.keys() == {"codes"}:
+        return FixedCodes(**arrays)
+    if arrays.keys() != {"loc", "scale"}:
         raise ValueError(f"{' and '.join(sorted(arrays))} given, expected loc and scale, or codes")
-    return GaussianCodes(arrays[f"{prefix}loc"], arrays[f"{prefix}scale"])
+    return GaussianCodes(**arrays)
 
 
 def _of_file(path: str) -> Source:
@@ -120,10 +109,10 @@ def _of_file(path: str) -> Source:
         raise UserError(
             f"{path} lacks {' and '.join(missing)}: give means and standard deviations, [N, L]"
         )
-    others = {f"held_out_{n}": found[f"held_out_{n}"] for n in known if f"held_out_{n}" in found}
+    others = {name: found[f"held_out_{name}"] for name in known if f"held_out_{name}" in found}
     try:
         posteriors = _of_arrays({name: found[name] for name in known})
-        held_out = _of_arrays(others, "held_out_") if len(others) == len(known) else None
+        held_out = _of_arrays(others) if len(others) == len(known) else None
     except ValueError as error:
         raise UserError(f"the posteriors of {path} cannot be used: {error}") from None
     return Source(Path(path).stem, {"posterior": path}, posteriors, held_out)
@@ -134,17 +123,15 @@ def _of_posterior(posterior: Posterior) -> Source:
     if not hasattr(posterior, "sample"):
         given = type(posterior).__name__
         raise ValueError(f"source is a {given}, expected a run, a path or a posterior")
-    name, posteriors = type(posterior).__name__, _capable(posterior)
-    return Source(name, {"posterior": name}, posteriors)
-
-
-def _capable(posterior: Posterior) -> Posteriors:
-    gaussian = gaussian_parameters(posterior)
+    name, gaussian = type(posterior).__name__, gaussian_parameters(posterior)
+    posteriors: Posteriors
     if gaussian is not None:
-        return GaussianCodes(*gaussian)
-    if hasattr(posterior, "log_prob"):
-        return DataPosteriors.whole(posterior)
-    return FixedCodes(draw_codes(posterior, 0))
+        posteriors = GaussianCodes(*gaussian)
+    elif hasattr(posterior, "log_prob"):
+        posteriors = DataPosteriors.whole(posterior)
+    else:
+        posteriors = FixedCodes(draw_codes(posterior, 0))
+    return Source(name, {"posterior": name}, posteriors)
 
 
 def _of_run(run: Run, progress: ProgressOption) -> Source:
@@ -153,16 +140,16 @@ def _of_run(run: Run, progress: ProgressOption) -> Source:
     if not model.has_encoder:
         raise UserError(f"{path} holds a {config.model}, which has no encoder: nothing to match")
     train, validation = run.dataset.split("train"), run.dataset.split("validation")
-    num, total = len(train), len(train) + len(validation)
     with progress_bar("encoding", "image", progress) as report:
-        posteriors = make_posteriors(
-            lambda rows: model.posterior(train[rows]), num, lambda done: report(done, total)
-        )
-        held_out = make_posteriors(
-            lambda rows: model.posterior(validation[rows]),
-            len(validation),
-            lambda done: report(num + done, total),
-        )
+
+        def encode(images: Any, before: int) -> Posteriors:
+            return make_posteriors(
+                lambda rows: model.posterior(images[rows]),
+                len(images),
+                lambda done: report(before + done, len(train) + len(validation)),
+            )
+
+        posteriors, held_out = encode(train, 0), encode(validation, len(train))
     return Source(
         name=f"{config.model}, {config.dataset}, {run.step:,} steps",
         record={

@@ -24,28 +24,26 @@ from tfdm.runs.results import differences, earlier_results, locked, merged, read
 from tfdm.training.loop import run_resumable
 
 CONFIG_NAME, RESULTS_NAME = "config.json", "results.json"
-_LOOKS_A_SAVE = 10
+_EVALUATIONS_A_SAVE = 10
 # Steps of one traced call: what a signal waits for.
 _STEPS_A_CALL = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticGaussians:
-    """The results of all dimensions and settings, in nats.
+    """The `results` of all dimensions and settings, `{dimension: {setting: record}}`, in nats.
 
-    Attributes:
-      results: `{dimension: {setting: record}}`. A record has `steps` of the looks, `initial_kl` of
-        each repetition, `true_kl` and `estimate` with `mean`, `spread` and number of `finite` ones
-        at each look, `per_seed` with every repetition's series, and `diverged_seeds`. With an
-        output folder those of earlier calls are there too.
-      path: `results.json`, `None` without an output folder.
+    A record has `steps` of the evaluations, `initial_kl` of each repetition, `true_kl` and
+    `estimate` with `mean`, `spread` and number of `finite` ones at each evaluation, `per_seed` with
+    every repetition's series, and `diverged_seeds`. With an output folder those of earlier calls
+    are there too, and `path` is its `results.json`.
     """
 
     results: dict[str, dict[str, Any]]
     path: Path | None
 
     def table(self) -> str:
-        """Returns a Markdown table of the last look of every dimension and setting."""
+        """Returns a Markdown table of the last evaluation of every dimension and setting."""
         lines = [
             "| d | setting | true KL at the start | at the end | estimate at the end | finite |",
             "|---|---|---|---|---|---|",
@@ -128,23 +126,22 @@ def _run_one(
             config.steps,
             # A repetition may diverge alone.
             store=None if state is None else CheckpointStore(state, keep=1, finite=False),
-            steps_a_save=_LOOKS_A_SAVE * config.log_every,
-            steps_a_look=config.log_every,
+            steps_a_save=_EVALUATIONS_A_SAVE * config.log_every,
+            evaluate_every=config.log_every,
             steps_a_call=_STEPS_A_CALL,
             progress=show,
         )
-    looks = [look for _, look in experiment.looks]
-    record: dict[str, Any] = {
-        "steps": [step for step, _ in experiment.looks],
-        "initial_kl": experiment.initial_kl,
-        "per_seed": {key: np.stack([look[key] for look in looks], axis=1) for key in SERIES},
-        "diverged_seeds": [
-            config.seed + int(r) for r in np.flatnonzero(~np.isfinite(looks[-1]["estimate"]))
-        ],
-    }
-    for key in ("true_kl", "estimate"):
-        record[key] = summarize(looks, key)
-    return json_ready(record)
+    steps, values = zip(*experiment.evaluations, strict=True)
+    diverged = np.flatnonzero(~np.isfinite(values[-1]["estimate"]))
+    return json_ready(
+        {
+            "steps": steps,
+            "initial_kl": experiment.initial_kl,
+            "per_seed": {key: np.stack([v[key] for v in values], axis=1) for key in SERIES},
+            "diverged_seeds": [config.seed + int(r) for r in diverged],
+            **{key: summarize(values, key) for key in ("true_kl", "estimate")},
+        }
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The one resumable loop: steps, looks, checkpoints, signals, progress.
+"""The one resumable loop: steps, evaluations, checkpoints, signals, progress.
 
 The critics, the classifiers that measure samples, the fits of the estimators and the synthetic
 Gaussians train by it; a run's model trains by `fit` of Keras. What a step does is a function of the
@@ -49,8 +49,8 @@ class ResumableTraining(abc.ABC):
           DivergedError: a value is not finite.
         """
 
-    def look(self, step: int) -> None:
-        """Looks at what `step` completed steps have come to; called where looks are asked for."""
+    def evaluate(self, step: int) -> None:
+        """Evaluates what `step` completed steps have come to; called where that is asked for."""
         raise NotImplementedError
 
     @property
@@ -77,7 +77,7 @@ def run_resumable(
     *,
     store: CheckpointStore | None = None,
     steps_a_save: int = 100,
-    steps_a_look: int | None = None,
+    evaluate_every: int | None = None,
     steps_a_call: int = 1,
     progress: Callable[..., None] | None = None,
 ) -> int:
@@ -89,8 +89,8 @@ def run_resumable(
       store: where checkpoints go and come from; without one nothing is saved, and signals end the
         process as ever.
       steps_a_save: a checkpoint is written whenever a multiple of it is completed, and at the end.
-      steps_a_look: `look` is called at every multiple of it, 0 included, and at the last step,
-        unless the training is over; `None` never looks.
+      evaluate_every: `evaluate` is called at every multiple of it, 0 included, and at the last
+        step, unless the training is over; `None` never calls it.
       steps_a_call: the most steps of one call of `take_steps`.
       progress: called after every call with (steps completed, steps), and with the terms, where
         there are some.
@@ -113,17 +113,19 @@ def run_resumable(
         if checkpoint is not None:
             training.restore(checkpoint.arrays)
             step = checkpoint.step
-        elif steps_a_look is not None:
-            training.look(0)
-        intervals = [steps_a_look] if store is None else [steps_a_look, steps_a_save]
+        elif evaluate_every is not None:
+            training.evaluate(0)
+        intervals = [evaluate_every] if store is None else [evaluate_every, steps_a_save]
         while step < num_steps and not training.is_over:
             ends = [step - step % every + every for every in intervals if every is not None]
             until = min(step + steps_a_call, num_steps, *ends)
             terms = training.take_steps(step, until - step)
             step = until
-            is_due = steps_a_look is not None and (step % steps_a_look == 0 or step == num_steps)
+            is_due = evaluate_every is not None and (
+                step % evaluate_every == 0 or step == num_steps
+            )
             if is_due and not training.is_over:
-                training.look(step)
+                training.evaluate(step)
             if progress is not None:
                 progress(step, num_steps, *([terms] if terms else []))
             if store is not None:
