@@ -26,8 +26,9 @@ from tfdm.estimators.priors import checked_prior, log_prior
 from tfdm.seeds import stream
 from tfdm.statistics import FloatArray, RunningMean
 
-# Samples of a block.
+# Samples of a block, and elements of a block of posteriors.
 _SAMPLES = 4096
+_BLOCK = 2**20
 # Share of log N from which on the mutual information says no more than that N is finite.
 _SATURATED = 0.95
 # Variance of a latent's posterior mean from which on it is active (Burda et al. 2016).
@@ -38,30 +39,20 @@ _ACTIVE = 0.01
 class PosteriorBounds:
     """The average KL of N posteriors and the bound on the marginal KL that follows (eq. 5), nats.
 
-    Attributes:
-      num_data: N.
-      latent_dim: L.
-      average_kl: mean over x of KL[q(z|x) ‖ p(z)], ≥ 0 save for the sampling error; an upper bound
-        on the marginal KL.
-      average_kl_standard_error: of `average_kl`, `None` where it is a closed form.
-      average_kl_per_dimension: `average_kl` / L.
-      average_kl_per_latent: float64 [L], the parts of `average_kl`, each ≥ 0 up to rounding; `None`
-        without a closed form.
-      active_latents: how many latents have posterior means whose variance over the data is above
-        0.01 (Burda et al. 2016). `None` where the means are not known.
-      log_num_data: log N, the most that the code can tell about which x it came from.
-      minimum_marginal_kl: `average_kl` − log N, a lower bound on KL[q(z) ‖ p(z)]. Below zero it
-        says nothing more than that a KL is not negative.
+    The average over x of KL[q(z|x) ‖ p(z)] is an upper bound on KL[q(z) ‖ p(z)], ≥ 0 save for the
+    sampling error. `minimum_marginal_kl` is `average_kl` − log N, a lower bound; below zero it says
+    nothing more than that a KL is not negative. Latents are active where the variance of the
+    posterior means over the data is above 0.01 (Burda et al. 2016).
     """
 
-    num_data: int
-    latent_dim: int
+    num_data: int  # N
+    latent_dim: int  # L
     average_kl: float
-    average_kl_standard_error: float | None
-    average_kl_per_dimension: float
-    average_kl_per_latent: FloatArray | None
-    active_latents: int | None
-    log_num_data: float
+    average_kl_standard_error: float | None  # `None` for a closed form
+    average_kl_per_dimension: float  # average_kl / L
+    average_kl_per_latent: FloatArray | None  # [L], the parts of a closed form, ≥ 0 up to rounding
+    active_latents: int | None  # `None` where the means are not known
+    log_num_data: float  # log N, the most that the code can tell about which x it came from
     minimum_marginal_kl: float
 
 
@@ -91,9 +82,7 @@ def posterior_bounds(
     prior = checked_prior(prior, loc.shape[1])
     active = int(np.sum(np.var(loc, axis=0) > _ACTIVE))
     if prior is None:
-        # KL[N(loc, scale²) ‖ N(0, 1)] of every element.
-        kl = 0.5 * (loc**2 + scale**2 - 1.0) - np.log(scale)
-        per_latent = kl.sum(axis=0) / len(loc)
+        per_latent = _total_kl(loc, scale) / len(loc)
         average_kl = float(per_latent.sum())
         return _bounds(average_kl, None, len(loc), len(per_latent), per_latent, active)
     draws = (
@@ -125,6 +114,16 @@ def sampled_bounds(
 def is_saturated(mutual_information: float, num_data: int) -> bool:
     """Says whether an estimate of I[z; x] is so near to its bound log N that it only repeats it."""
     return num_data > 1 and mutual_information > _SATURATED * math.log(num_data)
+
+
+def _total_kl(loc: FloatArray, scale: FloatArray) -> FloatArray:
+    """Σ_n KL[N(loc_n, scale_n²) ‖ N(0, 1)] [L]; a sum of sums rounds less and takes less memory."""
+    total, rows = np.zeros(loc.shape[1]), max(1, _BLOCK // loc.shape[1])
+    for start in range(0, len(loc), rows):
+        block = slice(start, start + rows)
+        kl = 0.5 * (loc[block] ** 2 + scale[block] ** 2 - 1.0) - np.log(scale[block])
+        total += kl.sum(axis=0)
+    return total
 
 
 def _bounds(

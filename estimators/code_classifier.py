@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdm.estimators.codes import CodeSampler
+from tfdm.estimators.codes import CodeSampler, in_blocks
 from tfdm.estimators.config import DensityRatioConfig
 from tfdm.estimators.fitting import Fit, fit
 from tfdm.gradient_penalty import gradient_penalty
@@ -54,9 +54,7 @@ class CodeClassifier(tf.Module):
 
     def logits(self, codes: FloatArray) -> FloatArray:
         """Returns the logits of any number of codes, float64 [S]."""
-        blocks = range(0, len(codes), _BLOCK)
-        parts = [self(codes[i : i + _BLOCK].astype(np.float32)).numpy() for i in blocks]
-        return np.concatenate(parts).astype(np.float64)
+        return in_blocks(self, codes, _BLOCK)
 
     def loss(self, batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
         """The cross entropy of a step's codes, `posterior` and `prior`, with the penalty."""
@@ -64,8 +62,7 @@ class CodeClassifier(tf.Module):
         is_noisy = self._config.activation_noise > 0.0 or self._config.dropout > 0.0
         noise_seed = tf.stack([tf.constant(self._seed, tf.int64), step * 1024])
         both = self(tf.concat([prior, posterior], axis=0), noise_seed if is_noisy else None)
-        prior_logits, posterior_logits = tf.split(both, 2)
-        loss = discriminator_loss(prior_logits, posterior_logits)
+        loss = discriminator_loss(*tf.split(both, 2))
         if self._config.gradient_penalty > 0.0:
             weights = tf.random.stateless_uniform(tf.shape(prior)[:1], noise_seed + 1000)
             penalty = gradient_penalty(self, prior, posterior, weights)
@@ -86,8 +83,7 @@ def initial_kernels(
     inputs: int, width: int, num_layers: int, rng: np.random.Generator
 ) -> Iterator[FloatArray]:
     """Yields the kernels [fan-in, units] of an MLP with one output."""
-    sizes = [inputs, *[width] * num_layers, 1]
-    for fan_in, units in itertools.pairwise(sizes):
+    for fan_in, units in itertools.pairwise([inputs, *[width] * num_layers, 1]):
         scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
         yield scale * rng.standard_normal((fan_in, units))
 
@@ -125,20 +121,15 @@ def fit_classifier(
             "prior": prior.sample(size, stream(seed, "kl/classifier/prior", step)),
         }
 
-    others = held_out or posterior
-    held_out_posterior = others.sample(_HELD_OUT, stream(seed, "kl/classifier/held_out_posterior"))
-    held_out_prior = prior.sample(_HELD_OUT, stream(seed, "kl/classifier/held_out_prior"))
-
-    def held_out_loss() -> float:
-        return cross_entropy(
-            classifier.logits(held_out_prior), classifier.logits(held_out_posterior)
-        )
-
+    fixed = [
+        sampler.sample(_HELD_OUT, stream(seed, f"kl/classifier/held_out_{name}"))
+        for sampler, name in ((prior, "prior"), (held_out or posterior, "posterior"))
+    ]
     outcome = fit(
         classifier.trainable_variables,
         classifier.loss,
         batch,
-        held_out_loss,
+        lambda: cross_entropy(*map(classifier.logits, fixed)),
         config,
         keep_best=config.keep_best or config.patience > 0,
         progress=progress,

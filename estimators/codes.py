@@ -6,8 +6,8 @@ Shapes: N data points, L latent dimensions, S samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +129,15 @@ def evaluation_blocks(
         return
     for index, start in enumerate(range(0, num, size)):
         yield codes.sample(min(size, num - start), stream(seed, name, index))
+
+
+def in_blocks(
+    function: Callable[[npt.NDArray[np.float32]], Any], codes: FloatArray, size: int
+) -> FloatArray:
+    """Returns a tensor [S] for each of any number of codes [S, L], `size` at a time, float64."""
+    blocks = (codes[start : start + size] for start in range(0, len(codes), size))
+    parts = [function(block.astype(np.float32)).numpy() for block in blocks]
+    return np.concatenate(parts).astype(np.float64)
 
 
 def require_at_least(**least: tuple[int, int]) -> None:

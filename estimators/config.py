@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from tfdm.fields import CheckedConfig, setting
 
 # Of the synthetic Gaussians: both fixed, or one that learns to be the other.
 SETTINGS = ("estimation", "learning")
+
+
+def _rate(default: float, help: str) -> Any:
+    return setting(default, help, minimum=0.0, maximum=1.0)
+
+
+def _decay(default: float, moment: str) -> Any:
+    return setting(default, f"decay of Adam's {moment} moment", minimum=0.0, maximum=0.999999)
+
+
+def _patience(default: int) -> Any:
+    help = "stop after as many evaluations without a better held-out loss; 0 never"
+    return setting(default, help, minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +39,7 @@ class MonteCarloConfig(CrossTermConfig):
         256, "images of the mixture where the posterior is not Gaussian", minimum=1
     )
     max_pairs: int = setting(
-        2**20,
-        "most pairs of a sample and an image where the posterior is not Gaussian",
-        minimum=2,
+        2**20, "most pairs of a sample and an image where the posterior is not Gaussian", minimum=2
     )
 
 
@@ -37,16 +49,10 @@ class FitConfig(CheckedConfig):
 
     steps: int = setting(5000, "the most training steps", minimum=1)
     batch_size: int = setting(256, "codes a step", minimum=1)
-    learning_rate: float = setting(
-        1e-3, "of Adam; 5e-5 to 1e-3 in the paper", minimum=0.0, maximum=1.0
-    )
-    adam_beta_1: float = setting(0.9, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)
-    adam_beta_2: float = setting(
-        0.999, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
-    )
-    patience: int = setting(
-        5, "stop after as many evaluations without a better held-out loss; 0 never", minimum=0
-    )
+    learning_rate: float = _rate(1e-3, "of Adam; 5e-5 to 1e-3 in the paper")
+    adam_beta_1: float = _decay(0.9, "first")
+    adam_beta_2: float = _decay(0.999, "second")
+    patience: int = _patience(5)
     evaluate_every: int = setting(250, "steps between two evaluations", minimum=1)
     num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
@@ -57,13 +63,9 @@ class DensityRatioConfig(FitConfig):
 
     steps: int = setting(20_000, "training steps; 500,000 in the paper", minimum=1)
     batch_size: int = setting(256, "codes of q(z), and of p(z), a step", minimum=2)
-    learning_rate: float = setting(5e-4, "of Adam", minimum=0.0, maximum=1.0)
-    adam_beta_2: float = setting(
-        0.9, "decay of Adam's second moment", minimum=0.0, maximum=0.999999
-    )
-    patience: int = setting(
-        0, "stop after as many evaluations without a better held-out loss; 0 never", minimum=0
-    )
+    learning_rate: float = _rate(5e-4, "of Adam")
+    adam_beta_2: float = _decay(0.9, "second")
+    patience: int = _patience(0)
     evaluate_every: int = setting(500, "steps between two evaluations", minimum=1)
     keep_best: bool = setting(
         False, "use the weights with the lowest held-out cross entropy, not the last"
@@ -137,12 +139,8 @@ class SyntheticConfig(CheckedConfig):
         256, "units of a layer; the paper has 10⁸ weights, about 5600 at d = 1000", minimum=1
     )
     batch_size: int = setting(128, "samples of each Gaussian a step", minimum=1)
-    discriminator_learning_rate: float = setting(
-        1e-4, "of the classifier's Adam", minimum=0.0, maximum=1.0
-    )
-    generator_learning_rate: float = setting(
-        1e-3, "of the learned Gaussian's Adam", minimum=0.0, maximum=1.0
-    )
+    discriminator_learning_rate: float = _rate(1e-4, "of the classifier's Adam")
+    generator_learning_rate: float = _rate(1e-3, "of the learned Gaussian's Adam")
     discriminator_steps: int = setting(
         1, "steps of the classifier to one of the learned Gaussian; 1 or 5", minimum=1
     )

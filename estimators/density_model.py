@@ -10,7 +10,8 @@ Shapes: B batch, L latent dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ from tfdm.distributions.densities import Density
 from tfdm.distributions.gaussian_mixture import DiagonalGaussianMixture
 from tfdm.distributions.masked_autoregressive_flow import MaskedAutoregressiveFlow
 from tfdm.distributions.priors import Prior
-from tfdm.estimators.codes import CodeSampler, evaluation_blocks, selection_and_value
+from tfdm.estimators.codes import CodeSampler, evaluation_blocks, in_blocks, selection_and_value
 from tfdm.estimators.config import DensityFitConfig
-from tfdm.estimators.fitting import Fit, fit
+from tfdm.estimators.fitting import fit
 from tfdm.estimators.posteriors import codes_to_fit
 from tfdm.estimators.priors import checked_prior, log_prior
 from tfdm.estimators.records import DensityModelKL, Task
@@ -71,11 +72,28 @@ def density_model_kl(
             )
     prior = checked_prior(prior, codes.latent_dim)
     selection, value = selection_and_value(codes, held_out)
-    evaluate = _evaluator(density)
-    with progress_bar("density", "step", progress) as report:
-        outcome = _fit(codes, selection, density, evaluate, config, seed, state, report)
-    kl, likelihood, training = RunningMean(), RunningMean(), RunningMean()
+    start = codes.sample(_START, stream(seed, "kl/density/start"))
+    density.initialize(start, derive(seed, "kl/density/initialize"))
+    chosen_by = selection.sample(_HELD_OUT, stream(seed, "kl/density/held_out"))
+    log_prob = tf.function(density.log_prob, autograph=False, reduce_retracing=True)
+    evaluate = functools.partial(in_blocks, log_prob, size=_BLOCK)
     number = config.num_samples
+
+    def batch(step: int) -> dict[str, FloatArray]:
+        return {"codes": codes.sample(config.batch_size, stream(seed, "kl/density/batch", step))}
+
+    with progress_bar("density", "step", progress) as report:
+        outcome = fit(
+            density.trainable_variables,
+            lambda arrays, step: -tf.reduce_mean(density.log_prob(arrays["codes"])),
+            batch,
+            lambda: -float(np.mean(evaluate(chosen_by))),
+            config,
+            clip_norm=config.clip_norm,
+            progress=report,
+            state=state,
+        )
+    kl, likelihood, training = RunningMean(), RunningMean(), RunningMean()
     for fresh in evaluation_blocks(value, number, _BLOCK, seed, "kl/density/value"):
         log_density = evaluate(fresh)
         kl.add(log_density - log_prior(prior, fresh))
@@ -127,48 +145,3 @@ def _fitted(task: Task, density: Callable[..., Density], *sizes: int) -> Density
         state=task.state,
         progress=task.progress,
     )
-
-
-def _fit(
-    codes: CodeSampler,
-    selection: CodeSampler,
-    density: Density,
-    evaluate: Callable[[FloatArray], FloatArray],
-    config: DensityFitConfig,
-    seed: int,
-    state: Path | None,
-    progress: Callable[[int, int], None],
-) -> Fit:
-    """Maximises E_q log t(z) from the moments of codes on (Algorithm 3, lines 2 to 5)."""
-    start = codes.sample(_START, stream(seed, "kl/density/start"))
-    density.initialize(start, derive(seed, "kl/density/initialize"))
-    held_out = selection.sample(_HELD_OUT, stream(seed, "kl/density/held_out"))
-
-    def batch(step: int) -> dict[str, FloatArray]:
-        return {"codes": codes.sample(config.batch_size, stream(seed, "kl/density/batch", step))}
-
-    def loss(arrays: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
-        return -tf.reduce_mean(density.log_prob(arrays["codes"]))
-
-    return fit(
-        density.trainable_variables,
-        loss,
-        batch,
-        lambda: -float(np.mean(evaluate(held_out))),
-        config,
-        clip_norm=config.clip_norm,
-        progress=progress,
-        state=state,
-    )
-
-
-def _evaluator(density: Density) -> Callable[[FloatArray], FloatArray]:
-    """Returns codes [S, L] -> log-densities, float64 [S], traced once."""
-    traced = tf.function(density.log_prob, autograph=False, reduce_retracing=True)
-
-    def evaluate(codes: FloatArray) -> FloatArray:
-        blocks = range(0, len(codes), _BLOCK)
-        parts = [traced(tf.constant(codes[i : i + _BLOCK], tf.float32)).numpy() for i in blocks]
-        return np.concatenate(parts).astype(np.float64)
-
-    return evaluate

@@ -68,15 +68,8 @@ def fit_density_ratio(
 ) -> DensityRatio:
     """Trains the classifiers, and with `config.calibrate` their temperatures.
 
-    Args:
-      codes: of q(z).
-      config: the classifiers and their training.
-      seed: of everything that is drawn.
-      prior: p(z), by default N(0, I).
-      selection: codes of q(z) for early stopping and the temperatures; by default fresh codes of
-        the same.
-      state: a folder of this call alone, from which a fit that was broken off goes on.
-      progress: whether a bar is shown, or a function of (steps done, steps) over all classifiers.
+    Takes what `density_ratio_kl` does, and `selection`, codes of q(z) for early stopping and the
+    temperatures, by default fresh codes of the same.
 
     Raises:
       ValueError: the latent dimensions differ, or the first steps diverge.
@@ -123,11 +116,21 @@ def density_ratio_kl(
     *,
     prior: Prior | None = None,
     held_out: CodeSampler | None = None,
+    others: CodeSampler | None = None,
+    state: Path | None = None,
     progress: ProgressOption = True,
 ) -> DensityRatioKL:
-    """Estimates KL[q(z) ‖ p(z)] by classifiers of codes; see `fit_density_ratio`.
+    """Estimates KL[q(z) ‖ p(z)] by classifiers of codes.
 
-    `held_out` are codes that training does not see, by default fresh codes of `codes`.
+    Args:
+      codes: of q(z).
+      config: the classifiers and their training.
+      seed: of everything that is drawn.
+      prior: p(z), by default N(0, I).
+      held_out: codes that training does not see; by default fresh codes of `codes`.
+      others: codes of other data, for `kl_held_out_images`.
+      state: a folder of this call alone, from which a fit that was broken off goes on.
+      progress: whether a bar is shown, or a function of (steps done, steps) over all classifiers.
 
     Raises:
       ValueError: the latent dimensions differ, fixed codes lack held-out ones, or the first steps
@@ -136,9 +139,13 @@ def density_ratio_kl(
     config = config or DensityRatioConfig()
     selection, value = selection_and_value(codes, held_out)
     ratio = fit_density_ratio(
-        codes, config, seed, prior=prior, selection=selection, progress=progress
+        codes, config, seed, prior=prior, selection=selection, state=state, progress=progress
     )
-    return evaluate_density_ratio(ratio, value, config.num_samples, seed, prior)
+    result = evaluate_density_ratio(ratio, value, config.num_samples, seed, prior)
+    if others is None:
+        return result
+    of_others = evaluate_density_ratio(ratio, others, config.num_samples, seed, prior)
+    return dataclasses.replace(result, kl_held_out_images=of_others.kl)
 
 
 def evaluate_density_ratio(
@@ -189,20 +196,14 @@ def evaluate_density_ratio(
 
 def density_ratio(task: Task) -> DensityRatioKL:
     """The estimator `density_ratio`, evaluated also on Gaussian posteriors of held-out data."""
-    number, seed, prior = task.config.num_samples, task.seed, task.prior
-    codes, held_out = codes_to_fit(task.posteriors, task.held_out, seed)
-    selection, value = selection_and_value(codes, held_out)
-    ratio = fit_density_ratio(
+    codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
+    return density_ratio_kl(
         codes,
         task.config,
-        seed,
-        prior=prior,
-        selection=selection,
+        task.seed,
+        prior=task.prior,
+        held_out=held_out,
+        others=task.held_out if isinstance(task.held_out, GaussianCodes) else None,
         state=task.state,
         progress=task.progress,
     )
-    result = evaluate_density_ratio(ratio, value, number, seed, prior)
-    if not isinstance(task.held_out, GaussianCodes):
-        return result
-    other = evaluate_density_ratio(ratio, task.held_out, number, seed, prior)
-    return dataclasses.replace(result, kl_held_out_images=other.kl)

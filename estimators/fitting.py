@@ -33,24 +33,14 @@ _STEPS_A_SAVE = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """What became of a fit.
+    """What became of a fit; one that diverged has the variables of the best evaluation before."""
 
-    Attributes:
-      steps: how many steps were taken.
-      best_step: the step with the lowest held-out loss; that of the variables, if they were kept.
-      held_out_loss: the lowest held-out loss, in nats.
-      stopped_early: whether patience ran out.
-      diverged_at: the step at which a loss was not finite, `None` if none was. The variables are
-        then those of the best evaluation before it.
-      curve: (step, held-out loss) of every evaluation.
-    """
-
-    steps: int
-    best_step: int
-    held_out_loss: float
-    stopped_early: bool
-    diverged_at: int | None
-    curve: tuple[tuple[int, float], ...]
+    steps: int  # how many were taken
+    best_step: int  # with the lowest held-out loss
+    held_out_loss: float  # the lowest, in nats
+    stopped_early: bool  # whether patience ran out
+    diverged_at: int | None  # the step at which a loss was not finite
+    curve: tuple[tuple[int, float], ...]  # (step, held-out loss) of every evaluation
 
 
 def fit(

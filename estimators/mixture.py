@@ -34,17 +34,14 @@ Rows = npt.NDArray[np.signedinteger]
 class MixtureDensity:
     """An equal mixture of N diagonal Gaussians.
 
-    Attributes:
-      rounding: the largest error, in nats, of a component's log-density in float32 by the expanded
-        square, measured on points of the components themselves.
-      exact: whether components are evaluated anew in float64, because `rounding` is too large.
+    It is evaluated by the matrix product [z², z, 1]·[−1/(2σ²), μ/σ², c]ᵀ, which cancels in float32
+    where scales are small. `rounding`, the largest error of a component's log-density, in nats, is
+    measured first on points of the components themselves. Where it is too large the mixture is
+    `exact`: the product only chooses the components that matter, which float64 evaluates anew.
     """
 
     def __init__(
-        self,
-        loc: FloatArray,
-        scale: FloatArray,
-        strategy: tf.distribute.Strategy | None = None,
+        self, loc: FloatArray, scale: FloatArray, strategy: tf.distribute.Strategy | None = None
     ) -> None:
         """Takes means and standard deviations, float64 [N, L], valid.
 
@@ -54,9 +51,8 @@ class MixtureDensity:
           ValueError: the natural parameters are beyond float32.
         """
         self._loc, self._scale = loc, scale
-        self._log_normalizer = -np.log(scale).sum(axis=1) - 0.5 * loc.shape[1] * math.log(
-            2 * math.pi
-        )
+        constant = 0.5 * loc.shape[1] * math.log(2 * math.pi)
+        self._log_normalizer = -np.log(scale).sum(axis=1) - constant
         precision = 1.0 / scale**2
         constant = self._log_normalizer - 0.5 * np.sum(loc**2 * precision, axis=1)
         ones = np.ones((len(loc), 1))
@@ -127,17 +123,15 @@ class MixtureDensity:
         self, function: Callable[..., tuple[tf.Tensor, ...]], *arrays: npt.NDArray
     ) -> list[npt.NDArray[np.float32]]:
         """Calls `function` with the components and an equal share of the arrays on each device."""
-        shares = [self._shared(np.array_split(array, self._replicas)) for array in arrays]
+        parts = [np.array_split(array, self._replicas) for array in arrays]
+        shares = self._strategy.experimental_distribute_values_from_function(
+            lambda context: [tf.constant(p[context.replica_id_in_sync_group]) for p in parts]
+        )
         results = self._strategy.run(function, (self._on_devices, *shares))
         if number_of_workers(self._strategy) > 1:
             return [self._strategy.gather(result, axis=0).numpy() for result in results]
         local = self._strategy.experimental_local_results
         return [np.concatenate([part.numpy() for part in local(result)]) for result in results]
-
-    def _shared(self, parts: list[npt.NDArray]) -> tf.distribute.DistributedValues:
-        return self._strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
-        )
 
     def _exact(self, points: FloatArray, left_out: Rows) -> FloatArray:
         # Rounding may lower the largest logit and raise another one, once for each.

@@ -27,12 +27,7 @@ import numpy.typing as npt
 from tfdm.distributions.posteriors import Posterior
 from tfdm.distributions.priors import Prior
 from tfdm.estimators.bounds import is_saturated, posterior_bounds
-from tfdm.estimators.codes import (
-    GaussianCodes,
-    checked_gaussians,
-    draw_gaussians,
-    require_at_least,
-)
+from tfdm.estimators.codes import GaussianCodes, checked_gaussians, draw_gaussians, require_at_least
 from tfdm.estimators.mixture import MixtureDensity
 from tfdm.estimators.posteriors import DataPosteriors
 from tfdm.estimators.priors import checked_log_prob, checked_prior, log_prior, prior_digest
@@ -245,7 +240,7 @@ def _gaussian(task: Task, **variant: Any) -> MonteCarloKL:
         task.seed,
         prior=task.prior,
         strategy=make_strategy(task.strategy),
-        state_path=None if task.state is None else f"{task.state}.json",
+        state_path=task.state,
         progress=task.progress,
         **variant,
     )

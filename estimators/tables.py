@@ -63,17 +63,10 @@ def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
     axes = figure.add_subplot()
     for place, (value, record) in enumerate(zip(values, shown.values(), strict=True)):
         inside = math.isfinite(value) and value <= top
-        height = value if inside else top
-        error = 1.96 * (record.get("standard_error") or 0.0)
-        axes.bar(
-            place,
-            height,
-            width=0.65,
-            color=_COLORS[place % len(_COLORS)],
-            yerr=error if inside else None,
-            capsize=3,
-            hatch=None if inside else "//",
-        )
+        error = 1.96 * (record.get("standard_error") or 0.0) if inside else None
+        height, hatch = (value, None) if inside else (top, "//")
+        color = _COLORS[place % len(_COLORS)]
+        axes.bar(place, height, width=0.65, color=color, yerr=error, capsize=3, hatch=hatch)
         axes.annotate(
             f"{value:.4g}", (place, min(max(height, 0.0), 0.94 * top)), ha="center", va="bottom",
             fontsize=7, xytext=(0, 3), textcoords="offset points",
@@ -101,10 +94,9 @@ def _remarks(record: Mapping[str, Any]) -> str:
     remarks = []
     for key, name in _REMARKS.items():
         value = record.get(key)
-        if isinstance(value, int | float) and not (
-            key == "kl_uncalibrated" and value == record["kl"]
-        ):
+        is_kl = key == "kl_uncalibrated" and value == record["kl"]
+        if isinstance(value, int | float) and not is_kl:
             remarks.append(f"{name} {value:.4g}")
-            if key == "mutual_information" and record.get("saturated"):
-                remarks[-1] += ", saturated"
+        if key == "mutual_information" and record.get("saturated"):
+            remarks[-1] += ", saturated"
     return "; ".join([*remarks, "diverged"] if record.get("diverged") else remarks)

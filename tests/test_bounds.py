@@ -94,7 +94,7 @@ def test_bounds_of_the_papers_tables(
 def test_blocks_add_up(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     loc, scale = _posteriors(rng, 23, 4)
     whole = posterior_bounds(loc, scale)
-    monkeypatch.setattr("tfdm.estimators.gaussian._BLOCK", 20)  # blocks of five rows
+    monkeypatch.setattr("tfdm.estimators.bounds._BLOCK", 20)  # blocks of five rows
     assert posterior_bounds(loc, scale).average_kl == pytest.approx(whole.average_kl, rel=1e-14)
     scale[22, 1] = -0.5
     with pytest.raises(ValueError, match=r"scale\[22, 1\] is -0\.5, expected a value > 0"):

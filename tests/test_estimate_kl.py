@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -123,6 +124,39 @@ def test_other_settings_stand_beside_the_first_and_other_posteriors_do_not(
         with pytest.raises(UserError, match="is about other posteriors"):
             tfdm.estimate_kl(**{**here, **change}, **FEW)
     assert json.loads((tmp_path / "kl.json").read_text()) == content
+
+
+def test_a_stopped_call_goes_on_to_the_same_numbers(
+    loc: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfdm.estimators.fitting._STEPS_A_SAVE", 5)
+    fields = {
+        "density_ratio": {"steps": 8, "width": 8, "num_bridges": 1, "num_samples": 50},
+        "gmm": {"steps": 8, "num_components": 2, "num_samples": 50},
+    }
+    call: dict[str, Any] = {
+        "loc": loc, "scale": SCALE, "estimators": list(fields), "fields": fields,
+    }  # fmt: skip
+    whole = tfdm.estimate_kl(**call, progress=False).estimates
+    call["output_dir"] = str(tmp_path)
+
+    def reported(stop_at: int) -> list[tuple[int, int]]:
+        done: list[tuple[int, int]] = []
+
+        def stop(step: int, steps: int) -> None:
+            done.append((step, steps))
+            if len(done) == stop_at:
+                raise KeyboardInterrupt
+
+        with contextlib.suppress(KeyboardInterrupt):
+            assert tfdm.estimate_kl(**call, progress=stop).estimates == whole
+        return done
+
+    # Stopped in the second classifier, then in the density; what was saved is not done again.
+    assert reported(stop_at=4) == [(5, 16), (8, 16), (13, 16), (16, 16)]
+    assert reported(stop_at=3) == [(16, 16), (5, 8), (8, 8)]
+    assert reported(stop_at=0) == [(8, 8)]
+    assert not (tmp_path / ".kl.state").exists()
 
 
 def test_a_run_is_estimated_with_its_prior_and_its_holes_are_shown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -26,36 +27,33 @@ _SHARPNESS = (math.log(0.01), math.log(100.0))
 _LARGEST_EXPONENT = 700.0
 
 
+@dataclasses.dataclass
 class RunningMean:
-    """The `mean` of a stream of blocks, their `count`, its standard error (Chan et al., 1979)."""
+    """The mean of a stream of blocks and its standard error (Chan et al., 1979)."""
 
-    def __init__(self, count: int = 0, mean: float = 0.0, squares: float = 0.0) -> None:
-        self.count, self.mean, self._squares = count, mean, squares
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0  # the sum of the squared differences from the mean
 
     def add(self, values: FloatArray) -> None:
         """Takes in a block of values [n]."""
         mean, count = float(values.mean()), self.count + values.size
         difference = mean - self.mean
-        self._squares += float(np.sum((values - mean) ** 2))
-        self._squares += difference**2 * self.count * values.size / count
+        self.squares += float(np.sum((values - mean) ** 2))
+        self.squares += difference**2 * self.count * values.size / count
         self.mean += difference * values.size / count
         self.count = count
 
     @property
     def standard_error(self) -> float:
         """Of the mean; needs two values."""
-        return math.sqrt(self._squares / (self.count - 1) / self.count)
+        return math.sqrt(self.squares / (self.count - 1) / self.count)
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval of the mean, by the normal distribution."""
         half_width = _TWO_SIDED_95 * self.standard_error
         return self.mean - half_width, self.mean + half_width
-
-    @property
-    def state(self) -> list[float]:
-        """The arguments that make this object again."""
-        return [self.count, self.mean, self._squares]
 
 
 class LogMeanExp:
@@ -166,17 +164,14 @@ def digest(*parts: npt.NDArray | str | int) -> str:
 
 def save_moments(path: Path, key: str, moments: Sequence[RunningMean]) -> None:
     """Writes moments under a key, in one piece."""
-    atomic_write_json(path, {"key": key, "moments": [m.state for m in moments]})
+    atomic_write_json(path, {"key": key, "moments": [dataclasses.astuple(m) for m in moments]})
 
 
 def load_moments(path: Path | None, key: str) -> tuple[RunningMean, ...] | None:
     """Returns the moments of a file, `None` where there are none under this key."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
-        if content.get("key") != key:
-            return None
-        return tuple(
-            RunningMean(int(n), float(mean), float(s)) for n, mean, s in content["moments"]
-        )
+        found = tuple(RunningMean(int(n), float(m), float(s)) for n, m, s in content["moments"])
+        return found if content["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # a file that cannot be read costs the time that it would have saved

@@ -36,6 +36,8 @@ from tfdm.seeds import derive
 from tfdm.statistics import digest
 
 RESULT_NAME = "kl.json"
+# The folder of the fits' states, until a call has finished.
+_STATES = ".kl.state"
 # Samples behind the average KL of posteriors that are not Gaussian.
 _AVERAGE_SAMPLES = 10_000
 # What an estimator may raise where it cannot cope with the codes, as apart from a fault of ours.
@@ -109,8 +111,11 @@ def estimate_kl(
         written or is about other posteriors.
       ValueError: an option or an array is not admissible.
     """
-    config = EstimateKLConfig.of(config, **options)
-    configs = _configs(config, fields or {})
+    config, fields = EstimateKLConfig.of(config, **options), fields or {}
+    for name in fields:
+        if name not in config.estimators:
+            raise ValueError(f"fields of {name} have no effect: add it to estimators or drop them")
+    configs = {name: ESTIMATORS[name].config.of(fields.get(name)) for name in config.estimators}
     arrays = {"loc": loc, "scale": scale, "codes": codes}
     opened = open_source(source, config, arrays, prior, progress)
     if isinstance(opened.posteriors, FixedCodes) and configs:
@@ -127,14 +132,6 @@ def estimate_kl(
         return _estimated(config, configs, opened, folder, progress)
 
 
-def _configs(config: EstimateKLConfig, fields: Fields) -> dict[str, CheckedConfig]:
-    """The fields of every estimator that is asked for."""
-    for name in fields:
-        if name not in config.estimators:
-            raise ValueError(f"fields of {name} have no effect: add it to estimators or drop them")
-    return {name: ESTIMATORS[name].config.of(fields.get(name)) for name in config.estimators}
-
-
 def _estimated(
     config: EstimateKLConfig,
     configs: Mapping[str, CheckedConfig],
@@ -142,9 +139,9 @@ def _estimated(
     folder: Path | None,
     progress: ProgressOption,
 ) -> KLEstimates:
-    posteriors, seed = source.posteriors, config.seed
-    bounds = _bounds(posteriors, source.prior, seed)
-    held_out = None if source.held_out is None else _bounds(source.held_out, source.prior, seed)
+    posteriors, prior, seed = source.posteriors, source.prior, config.seed
+    bounds = _bounds(posteriors, prior, seed)
+    held_out = None if source.held_out is None else _bounds(source.held_out, prior, seed)
     content = _content(source, bounds, held_out)
     if folder is not None:
         earlier = earlier_results(
@@ -157,14 +154,10 @@ def _estimated(
         kept = ("estimates", "log_likelihood")
         content |= {key: earlier[key] for key in kept if key in earlier}
     results: dict[str, Estimate] = {}
-    states = []
     for name, fields in configs.items():
-        key, state = config.key(name), None
-        if folder is not None:
-            state = folder / f".{key.replace(':', '.')}.state"
-            states.append(state)
-            state = _state_of_call(state, name, source, content, fields, seed)
-        task = Task(posteriors, fields, source.held_out, source.prior, seed, config.strategy, state)
+        key = config.key(name)
+        state = None if folder is None else _state(folder, name, key, fields, seed, source)
+        task = Task(posteriors, fields, source.held_out, prior, seed, config.strategy, state)
         results[key], record = _run(name, key, task, len(configs) == 1, progress)
         content["estimates"] = merged(content["estimates"], {key: record})
         _write(folder, content, source.name)
@@ -172,12 +165,12 @@ def _estimated(
     if config.log_likelihood_samples:
         log_likelihood = _log_likelihood(config, source, progress)
         content["log_likelihood"] = to_record(log_likelihood)
-    if folder is not None and source.model and isinstance(posteriors, GaussianCodes):
-        picture = ordered_samples(source.model, posteriors, source.prior, seed)
-        atomic_write_bytes(folder / "kl_samples.png", picture)
     _write(folder, content, source.name)
-    for state in states:
-        shutil.rmtree(state, ignore_errors=True)
+    if folder is not None:
+        if source.model and isinstance(posteriors, GaussianCodes):
+            picture = ordered_samples(source.model, posteriors, prior, seed)
+            atomic_write_bytes(folder / "kl_samples.png", picture)
+        shutil.rmtree(folder / _STATES, ignore_errors=True)
     return KLEstimates(source.name, bounds, held_out, results, log_likelihood, content)
 
 
@@ -222,20 +215,14 @@ def _digest(posteriors: Posteriors, prior: Prior | None) -> str:
     return digest(*parts) if prior is None else digest(*parts, prior_digest(prior))
 
 
-def _state_of_call(
-    path: Path,
-    name: str,
-    source: Source,
-    content: Mapping[str, Any],
-    fields: CheckedConfig,
-    seed: int,
+def _state(
+    folder: Path, name: str, key: str, fields: CheckedConfig, seed: int, source: Source
 ) -> Path:
     """Returns where an estimator keeps what it has done; a fit by all that it depends on."""
     if ESTIMATORS[name].needs_density:
-        return path.with_name(f"{path.name}.json")
-    others = "" if source.held_out is None else _digest(source.held_out, None)
-    asked = json.dumps(fields.to_dict())
-    return path / digest(content["posterior_digest"], others, asked, seed)[:16]
+        return folder / f".{key.replace(':', '.')}.state.json"
+    data = [_digest(p, source.prior) for p in (source.posteriors, source.held_out) if p is not None]
+    return folder / _STATES / digest(key, *data, json.dumps(fields.to_dict()), seed)[:16]
 
 
 def _run(

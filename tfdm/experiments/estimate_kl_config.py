@@ -21,8 +21,7 @@ class EstimateKLConfig(CheckedConfig):
         ("monte_carlo",), "what to estimate with", placeholder="NAME"
     )
     label: str = setting(
-        "",
-        "goes behind the estimators' names, as monte_carlo:LABEL: keeps several settings apart",
+        "", "goes behind the estimators' names, as monte_carlo:LABEL: keeps several settings apart"
     )
     log_likelihood_samples: int = setting(
         0,
