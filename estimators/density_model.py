@@ -120,10 +120,8 @@ def gmm(task: Task) -> DensityModelKL:
 
 def maf(task: Task) -> DensityModelKL:
     """The estimator `maf`."""
-    config = task.config
-    return _fitted(
-        task, MaskedAutoregressiveFlow, config.num_flows, config.num_layers, config.width
-    )
+    c = task.config
+    return _fitted(task, MaskedAutoregressiveFlow, c.num_flows, c.num_layers, c.width)
 
 
 def lstm(task: Task) -> DensityModelKL:

@@ -14,6 +14,7 @@ logarithm of a sample mean is biased, which lifts the estimate of DV where e^T v
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 
@@ -80,29 +81,24 @@ def fit_density_ratio(
         )
     bridges = (config.num_bridges, config.bridge_power, checked_prior(prior, codes.latent_dim))
     members, others = chain(codes, *bridges), chain(selection or codes, *bridges)
-    num_gaps = len(members) - 1
+    pairs = list(itertools.pairwise(zip(members, others, strict=True)))
     classifiers, fits, temperatures = [], [], []
     with progress_bar("density ratio", "step", progress) as report:
-        for gap in range(num_gaps):
+        for gap, ((posterior, unseen), (prior_side, unseen_prior)) in enumerate(pairs):
             key = derive(seed, "kl/ratio/gap", gap)
+            folder = None if state is None else state / f"gap_{gap:02d}"
 
             def show(done: int, total: int, before: int = gap) -> None:
-                report(before * total + done, num_gaps * total)
+                report(before * total + done, len(pairs) * total)
 
             classifier, outcome = fit_classifier(
-                members[gap],
-                members[gap + 1],
-                config,
-                key,
-                others[gap],
-                show,
-                None if state is None else state / f"gap_{gap:02d}",
+                posterior, prior_side, config, key, unseen, show, folder
             )
             classifiers.append(classifier)
             fits.append(outcome)
             sides = [
                 classifier.logits(side.sample(_CALIBRATION_CODES, stream(key, "kl/ratio/" + name)))
-                for side, name in ((others[gap + 1], "prior"), (others[gap], "posterior"))
+                for side, name in ((unseen_prior, "prior"), (unseen, "posterior"))
                 if config.calibrate
             ]
             temperatures.append(fit_binary_temperature(*sides) if sides else 1.0)

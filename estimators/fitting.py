@@ -111,9 +111,8 @@ class _FitTraining(ResumableTraining):
         clip_norm: float,
     ) -> None:
         self._variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
-        self._adam = FusedAdam(
-            config.learning_rate, config.adam_beta_1, config.adam_beta_2, epsilon=1e-8
-        )
+        betas = config.adam_beta_1, config.adam_beta_2
+        self._adam = FusedAdam(config.learning_rate, *betas, epsilon=1e-8)
         self._adam.build(self._variables)
         self.optimizers = {"adam": self._adam}
         self.curve: list[tuple[int, float]] = []
@@ -171,13 +170,9 @@ class _FitTraining(ResumableTraining):
     def state(self) -> dict[str, np.ndarray]:
         """The variables, the optimiser, the evaluations and the best variables."""
         best = {f"best/{i:04d}": value for i, value in enumerate(self._best_values)}
-        diverged_at = -1 if self.diverged_at is None else self.diverged_at
-        return {
-            **super().state(),
-            **best,
-            "curve": np.array(self.curve),
-            "diverged_at": np.array(diverged_at),
-        }
+        diverged_at = np.array(-1 if self.diverged_at is None else self.diverged_at)
+        curve = np.array(self.curve)
+        return {**super().state(), **best, "curve": curve, "diverged_at": diverged_at}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Puts a state back."""
@@ -214,9 +209,8 @@ class _FitTraining(ResumableTraining):
             is_good = self._step(batch, start + tf.cast(index, tf.int64))
             return index + 1, tf.where(is_good, bad, index)
 
-        return tf.while_loop(
-            lambda index, bad: (index < number) & (bad < 0),
-            body,
-            (tf.constant(0), tf.constant(-1)),
-            parallel_iterations=1,
-        )[1]
+        def goes_on(index: tf.Tensor, bad: tf.Tensor) -> tf.Tensor:
+            return (index < number) & (bad < 0)
+
+        first = (tf.constant(0), tf.constant(-1))
+        return tf.while_loop(goes_on, body, first, parallel_iterations=1)[1]

@@ -96,8 +96,7 @@ def monte_carlo_kl(
     variant = "leave_one_out" if leave_one_out else "whole" if held_out is None else "held_out"
     state, key = None if state_path is None else Path(state_path), ""
     if state is not None:
-        call = (variant, num_samples, seed, prior_digest(prior))
-        key = digest(_FORMAT, loc, scale, *source, *call)
+        key = digest(_FORMAT, loc, scale, *source, variant, num_samples, seed, prior_digest(prior))
     kl, information = load_moments(state, key) or (RunningMean(), RunningMean())
     mixture = MixtureDensity(loc, scale, strategy)
     with progress_bar("Monte Carlo KL", "sample", progress) as report:
@@ -134,9 +133,8 @@ def posterior_monte_carlo_kl(
 ) -> MonteCarloKL:
     """Estimates KL[q(z) ‖ p(z)] and the average KL from densities alone (Algorithm 1).
 
-    The average KL is the mean of log q(z|x) − log p(z) over the same samples. Every data point
-    gives as many samples as the others, or one more; the standard errors do not count on that and
-    are rather too large.
+    Every data point gives as many samples as the others, or one more; the standard errors do not
+    count on that and are rather too large.
 
     Args:
       posteriors: of the data that q(z) is the mixture of; an object with `sample` and `log_prob`.
@@ -186,13 +184,9 @@ def _log_mixture(posteriors: DataPosteriors, codes: FloatArray, block_pairs: int
 
 
 def _result(
-    kl: RunningMean,
-    information: RunningMean,
-    average_kl: float,
-    shape: tuple[int, ...],
-    variant: str,
+    kl: RunningMean, information: RunningMean, average_kl: float, loc_shape: Any, variant: str
 ) -> MonteCarloKL:
-    num_data, latent_dim = shape
+    num_data, latent_dim = loc_shape
     return MonteCarloKL.of(
         kl,
         latent_dim,

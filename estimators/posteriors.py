@@ -127,12 +127,9 @@ def make_posteriors(
     num_data: int,
     progress: Callable[[int], Any] = lambda done: None,
 ) -> Posteriors:
-    """Asks posteriors for what they can: a Gaussian's arrays, a density, else one code each.
+    """Asks q(z|x_n) of rows n [B] for what they can: a Gaussian's arrays, a density, else codes.
 
-    Args:
-      posterior_of: from data points n [B] to q(z|x_n).
-      num_data: N.
-      progress: called with the data points done.
+    `progress` is called with the data points done.
     """
     parts: list[tuple[FloatArray, ...]] = []
     for rows in _blocks(num_data, BLOCK):

@@ -1,8 +1,9 @@
 """Density ratios between Gaussians whose divergence is known (section 5, Appendix E).
 
 Two affine Gaussians, the data p* and the model p_θ, and a classifier between them with label 1 for
-the data. `estimation` holds both fixed and asks what the classifier says of KL[p_θ ‖ p*];
-`learning` moves θ = (W, b) by the reverse-KL generator loss −logit and follows the true KL.
+the data: x = Wᵀz + b with z ~ N(0, I_K), so that x ~ N(b, WᵀW); K = 10 D keeps WᵀW well
+conditioned (eq. 8). `estimation` holds both fixed and asks what the classifier says of
+KL[p_θ ‖ p*]; `learning` moves θ = (W, b) by the reverse-KL loss −logit and follows the true KL.
 
 All repetitions train in one traced computation along a leading axis; nothing of one reaches
 another, so that one may diverge alone. Shapes: R repetitions, B batch, D dimensions, K = 10 D.
@@ -10,17 +11,13 @@ another, so that one may diverge alone. Shapes: R repetitions, B batch, D dimens
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tfdm.estimators.affine_gaussians import (
-    NOISE_FACTOR,
-    AffineGaussian,
-    kl_between,
-    random_gaussian,
-)
 from tfdm.estimators.code_classifier import SLOPE, initial_kernels
 from tfdm.estimators.config import SETTINGS, SyntheticConfig
 from tfdm.losses import fake_cross_entropy, real_cross_entropy, reverse_kl_loss
@@ -29,11 +26,55 @@ from tfdm.statistics import FloatArray, standard_error
 from tfdm.training.adam import FusedAdam
 from tfdm.training.loop import ResumableTraining
 
+# K over D (section 5).
+NOISE_FACTOR = 10
 ADAM_BETAS = (0.5, 0.9)
 # From this width on a product for each repetition is faster than one over all of them.
 LOOP_WIDTH = 256
 # What an evaluation holds of every repetition.
 SERIES = ("true_kl", "estimate", "standard_error")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AffineGaussian:
+    """N(b, WᵀW)."""
+
+    weights: FloatArray  # W, float64 [K, D]
+    bias: FloatArray  # b, float64 [D]
+
+    @property
+    def covariance(self) -> FloatArray:
+        """WᵀW, [D, D]."""
+        return self.weights.T @ self.weights
+
+    @property
+    def cholesky(self) -> FloatArray:
+        """The lower triangular C [D, D] with C Cᵀ = WᵀW: b + C ε is a cheaper sample."""
+        return np.linalg.cholesky(self.covariance).astype(np.float64)
+
+
+def random_gaussian(dim: int, parameter_scale: float, rng: np.random.Generator) -> AffineGaussian:
+    """Draws W and b with entries N(0, parameter_scale²); the paper does not say how it did."""
+    weights = parameter_scale * rng.standard_normal((NOISE_FACTOR * dim, dim))
+    return AffineGaussian(weights, parameter_scale * rng.standard_normal(dim))
+
+
+def kl_between(first: AffineGaussian, second: AffineGaussian) -> float:
+    """Returns KL[first ‖ second] in nats, in closed form and float64.
+
+    NaN where a parameter is not finite or a covariance is not positive definite.
+    """
+    if not all(np.isfinite(g.weights).all() and np.isfinite(g.bias).all() for g in (first, second)):
+        return math.nan
+    try:
+        of_first, of_second = first.cholesky, second.cholesky
+    except np.linalg.LinAlgError:
+        return math.nan
+    # tr(Σ₂⁻¹ Σ₁) = ‖C₂⁻¹ C₁‖², (b₁ − b₂)ᵀ Σ₂⁻¹ (b₁ − b₂) = ‖C₂⁻¹ (b₁ − b₂)‖².
+    columns = np.column_stack([of_first, first.bias - second.bias])
+    solved = np.linalg.solve(of_second, columns)
+    log_determinants = 2.0 * np.sum(np.log(np.diag(of_second)) - np.log(np.diag(of_first)))
+    return float(0.5 * (np.sum(solved**2) - len(first.bias) + log_determinants))
 
 
 class SyntheticExperiment(ResumableTraining):
@@ -59,9 +100,8 @@ class SyntheticExperiment(ResumableTraining):
         self._is_looped = config.width >= LOOP_WIDTH
         self._seeds = [config.seed + r for r in range(config.num_seeds)]
         rngs = [stream(seed, "synthetic/gaussians", dim) for seed in self._seeds]
-        pairs = [
-            [random_gaussian(dim, config.parameter_scale, rng) for _ in range(2)] for rng in rngs
-        ]
+        scale = config.parameter_scale
+        pairs = [[random_gaussian(dim, scale, rng) for _ in range(2)] for rng in rngs]
         self._data, models = zip(*pairs, strict=True)
         self.initial_kl = np.array([kl_between(model, data) for data, model in pairs])
         # x / √K has entries of order one in every dimension; the ratio is the same.
@@ -78,14 +118,11 @@ class SyntheticExperiment(ResumableTraining):
         ]
         self._classifier_variables = [v for layer in self._layers for v in layer]
         self._theta = [self._weights, self._bias]
-        self._discriminator_adam = FusedAdam(config.discriminator_learning_rate, *ADAM_BETAS)
-        self._discriminator_adam.build(self._classifier_variables)
-        self._generator_adam = FusedAdam(config.generator_learning_rate, *ADAM_BETAS)
-        self._generator_adam.build(self._theta)
-        self.optimizers = {
-            "classifier": self._discriminator_adam,
-            "generator": self._generator_adam,
-        }
+        discriminator = FusedAdam(config.discriminator_learning_rate, *ADAM_BETAS)
+        discriminator.build(self._classifier_variables)
+        generator = FusedAdam(config.generator_learning_rate, *ADAM_BETAS)
+        generator.build(self._theta)
+        self.optimizers = {"classifier": discriminator, "generator": generator}
         self._traced = tf.function(self._run, autograph=False)
         self._traced_logits = tf.function(self._fresh_logits, autograph=False)
 
@@ -169,22 +206,19 @@ class SyntheticExperiment(ResumableTraining):
         model = tf.stop_gradient(self._samples_of_model(step, f"model/{turn}", number))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._classifier_variables)
-            logits = self._logits(tf.concat([data, model], axis=1))
-            of_data, of_model = tf.split(logits, 2, axis=1)
+            of_data, of_model = tf.split(self._logits(tf.concat([data, model], axis=1)), 2, axis=1)
             losses = tf.reduce_mean(real_cross_entropy(of_data), axis=1)
-            losses += tf.reduce_mean(fake_cross_entropy(of_model), axis=1)
-            loss = tf.reduce_sum(losses)
+            loss = tf.reduce_sum(losses + tf.reduce_mean(fake_cross_entropy(of_model), axis=1))
         gradients = tape.gradient(loss, self._classifier_variables)
-        self._discriminator_adam.apply(gradients, self._classifier_variables)
+        self.optimizers["classifier"].apply(gradients, self._classifier_variables)
 
     def _generator_step(self, step: tf.Tensor) -> None:
         """One step on the reverse-KL loss −logit, summed over the repetitions."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._theta)
             samples = self._samples_of_model(step, "generator", self.config.batch_size)
-            losses = tf.reduce_mean(reverse_kl_loss(self._logits(samples)), axis=1)
-            loss = tf.reduce_sum(losses)
-        self._generator_adam.apply(tape.gradient(loss, self._theta), self._theta)
+            loss = tf.reduce_sum(tf.reduce_mean(reverse_kl_loss(self._logits(samples)), axis=1))
+        self.optimizers["generator"].apply(tape.gradient(loss, self._theta), self._theta)
 
     def _run(self, start: tf.Tensor, number: tf.Tensor) -> None:
         def body(step: tf.Tensor) -> tuple[tf.Tensor]:

@@ -13,12 +13,9 @@ from tfdm.pictures import figure_png, new_figure
 def plot_synthetic(results: Mapping[str, Any], setting: str, title: str) -> bytes:
     """Returns a PNG of one setting: mean over the repetitions, and one standard deviation.
 
-    Args:
-      results: `{dimension: {setting: {"steps", "true_kl", "estimate", "initial_kl"}}}`, where
-        `true_kl` and `estimate` hold `mean` and `spread` over the steps. In `learning` the last
-        estimate of `estimation`, where it is there too, is the second line of reference.
-      setting: `estimation` or `learning`.
-      title: the heading.
+    Results are `{dimension: {setting: {"steps", "true_kl", "estimate", "initial_kl"}}}`, where
+    `true_kl` and `estimate` hold `mean` and `spread` over the steps. In `learning` the last
+    estimate of `estimation`, where it is there too, is the second line of reference.
     """
     shown = {dim: of_dim for dim, of_dim in results.items() if setting in of_dim}
     figure = new_figure(3.6 * max(1, len(shown)), 3.2, title)

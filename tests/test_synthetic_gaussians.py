@@ -11,9 +11,14 @@ import tensorflow as tf
 from scipy import stats
 
 from tfdm.estimators import synthetic
-from tfdm.estimators.affine_gaussians import AffineGaussian, kl_between, random_gaussian
 from tfdm.estimators.config import SETTINGS, SyntheticConfig
-from tfdm.estimators.synthetic import SyntheticExperiment, summarize
+from tfdm.estimators.synthetic import (
+    AffineGaussian,
+    SyntheticExperiment,
+    kl_between,
+    random_gaussian,
+    summarize,
+)
 from tfdm.estimators.synthetic_plots import plot_synthetic
 
 ERRORS = 4.0
@@ -72,7 +77,7 @@ def test_generator_gradient_is_that_of_the_true_kl(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(experiment, "_logits", exact_logits)
     found: list[np.ndarray] = []
     monkeypatch.setattr(
-        experiment._generator_adam, "apply", lambda g, _: found.extend(x.numpy() for x in g)
+        experiment.optimizers["generator"], "apply", lambda g, _: found.extend(x.numpy() for x in g)
     )
     experiment._generator_step(tf.constant(0, tf.int64))
     h = 1e-5

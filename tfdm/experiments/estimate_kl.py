@@ -163,7 +163,10 @@ def _estimated(
         _write(folder, content, source.name)
     log_likelihood = None
     if config.log_likelihood_samples:
-        log_likelihood = _log_likelihood(config, source, progress)
+        images, number = source.held_out_images, config.log_likelihood_samples
+        weights = importance_weights(source.model, images, prior, seed)
+        num_data = 0 if images is None else len(images)
+        log_likelihood = importance_weighted_bound(weights, num_data, number, progress=progress)
         content["log_likelihood"] = to_record(log_likelihood)
     _write(folder, content, source.name)
     if folder is not None:
@@ -248,16 +251,6 @@ def _run(
         "wall_seconds": round(time.perf_counter() - start, 1),
         "command": command(),
     }
-
-
-def _log_likelihood(
-    config: EstimateKLConfig, source: Source, progress: ProgressOption
-) -> ImportanceWeightedBound:
-    images = source.held_out_images
-    weights = importance_weights(source.model, images, source.prior, config.seed)
-    num_data = 0 if images is None else len(images)
-    samples = config.log_likelihood_samples
-    return importance_weighted_bound(weights, num_data, samples, progress=progress)
 
 
 def _write(folder: Path | None, content: dict[str, Any], title: str) -> None:

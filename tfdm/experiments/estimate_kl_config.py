@@ -7,7 +7,7 @@ import dataclasses
 from tfdm.errors import did_you_mean
 from tfdm.estimators.registry import ESTIMATORS
 from tfdm.experiments.config import STRATEGIES
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import CheckedConfig, folder, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,19 +30,11 @@ class EstimateKLConfig(CheckedConfig):
     )
     seed: int = setting(0, "seed of everything drawn", minimum=0, maximum=2**31 - 1)
     strategy: str = setting("auto", "where to compute", choices=STRATEGIES)
-    output_dir: str | None = setting(
-        None, "where kl.json, the table and the pictures go", kind=str, placeholder="DIR"
+    output_dir: str | None = folder("where kl.json, the table and the pictures go")
+    data_dir: str | None = folder(
+        "where the data set is read from", "where it was read in training"
     )
-    data_dir: str | None = setting(
-        None,
-        "where the data set is read from",
-        kind=str,
-        placeholder="DIR",
-        shown_default="where it was read in training",
-    )
-    cache_dir: str | None = setting(
-        None, "where prepared data sets are kept", kind=str, placeholder="DIR"
-    )
+    cache_dir: str | None = folder("where prepared data sets are kept")
 
     def __post_init__(self) -> None:
         """Checks every field; raises `ValueError` with the value and what was expected."""

@@ -31,20 +31,12 @@ def ordered_samples(
     Of 4,096 codes z ~ p(z), 64 at even ranks are decoded: on top those that lie in the holes of
     the aggregate posterior, where no image is ever encoded, at the bottom those that it favours.
     """
-    codes = PriorCodes(posteriors.latent_dim, prior).sample(
-        _CANDIDATES, stream(seed, "kl/pictures")
-    )
-    chosen = codes[np.argsort(log_ratio(posteriors, codes, prior), kind="stable")]
+    sampler, noise = PriorCodes(posteriors.latent_dim, prior), stream(seed, "kl/pictures")
+    codes = sampler.sample(_CANDIDATES, noise)
+    log_q = MixtureDensity(posteriors.loc, posteriors.scale).log_prob(codes)
+    order = np.argsort(log_q - log_prior(prior, codes), kind="stable")
     ranks = np.linspace(0, _CANDIDATES - 1, _SHOWN).round().astype(np.int64)
-    return png_bytes(image_grid(model.decode(chosen[ranks].astype(np.float32)).numpy()))
-
-
-def log_ratio(
-    posteriors: GaussianCodes, codes: FloatArray, prior: Prior | None = None
-) -> FloatArray:
-    """Returns log q(z) − log p(z) [S] of codes [S, L], q(z) the mixture of the posteriors."""
-    mixture = MixtureDensity(posteriors.loc, posteriors.scale)
-    return mixture.log_prob(codes) - log_prior(prior, codes)
+    return png_bytes(image_grid(model.decode(codes[order[ranks]].astype(np.float32)).numpy()))
 
 
 def importance_weights(

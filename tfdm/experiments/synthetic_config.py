@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfdm.estimators.config import SETTINGS, SyntheticConfig
-from tfdm.fields import setting
+from tfdm.fields import folder, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +20,8 @@ class SyntheticGaussiansConfig(SyntheticConfig):
         "estimation: both Gaussians fixed; learning: one follows the other",
         choices=SETTINGS,
     )
-    output_dir: str | None = setting(
-        None,
-        "where results go; a folder with the same experiment goes on",
-        kind=str,
-        placeholder="DIR",
-        shown_default="runs/synthetic_gaussians",
+    output_dir: str | None = folder(
+        "where results go; a folder with the same experiment goes on", "runs/synthetic_gaussians"
     )
 
     @property

@@ -104,14 +104,9 @@ def _run_all(
             results = merged(results, {str(dim): {setting: record}}, levels=2)
             results = {key: results[key] for key in sorted(results, key=int)}
             if path is not None:
-                content = {
-                    "config": config.experiment.to_dict(),
-                    "command": command(),
-                    "versions": versions(),
-                    "git_revision": git_revision(),
-                    "results": results,
-                }
-                atomic_write_json(path, content)
+                software = {"versions": versions(), "git_revision": git_revision()}
+                made_by = {"config": config.experiment.to_dict(), "command": command()}
+                atomic_write_json(path, {**made_by, **software, "results": results})
     return results
 
 
@@ -155,10 +150,8 @@ def _claimed(folder: Path, config: SyntheticConfig) -> Iterator[None]:
             goes_on = recorded.get("steps", 0) <= config.steps
             found = differences(recorded, asked, ("steps",) if goes_on else ())
             if found:
-                raise UserError(
-                    f"{folder} holds another experiment ({'; '.join(found)}): choose another "
-                    "--output_dir"
-                )
+                what = f"another experiment ({'; '.join(found)})"
+                raise UserError(f"{folder} holds {what}: choose another --output_dir")
         elif any(entry.name != ".lock" for entry in folder.iterdir()):
             raise UserError(f"{folder} holds other files: choose another --output_dir")
         atomic_write_json(path, asked)
