@@ -83,13 +83,12 @@ def posterior_bounds(
     active = int(np.sum(np.var(loc, axis=0) > _ACTIVE))
     if prior is None:
         per_latent = _total_kl(loc, scale) / len(loc)
-        average_kl = float(per_latent.sum())
-        return _bounds(average_kl, None, len(loc), len(per_latent), per_latent, active)
+        kl = float(per_latent.sum())
+        return _bounds(kl, None, len(loc), loc.shape[1], per_latent, active)
+    sizes = (min(_SAMPLES, num_samples - start) for start in range(0, num_samples, _SAMPLES))
     draws = (
-        draw_gaussians(
-            loc, scale, min(_SAMPLES, num_samples - start), stream(seed, "kl/average", index)
-        )[1:]
-        for index, start in enumerate(range(0, num_samples, _SAMPLES))
+        draw_gaussians(loc, scale, size, stream(seed, "kl/average", index))[1:]
+        for index, size in enumerate(sizes)
     )
     return dataclasses.replace(sampled_bounds(draws, len(loc), prior), active_latents=active)
 
@@ -97,12 +96,9 @@ def posterior_bounds(
 def sampled_bounds(
     draws: Iterable[tuple[FloatArray, FloatArray]], num_data: int, prior: Prior | None = None
 ) -> PosteriorBounds:
-    """Returns the average KL and its bounds from samples.
+    """Returns the average KL and its bounds from two samples or more.
 
-    Args:
-      draws: blocks of z ~ q(z|x_n) [S, L] and log q(z|x_n) [S], n drawn evenly; two or more.
-      num_data: N.
-      prior: p(z), by default N(0, I).
+    They come in blocks of z ~ q(z|x_n) [S, L] and log q(z|x_n) [S], with n drawn evenly.
     """
     kl, latent_dim = RunningMean(), 0
     for codes, log_posterior in draws:

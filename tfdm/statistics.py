@@ -18,13 +18,11 @@ from tfdm.runs.atomic import atomic_write_json
 
 FloatArray = npt.NDArray[np.float64]
 
-# Of the standard normal: 95 % lie within as many standard deviations.
-_TWO_SIDED_95 = 1.959964
+_TWO_SIDED_95 = 1.959964  # standard deviations around the mean of a normal
 # Bounds of log(1 / T): of two classes on codes, of many on images.
 _BINARY_SHARPNESS = (-14.0, 7.0)
 _SHARPNESS = (math.log(0.01), math.log(100.0))
-# Beyond it e^x overflows.
-_LARGEST_EXPONENT = 700.0
+_LARGEST_EXPONENT = 700.0  # beyond it e^x overflows
 
 
 @dataclasses.dataclass
@@ -108,8 +106,8 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> flo
 def fit_temperature(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> float:
     """Returns the T that minimises the cross entropy of softmax(logits / T) (Guo et al., 2017).
 
-    Logits are [n, K], labels [n]. T is in [0.01, 100], above 1 where the classifier is surer than
-    it is right. Raises `ValueError` where a logit is not finite.
+    Logits are [n, K], finite, labels [n]. T is in [0.01, 100], above 1 for a classifier that is
+    surer than it is right. Raises `ValueError` for logits that are not finite.
     """
     values = np.asarray(logits, np.float64)
     hit = values[np.arange(len(labels)), labels]
@@ -117,7 +115,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> f
     def slope(sharpness: float) -> float:
         return float(np.mean((softmax(sharpness * values, axis=1) * values).sum(axis=1) - hit))
 
-    return _temperature(slope, _SHARPNESS)
+    return _temperature(slope, *_SHARPNESS)
 
 
 def fit_binary_temperature(positive: FloatArray, negative: FloatArray) -> float:
@@ -131,16 +129,15 @@ def fit_binary_temperature(positive: FloatArray, negative: FloatArray) -> float:
         of_positive = np.mean(-positive * expit(-sharpness * positive))
         return float(of_positive + np.mean(negative * expit(sharpness * negative)))
 
-    return _temperature(slope, _BINARY_SHARPNESS)
+    return _temperature(slope, *_BINARY_SHARPNESS)
 
 
-def _temperature(slope: Callable[[float], float], bounds: tuple[float, float]) -> float:
+def _temperature(slope: Callable[[float], float], low: float, high: float) -> float:
     """Returns T where the slope of a cross entropy in 1 / T, in which it is convex, is zero."""
 
     def at(log_sharpness: float) -> float:
         return slope(math.exp(log_sharpness))
 
-    low, high = bounds
     if not math.isfinite(at(low) + at(high)):
         raise ValueError("a logit is not finite, expected finite ones")
     if at(high) <= 0.0:
