@@ -151,8 +151,7 @@ def _estimated(
             groups=("estimates",),
             about="other posteriors",
         )
-        kept = ("estimates", "log_likelihood")
-        content |= {key: earlier[key] for key in kept if key in earlier}
+        content |= {key: earlier[key] for key in ("estimates", "log_likelihood") if key in earlier}
     results: dict[str, Estimate] = {}
     for name, fields in configs.items():
         key = config.key(name)
