@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import resource
-import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,6 @@ TURNS = 4
 FLOOR_BLOCKS = (512, 1024, 4000)
 FLOOR_POINTS = 1024
 BROADCAST_SAMPLES = (1, 4, 16, 64)
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    """Returns how long one call takes."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def posteriors(num_data: int, latent_dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,15 +85,12 @@ def main() -> None:
         loc, scale = posteriors(options.num_data, options.latent_dim)
     (num_data, latent_dim), samples = loc.shape, options.samples
 
-    narrow = scale * 0.03  # what float32 cannot resolve: the exact route
+    few, narrow = samples // 4, scale * 0.03  # what float32 cannot resolve: the exact route
     runs: dict[str, tuple[Callable[[], Any], float]] = {
         # What is called, and how many samples against all data points one call stands for.
         "monte_carlo": (lambda: estimate(loc, scale, samples), samples),
-        "leave_one_out": (
-            lambda: estimate(loc, scale, samples // 4, leave_one_out=True),
-            samples // 4,
-        ),
-        "small scales (float64)": (lambda: estimate(loc, narrow, samples // 4), samples // 4),
+        "leave_one_out": (lambda: estimate(loc, scale, few, leave_one_out=True), few),
+        "small scales (float64)": (lambda: estimate(loc, narrow, few), few),
         **{f"broadcast {size}": (broadcast(loc, scale, size), size) for size in BROADCAST_SAMPLES},
     }
     for block in FLOOR_BLOCKS:
@@ -113,7 +103,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(TURNS + 1):
         for name, (run, count) in runs.items():
-            elapsed = seconds(run)
+            elapsed = timeit.timeit(run, number=1)
             if turn:  # the first one traces
                 times[name].append(1e6 * elapsed / count)
             memory.setdefault(name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
@@ -150,9 +140,11 @@ def main() -> None:
     print(f"  peak memory after monte_carlo {memory['monte_carlo']:.2f} GiB")
 
     # Alternating sizes; the fixed cost is seen as a deviation from proportion.
-    for n, s in [(num_data, samples // 4), (num_data, samples // 2), (num_data, samples),
+    for n, s in [(num_data, few), (num_data, samples // 2), (num_data, samples),
                  (num_data // 4, samples), (num_data // 2, samples)]:  # fmt: skip
-        elapsed = min(seconds(lambda n=n, s=s: estimate(loc[:n], scale[:n], s)) for _ in range(2))
+        elapsed = min(
+            timeit.repeat(lambda n=n, s=s: estimate(loc[:n], scale[:n], s), number=1, repeat=2)
+        )
         nanoseconds = 1e9 * elapsed / n / s
         result["scaling"].append(
             {"num_data": n, "samples": s, "seconds": elapsed, "nanoseconds_a_pair": nanoseconds}

@@ -93,24 +93,14 @@ def fit_classifier(
     prior: CodeSampler,
     config: DensityRatioConfig,
     seed: int,
-    held_out: CodeSampler | None = None,
+    held_out: CodeSampler,
     progress: Callable[[int, int], Any] | None = None,
     state: Path | None = None,
 ) -> tuple[CodeClassifier, Fit]:
     """Trains a classifier between two samplers (Algorithm 2, lines 2 to 5).
 
-    Args:
-      posterior: the side of label 0, whose density is below in the logit.
-      prior: the side of label 1, codes of the same dimension.
-      config: the classifier and its training.
-      seed: of the weights, the codes and the noise.
-      held_out: `posterior` of data that are not trained on, for the held-out cross entropy; by
-        default fresh codes of the same.
-      progress: called with (steps done, steps).
-      state: a folder of this fit alone, see `fit`.
-
-    Raises:
-      ValueError: the first steps diverge.
+    `posterior` is the side of label 0, `held_out` the same of data that are not trained on, for the
+    held-out cross entropy. For `progress`, `state` and what is raised see `fit`.
     """
     classifier = CodeClassifier(posterior.latent_dim, config, seed)
     size = config.batch_size
@@ -123,7 +113,7 @@ def fit_classifier(
 
     fixed = [
         sampler.sample(_HELD_OUT, stream(seed, f"kl/classifier/held_out_{name}"))
-        for sampler, name in ((prior, "prior"), (held_out or posterior, "posterior"))
+        for sampler, name in ((prior, "prior"), (held_out, "posterior"))
     ]
     outcome = fit(
         classifier.trainable_variables,
