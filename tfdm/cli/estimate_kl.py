@@ -9,15 +9,13 @@ from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.estimators.registry import ESTIMATORS
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import CheckedConfig, folder, setting
 from tfdm.quiet import quiet_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
 class _Source(CheckedConfig):
-    run: str | None = setting(
-        None, "the folder of a trained run whose model has an encoder", kind=str, placeholder="DIR"
-    )
+    run: str | None = folder("the folder of a trained run whose model has an encoder")
     posterior: str | None = setting(
         None,
         "instead of a run: arrays loc and scale [N, L] (and held_out_loc, ..), or codes [N, L]",
