@@ -182,7 +182,7 @@ def take_flag(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]
         rest = parser(["", *arguments], known_only=True)[1:]
     except absl_flags.Error:
         raise UserError(f"--{name} has no value: write --{name}=VALUE") from None
-    return list(parser[name].value), rest
+    return list(parser[name].value or ()), rest
 
 
 def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str = "") -> str:
