@@ -17,13 +17,9 @@ from tfdm.eval.moments import FeatureMoments
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOutputs:
-    """What a classifier made of the samples.
+    """What a classifier made of the samples: logits of all, float32 [n, K].
 
-    Attributes:
-      classifier: the classifier.
-      logits: of all samples, float32 [n, K].
-      moments: of the features of all samples, `None` where no metric asks for features.
-      features: of the chosen samples, float32 [m, d], likewise.
+    Where a metric asks for features: the moments of all, and those of the chosen samples, [m, d].
     """
 
     classifier: Any
@@ -34,13 +30,7 @@ class ClassifierOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class RealFeatures:
-    """Features of real images.
-
-    Attributes:
-      features: float32 [N, d], memory-mapped.
-      moments: their moments.
-      order: a random order of their rows, [N]; a choice of them is its first.
-    """
+    """Features of real images, float32 [N, d], memory-mapped, and a random order of the rows."""
 
     features: np.ndarray
     moments: FeatureMoments
@@ -49,7 +39,9 @@ class RealFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a metric works on; images are uint8 [n, H, W, C].
+    """What a metric works on; images are uint8.
+
+    The methods raise `ValueError` where there is not what they return.
 
     Attributes:
       images: a random choice of the samples, in random order, [m, H, W, C].
@@ -73,40 +65,31 @@ class Inputs:
     open_progress: Callable[[], Callable[[int, int], None] | None] = lambda: None
 
     def outputs(self) -> ClassifierOutputs:
-        """Returns what the classifier made of the samples.
-
-        Raises:
-          ValueError: there is no classifier.
-        """
+        """Returns what the classifier made of the samples."""
         if self.classified is None:
             raise ValueError("there are no outputs of a classifier, which the metric needs")
         return self.classified
 
     def feature_moments(self) -> tuple[FeatureMoments, FeatureMoments]:
-        """Returns the moments of the features of all samples and of all real images.
-
-        Raises:
-          ValueError: there are no features of one of them.
-        """
-        moments = self.outputs().moments
-        if moments is None or self.real is None:
-            raise ValueError("there are no features of real images, which the metric needs")
-        return moments, self.real.moments
+        """Returns the moments of the features of all samples and of all real images."""
+        generated, _, real = self._features()
+        return generated, real.moments
 
     def feature_pairs(self, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns features of real images and of as many samples, float32 [p, d], in random order.
+        """Returns features of real images and of samples, float32 [p, d], in random order.
 
-        Equal numbers, at most `most`: blocks and radii depend on them.
-
-        Raises:
-          ValueError: there are no features of one of them.
+        Equal numbers p, at most `most`: blocks and radii depend on them.
         """
-        generated = self.outputs().features
-        if generated is None or self.real is None:
-            raise ValueError("there are no features of real images, which the metric needs")
-        number = min(most, len(generated), len(self.real.features))
-        chosen = self.real.order[:number]
+        _, generated, real = self._features()
+        number = min(most, len(generated), len(real.features))
+        chosen = real.order[:number]
         ascending = np.argsort(chosen)
         rows = np.empty([number, generated.shape[1]], np.float32)
-        rows[ascending] = self.real.features[chosen[ascending]]
+        rows[ascending] = real.features[chosen[ascending]]
         return rows, generated[:number]
+
+    def _features(self) -> tuple[FeatureMoments, np.ndarray, RealFeatures]:
+        outputs = self.outputs()
+        if outputs.moments is None or outputs.features is None or self.real is None:
+            raise ValueError("there are no features of real images, which the metric needs")
+        return outputs.moments, outputs.features, self.real

@@ -51,8 +51,7 @@ class Metric:
       config: its fields.
       summary: one line for the help.
       function: `module:name` of the function (`Inputs`, config) -> record, a mapping that JSON can
-        hold; it is imported when it is first called. It raises `ValueError` for samples that do not
-        suffice.
+        hold. It raises `ValueError` for samples that do not suffice.
       quantities: the numbers of its record that are shown.
       needs_classifier: whether it works on the outputs of a classifier.
       needs_features: whether it works on features, which not every classifier gives.
@@ -77,11 +76,7 @@ class Metric:
 
 
 def find_metric(name: str) -> Metric:
-    """Returns a metric by its name.
-
-    Raises:
-      UserError: no metric has this name.
-    """
+    """Returns a metric by its name; an unknown one is a `UserError`."""
     if name not in METRICS:
         raise UserError(f"unknown metric {name!r}: {did_you_mean(name, METRICS)}")
     return METRICS[name]
@@ -89,55 +84,53 @@ def find_metric(name: str) -> Metric:
 
 _FEATURES = {"needs_classifier": True, "needs_features": True, "needs_reference": True}
 
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "inception_score",
-            ScoreConfig,
-            "exp of the mean KL[p(y|x) ‖ p(y)] (Appendix I); higher is better",
-            "tfdm.eval.inception_score:measure",
-            (Quantity("mean", "inception score", "std"),),
-            needs_classifier=True,
-        ),
-        Metric(
-            "ms_ssim",
-            DiversityConfig,
-            "1 - MS-SSIM of pairs of samples (Appendix I); best near the real images'",
-            "tfdm.eval.structural_similarity:measure",
-            (Quantity("diversity", "diversity, 1 − MS-SSIM", "standard_error", None),),
-        ),
-        Metric(
-            "wasserstein_critic",
-            CriticConfig,
-            "independent Wasserstein critic on held-out images (Appendix I); lower is better",
-            "tfdm.eval.wasserstein_critic:measure",
-            (Quantity("value", "Wasserstein critic", "standard_error", False, negated=True),),
-            needs_dataset=True,
-        ),
-        Metric(
-            "frechet_distance",
-            MetricConfig,
-            "between Gaussians fitted to features; lower is better",
-            "tfdm.eval.feature_distances:measure_frechet",
-            (Quantity("value", "Fréchet distance", None, False),),
-            **_FEATURES,
-        ),
-        Metric(
-            "kernel_distance",
-            KernelConfig,
-            "squared maximum mean discrepancy of features; lower is better",
-            "tfdm.eval.feature_distances:measure_kernel",
-            (Quantity("value", "kernel distance", "standard_error", False),),
-            **_FEATURES,
-        ),
-        Metric(
-            "precision_recall",
-            PrecisionRecallConfig,
-            "shares of samples and of real images in the other's support; higher is better",
-            "tfdm.eval.improved_precision_recall:measure",
-            (Quantity("precision", "precision"), Quantity("recall", "recall")),
-            **_FEATURES,
-        ),
-    )
-}
+_METRICS = (
+    Metric(
+        "inception_score",
+        ScoreConfig,
+        "exp of the mean KL[p(y|x) ‖ p(y)] (Appendix I); higher is better",
+        "tfdm.eval.inception_score:measure",
+        (Quantity("mean", "inception score", "std"),),
+        needs_classifier=True,
+    ),
+    Metric(
+        "ms_ssim",
+        DiversityConfig,
+        "1 - MS-SSIM of pairs of samples (Appendix I); best near the real images'",
+        "tfdm.eval.structural_similarity:measure",
+        (Quantity("diversity", "diversity, 1 − MS-SSIM", "standard_error", None),),
+    ),
+    Metric(
+        "wasserstein_critic",
+        CriticConfig,
+        "independent Wasserstein critic on held-out images (Appendix I); lower is better",
+        "tfdm.eval.wasserstein_critic:measure",
+        (Quantity("value", "Wasserstein critic", "standard_error", False, negated=True),),
+        needs_dataset=True,
+    ),
+    Metric(
+        "frechet_distance",
+        MetricConfig,
+        "between Gaussians fitted to features; lower is better",
+        "tfdm.eval.feature_distances:measure_frechet",
+        (Quantity("value", "Fréchet distance", None, False),),
+        **_FEATURES,
+    ),
+    Metric(
+        "kernel_distance",
+        KernelConfig,
+        "squared maximum mean discrepancy of features; lower is better",
+        "tfdm.eval.feature_distances:measure_kernel",
+        (Quantity("value", "kernel distance", "standard_error", False),),
+        **_FEATURES,
+    ),
+    Metric(
+        "precision_recall",
+        PrecisionRecallConfig,
+        "shares of samples and of real images in the other's support; higher is better",
+        "tfdm.eval.improved_precision_recall:measure",
+        (Quantity("precision", "precision"), Quantity("recall", "recall")),
+        **_FEATURES,
+    ),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}

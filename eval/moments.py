@@ -9,14 +9,9 @@ from tfdm.eval.checks import checked_rows
 
 
 class FeatureMoments:
-    """Mean and covariance of features that arrive in blocks; float64, memory of order d².
+    """Mean [d] and covariance of `count` features that arrive in blocks [n, d]; float64.
 
-    Args:
-      dim: the number d of features.
-
-    Attributes:
-      count: the number n of features so far.
-      mean: their mean, [d].
+    Memory is of order d². Features that are no rows of d finite values are a `ValueError`.
     """
 
     def __init__(self, dim: int) -> None:
@@ -33,11 +28,7 @@ class FeatureMoments:
         return moments
 
     def add(self, features: npt.ArrayLike) -> None:
-        """Adds a block [n, d].
-
-        Raises:
-          ValueError: another number of features, or values that are not finite.
-        """
+        """Adds a block [n, d]."""
         rows = checked_rows("features", features)
         if rows.shape[1] != len(self.mean):
             raise ValueError(f"features have {rows.shape[1]} columns, expected {len(self.mean)}")
@@ -53,11 +44,7 @@ class FeatureMoments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """The covariance [d, d], divisor n - 1.
-
-        Raises:
-          ValueError: there are fewer than two features.
-        """
+        """The covariance [d, d], divisor n - 1; a `ValueError` for fewer than two features."""
         if self.count < 2:
             raise ValueError(f"a covariance of {self.count} features, expected at least 2")
         return self._scatter / (self.count - 1)

@@ -31,14 +31,9 @@ def resized_words(height: int, width: int) -> str:
 
 
 class ResizingClassifier:
-    """A classifier of one size that takes uint8 images of any size; otherwise as the classifier.
-
-    Attributes:
-      resizer: how images are scaled, in words.
-    """
+    """A classifier with an `image_side`, for uint8 images of any size; `resizer` says how."""
 
     def __init__(self, classifier: Any) -> None:
-        """Takes a classifier with an `image_side`."""
         self._classifier, self._side = classifier, int(classifier.image_side)
         self.resizer = resized_words(self._side, self._side)
 
@@ -46,7 +41,6 @@ class ResizingClassifier:
         return getattr(self._classifier, name)
 
     def __call__(self, images: npt.NDArray[np.uint8]) -> np.ndarray:
-        """Returns logits, float32 [n, K]."""
         return self._classifier(resized(images, self._side, self._side))
 
     def logits_and_features(self, images: npt.NDArray[np.uint8]) -> tuple[np.ndarray, np.ndarray]:

@@ -33,14 +33,8 @@ def image_classifier(
 ) -> keras.Model:
     """Builds the network: images [B, S, S, 3] in [0, 1] -> (logits [B, K], features [B, width]).
 
-    Args:
-      widths: the feature maps of the three blocks; the last is the number of features.
-      num_classes: the number K of classes.
-      seed: seed of the initial weights.
-      dtype: a Keras dtype policy; logits and features are float32 whatever it is.
-
-    Returns:
-      A model with two outputs, its whitening yet to be set by `whiten`.
+    `widths` are the feature maps of the three blocks; the last is the number of features. Logits
+    and features are float32 whatever the dtype policy. The whitening is yet to be set by `whiten`.
     """
     seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
@@ -90,11 +84,9 @@ def image_classifier(
 
 
 def whiten(network: keras.Model, images: np.ndarray) -> None:
-    """Sets the first layer to the whitening of 2x2 patches, each direction with both signs.
+    """Sets the first layer to the whitening of centred 2x2 patches, each direction with both signs.
 
-    Args:
-      network: what `image_classifier` built.
-      images: [N, S, S, 3] in [0, 1], N of a few thousand; their patches are also centred.
+    The patches are those of images [N, S, S, 3] in [0, 1], N of a few thousand.
     """
     windows = np.lib.stride_tricks.sliding_window_view(images, (1, _PATCH, _PATCH, 1))
     windows = windows[..., 0, :, :, 0]
@@ -108,19 +100,13 @@ def whiten(network: keras.Model, images: np.ndarray) -> None:
     network.get_layer("whitening").set_weights([kernel.reshape(shape), -mean @ kernel])
 
 
-@keras.saving.register_keras_serializable(package="tfdm")
 class PartialIdentity(keras.initializers.Initializer):
-    """3x3 kernels of which the first maps pass the inputs on; the others are drawn uniformly.
-
-    Args:
-      seed: the seed of the drawn ones.
-    """
+    """3x3 kernels of which the first maps pass the inputs on; the others are drawn uniformly."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> np.ndarray:
-        """Returns a kernel [3, 3, in, out]."""
         height, width, inputs, outputs = shape
         bound = (height * width * inputs) ** -0.5
         kernel = np.random.default_rng(self.seed).uniform(-bound, bound, shape)
@@ -128,7 +114,3 @@ class PartialIdentity(keras.initializers.Initializer):
         kernel[..., passed] = 0
         kernel[height // 2, width // 2, passed, passed] = 1
         return keras.ops.convert_to_tensor(kernel, dtype=dtype or "float32")
-
-    def get_config(self) -> dict[str, int]:
-        """Returns the arguments."""
-        return {"seed": self.seed}

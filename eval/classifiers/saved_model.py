@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.errors import UserError
-from tfdm.eval.checks import checked_images, unit_range
+from tfdm.eval.checks import checked_images, in_batches
 
 INCEPTION_URL = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
 INCEPTION_SIZE = 299
@@ -31,6 +31,7 @@ _SIGNATURES = ("serving_default", "default")
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _BATCH = 50
 _LONGEST_REASON = 200
+_WHERE_TO_GET_IT = f"get {INCEPTION_URL}, unpack it and name the folder with --inception_path"
 
 
 class SavedModelClassifier:
@@ -56,22 +57,8 @@ class SavedModelClassifier:
         verified: bool,
         input_size: int,
     ) -> None:
-        """Runs the network once, on two black images, to see what it gives.
-
-        Args:
-          outputs: images [n, S, S, 3] in [-1, 1] -> {"logits": [n, K], "pool_3": [n, .., d]}.
-          path: the folder, for messages.
-          digest: the digest of the folder.
-          verified: whether it was compared.
-          input_size: S.
-
-        Raises:
-          UserError: the network takes no such images, or its outputs are others.
-        """
-        self.digest = digest
-        self.verified = verified
+        self.digest, self.verified, self._path = digest, verified, path
         self.resizer = f"bilinear to {input_size}x{input_size}, not antialiased"
-        self._path = path
 
         def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
             size = (input_size, input_size)
@@ -96,13 +83,12 @@ class SavedModelClassifier:
 
     def __call__(self, images: npt.ArrayLike) -> np.ndarray:
         """Returns the logits of images, float32 [n, K]; see `logits_and_features`."""
-        return self._in_batches(images, (LOGITS,))[0]
+        return self._outputs(images, LOGITS)[0]
 
     def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Returns logits and features of images, float32 [n, K] and [n, d].
+        """Returns logits and features, float32 [n, K] and [n, d].
 
-        Args:
-          images: uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
+        Images are uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
 
         Raises:
           ValueError: images of another type, shape or range.
@@ -113,21 +99,15 @@ class SavedModelClassifier:
                 f"the network in {self._path} has no output {FEATURES}, which features need: "
                 f"get one that has it from {INCEPTION_URL}"
             )
-        logits, features = self._in_batches(images, (LOGITS, FEATURES))
+        logits, features = self._outputs(images, LOGITS, FEATURES)
         return logits, features
 
-    def _in_batches(self, images: npt.ArrayLike, names: tuple[str, ...]) -> list[np.ndarray]:
-        """The outputs `names` of images, each float32 [n, ..]."""
-        images = checked_images(images)
-        parts: list[list[np.ndarray]] = [[] for _ in names]
-        for start in range(0, len(images), _BATCH):
-            batch = unit_range(images[start : start + _BATCH])
-            if batch.shape[-1] == 1:
-                batch = np.repeat(batch, 3, axis=-1)
+    def _outputs(self, images: npt.ArrayLike, *names: str) -> list[np.ndarray]:
+        def network(batch: np.ndarray) -> list[np.ndarray]:
             outputs = self._run(tf.constant(batch))
-            for part, name in zip(parts, names, strict=True):
-                part.append(outputs[name].numpy())
-        return [np.concatenate(part) for part in parts]
+            return [outputs[name].numpy() for name in names]
+
+        return in_batches(network, checked_images(images), _BATCH)
 
 
 def load_saved_model_classifier(
@@ -165,15 +145,16 @@ def load_saved_model_classifier(
             f"a SavedModel can run any code; if you trust {path}, whose digest is {found}, add "
             f"--inception_digest={found} or --allow_unverified"
         )
+    path = os.fspath(path)
     try:
-        loaded = tf.saved_model.load(os.fspath(path))
+        loaded = tf.saved_model.load(path)
     except Exception as error:  # Protobuf, files, operations that are not there, ..
         raise UserError(
             f"cannot load the SavedModel {path}: get {INCEPTION_URL} anew ({_reason(error)})"
         ) from error
     return SavedModelClassifier(
-        _find_callable(loaded, os.fspath(path)),
-        path=os.fspath(path),
+        _find_callable(loaded, path),
+        path=path,
         digest=found,
         verified=digest is not None,
         input_size=input_size,
@@ -194,14 +175,17 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
     root = Path(path)
     if not root.is_dir():
         state = "is no folder" if root.exists() else "does not exist"
-        raise UserError(f"{root} {state}: {_where_to_get_it()}")
+        raise UserError(f"{root} {state}: {_WHERE_TO_GET_IT}")
     if not any((root / name).is_file() for name in _GRAPHS):
-        raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_where_to_get_it()}")
-    sha256 = hashlib.sha256()
+        raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
+    sha256, real_root = hashlib.sha256(), root.resolve()
     try:
-        files = {os.fsencode(file.relative_to(root).as_posix()): file for file in _files(root)}
-        for name, file in sorted(files.items()):
-            sha256.update(len(name).to_bytes(8, "big") + name + _file_digest(file))
+        found = _files(root, root, (real_root,))
+        files = {os.fsencode(file.relative_to(root).as_posix()): file for file in found}
+        for name, path in sorted(files.items()):
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            sha256.update(len(name).to_bytes(8, "big") + name + content)
     except OSError as error:
         raise UserError(
             f"cannot read {error.filename or root} ({error.strerror}): make the folder readable"
@@ -209,34 +193,20 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
     return sha256.hexdigest()
 
 
-def _where_to_get_it() -> str:
-    return f"get {INCEPTION_URL}, unpack it and name the folder with --inception_path"
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """All files below a folder, through the links that stay inside it."""
-    real_root = root.resolve()
-
-    def walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-        for entry in sorted(folder.iterdir()):
-            real = Path(os.path.realpath(entry))
-            if not real.is_relative_to(real_root):
-                raise UserError(f"{entry} is a link that leads out of {root}: put a copy there")
-            if real.is_dir():
-                if real in above:
-                    raise UserError(f"{entry} is a link to a folder that it is in: remove it")
-                yield from walk(entry, (*above, real))
-            elif real.is_file():
-                yield entry
-            else:
-                raise UserError(f"{entry} is neither a file nor a folder: remove it")
-
-    yield from walk(root, (real_root,))
-
-
-def _file_digest(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _files(root: Path, folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """All files below a folder of `root`, through links that stay inside; `above` are real."""
+    for entry in sorted(folder.iterdir()):
+        real = Path(os.path.realpath(entry))
+        if not real.is_relative_to(above[0]):
+            raise UserError(f"{entry} is a link that leads out of {root}: put a copy there")
+        if real in above:
+            raise UserError(f"{entry} is a link to a folder that it is in: remove it")
+        if real.is_dir():
+            yield from _files(root, entry, (*above, real))
+        elif real.is_file():
+            yield entry
+        else:
+            raise UserError(f"{entry} is neither a file nor a folder: remove it")
 
 
 def _find_callable(loaded: Any, path: str) -> Callable[[tf.Tensor], Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfdm.datasets.cache import default_cache_dir
 from tfdm.datasets.dataset import ImageDataset
+from tfdm.datasets.load import Data
 from tfdm.errors import DivergedError, UserError
 from tfdm.eval.config import MetricConfig
 from tfdm.eval.features import SamplePass, pass_over, real_features
@@ -28,9 +29,8 @@ from tfdm.eval.records import (
     earlier_evaluation,
     write_evaluation,
 )
-from tfdm.experiments import evaluation_inputs
 from tfdm.experiments.evaluate_config import EvaluateConfig
-from tfdm.experiments.evaluation_inputs import Data, EvaluationInputs, Reference, Samples
+from tfdm.experiments.evaluation_inputs import EvaluationInputs, Reference, Samples, open_inputs
 from tfdm.pictures import image_grid, png_bytes
 from tfdm.progress import progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, json_ready
@@ -99,12 +99,18 @@ def evaluate(
       DivergedError: the critic that was named in `metrics` diverged.
       ValueError: an option or an array is not admissible.
     """
-    named = {"dataset": dataset, "reference": reference}
-    named = {name: value for name, value in named.items() if isinstance(value, str)}
-    config = EvaluateConfig.of(config, **{**named, **options})
+    for name, value in (("dataset", dataset), ("reference", reference)):
+        if isinstance(value, str):
+            options[name] = value
+    config = EvaluateConfig.of(config, **options)
     configs = _configs(config, fields or {})
-    metrics = [METRICS[name] for name in configs]
-    inputs = evaluation_inputs.open_inputs(samples, config, dataset, reference, metrics)
+    inputs = open_inputs(
+        samples,
+        config,
+        config.dataset if dataset is None else dataset,
+        config.reference if reference is None else reference,
+        [METRICS[name] for name in configs],
+    )
     plans = _plans(config, configs, inputs)
     for plan in plans:
         if config.metrics and plan.missing:
@@ -125,27 +131,6 @@ def _configs(config: EvaluateConfig, fields: Fields) -> dict[str, MetricConfig]:
     return {name: METRICS[name].config.of(fields.get(name)) for name in names}
 
 
-def _content(config: EvaluateConfig, inputs: EvaluationInputs) -> dict[str, Any]:
-    """Returns the top level of `evaluation.json` without what the samples' pixels tell."""
-    source, dataset = inputs.source, inputs.dataset
-    known = {"temperature": None, "feature_scale": 1.0, "resizer": "none", "verified": True}
-    content = {
-        "title": source.name,
-        "source": source.record,
-        "num_samples": source.num_images,
-        "seed": config.seed,
-        "dataset": None if dataset is None else dataset.name,
-        "dataset_digest": None if dataset is None else dataset.digest,
-        "classifiers": {
-            name: {"digest": c.digest} | {k: getattr(c, k, v) for k, v in known.items()}
-            for name, c in inputs.classifiers.items()
-        },
-        "versions": versions(),
-        "git_revision": git_revision(),
-    }
-    return {**json_ready(content), "image_shape": source.image_shape}
-
-
 def _plans(
     config: EvaluateConfig, configs: Mapping[str, MetricConfig], inputs: EvaluationInputs
 ) -> list[_Plan]:
@@ -155,11 +140,7 @@ def _plans(
         metric = METRICS[name]
         owners = list(inputs.classifiers) if metric.needs_classifier else []
         for index, owner in enumerate(owners or [None]):
-            identity: dict[str, Any] = {
-                "config": fields.to_dict(),
-                "seed": config.seed,
-                "format": RECORD_FORMAT,
-            }
+            identity = {"config": fields.to_dict(), "seed": config.seed, "format": RECORD_FORMAT}
             if owner is not None:
                 classifier = inputs.classifiers[owner]
                 identity |= {"classifier": owner, "classifier_digest": classifier.digest}
@@ -185,7 +166,7 @@ class _Session:
     progress: bool
 
     def run(self, plans: list[_Plan]) -> Evaluation:
-        content = _content(self.config, self.inputs)
+        content = self._content()
         earlier = {} if self.folder is None else earlier_evaluation(self.folder, content)
         metrics = {name: Record(record) for name, record in earlier.get("metrics", {}).items()}
         content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
@@ -209,38 +190,56 @@ class _Session:
             shutil.rmtree(self.folder / ".critic", ignore_errors=True)
         return evaluation
 
+    def _content(self) -> dict[str, Any]:
+        """The fields of the evaluation without what the samples' pixels tell."""
+        source, dataset = self.inputs.source, self.inputs.dataset
+        known = {"temperature": None, "feature_scale": 1.0, "resizer": "none", "verified": True}
+        content = {
+            "title": source.name,
+            "source": source.record,
+            "num_samples": source.num_images,
+            "seed": self.config.seed,
+            "dataset": None if dataset is None else dataset.name,
+            "dataset_digest": None if dataset is None else dataset.digest,
+            "classifiers": {
+                name: {"digest": c.digest} | {k: getattr(c, k, v) for k, v in known.items()}
+                for name, c in self.inputs.classifiers.items()
+            },
+            "versions": versions(),
+            "git_revision": git_revision(),
+        }
+        return {**json_ready(content), "image_shape": source.image_shape}
+
     def _look(self, plans: list[_Plan]) -> tuple[SamplePass, dict[str, RealFeatures]]:
         """Passes over real images and samples, with those classifiers that a metric needs."""
         config, reference = self.config, self.inputs.reference
         cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
-        compared = {plan.classifier for plan in plans if plan.metric.needs_reference}
         featured = {plan.classifier for plan in plans if plan.metric.needs_features}
         needed = {plan.classifier for plan in plans}
-        used = {name: c for name, c in self.inputs.classifiers.items() if name in needed}
+        used = {n: (c, n in featured) for n, c in self.inputs.classifiers.items() if n in needed}
         number = max([_SHEET_ROWS, *(plan.config.images_needed for plan in plans)])
         real = {}
         try:
-            for name, classifier in used.items():
-                if name in compared and reference is not None:
+            for name, (classifier, is_featured) in used.items():
+                if is_featured and reference is not None:
                     with progress_bar(f"real images, {name}", "image", self.progress) as show:
                         real[name] = real_features(
                             reference.source, reference.digest, classifier, cache, config.seed, show
                         )
             with progress_bar("samples", "image", self.progress) as show:
-                pairs = {name: (c, name in featured) for name, c in used.items()}
-                return pass_over(self.inputs.source, number, pairs, config.seed, show), real
+                return pass_over(self.inputs.source, number, used, config.seed, show), real
         except ValueError as error:
             raise UserError(f"{self.inputs.source.name}: {error}") from error
 
     def _measure(self, plan: _Plan, seen: SamplePass, real: Mapping[str, RealFeatures]) -> Record:
         """Takes one metric; returns its record, or the reason why it does not fit the samples."""
-        start, dataset, asked = time.perf_counter(), self.inputs.dataset, self.config.metrics
+        start, dataset, owner = time.perf_counter(), self.inputs.dataset, plan.classifier or ""
         with contextlib.ExitStack() as bars:
             inputs = Inputs(
                 images=seen.images,
                 seed=self.config.seed,
-                classified=seen.classified.get(plan.classifier or ""),
-                real=real.get(plan.classifier or ""),
+                classified=seen.classified.get(owner),
+                real=real.get(owner),
                 splits={} if dataset is None else dataset.splits,
                 split=self.inputs.source.record.get("split"),
                 state=None if self.folder is None else self.folder / ".critic",
@@ -251,9 +250,9 @@ class _Session:
             try:
                 record = plan.metric.measure(inputs, plan.config)
             except (DivergedError, ValueError) as error:
-                if asked and isinstance(error, DivergedError):
+                if self.config.metrics and isinstance(error, DivergedError):
                     raise
-                if asked:
+                if self.config.metrics:
                     raise UserError(f"{plan.key}: {error}; see its fields") from error
                 record = {"reason": str(error)}
         if plan.metric.needs_reference and self.inputs.reference is not None:
@@ -273,10 +272,8 @@ def _outside(folder: Path, inputs: EvaluationInputs) -> Path:
 
 def _nearest_sheet(dataset: ImageDataset, seen: SamplePass) -> bytes:
     """Returns a PNG: in each row a sample and its nearest training images."""
-    samples = seen.images[:_SHEET_ROWS]
-    train = dataset.split("train")
+    samples, train = seen.images[:_SHEET_ROWS], dataset.split("train")
     number = min(_NEIGHBOURS, len(train))
-    pixels = train.reshape(len(train), -1)
-    nearest = nearest_neighbours(samples.reshape(len(samples), -1), pixels, number)
-    rows = np.concatenate([samples[:, None], train[nearest]], axis=1)
+    pixels = (images.reshape(len(images), -1) for images in (samples, train))
+    rows = np.concatenate([samples[:, None], train[nearest_neighbours(*pixels, number)]], axis=1)
     return png_bytes(image_grid(rows.reshape(-1, *samples.shape[1:]), 1 + number))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdm.datasets.dataset import SPLITS, ImageDataset
-from tfdm.datasets.load import open_dataset
+from tfdm.datasets.load import Data, open_dataset
 from tfdm.errors import UserError
 from tfdm.eval import load_classifier, load_saved_model_classifier
 from tfdm.eval.files import file_source
@@ -31,7 +31,6 @@ from tfdm.experiments.load import Run, load_run
 from tfdm.runs import RunFolder
 
 Samples = npt.ArrayLike | str | Path | Run
-Data = str | np.ndarray | ImageDataset
 Reference = npt.ArrayLike | str | Path
 
 # Data sets of the package, and the classifier that is made for each.
@@ -48,7 +47,7 @@ HOW_TO_GET_INCEPTION = (
 
 @dataclasses.dataclass(frozen=True)
 class RealImages:
-    """Real images that features are compared with: their name, digest and source."""
+    """Real images that features are compared with."""
 
     name: str
     digest: str
@@ -99,39 +98,36 @@ class EvaluationInputs:
 def open_inputs(
     samples: Samples,
     config: EvaluateConfig,
-    dataset: Data | None,
+    named: Data | None,
     reference: Reference | None,
     metrics: Collection[Metric],
 ) -> EvaluationInputs:
-    """Opens everything that metrics need; arguments as in `evaluate`.
+    """Opens everything that metrics need; `named` is the data set, all else as in `evaluate`.
 
     Raises:
       UserError: the samples or what was named beside them cannot be had, do not fit each other, or
         images would be compared with themselves.
       ValueError: an array is of another type, shape or range.
     """
-    named = dataset if dataset is not None else config.dataset
-    reference = reference if reference is not None else config.reference
     run = _run_of(samples, config, named)
     data, lacks = _dataset_of(run, named, config)
     classifiers: dict[str, Any] = {}
     if any(metric.needs_classifier for metric in metrics):
         own = data.name if data is not None else run.config.dataset if run is not None else ""
-        classifiers = _classifiers(config, own)
+        classifiers = _classifiers(config, OWN_CLASSIFIERS.get(own))
     # Where there is no data set, images of any size become those that the classifier takes.
     sides = [c.image_side for c in classifiers.values() if hasattr(c, "image_side")]
     scaled = (sides[0], sides[0], 3) if sides and config.resize else None
     shape = scaled if data is None else data.image_shape
-    source = _source_of(run or samples, config, data, shape)
+    if run is not None:
+        source = fitted(_samples_of(run, config), shape, config.resize)
+    elif _is_split(samples):
+        source = _split(samples, data, config.num_samples)
+    else:
+        source = _images(samples, shape, config.num_samples, config.resize)
     real = None
     if any(metric.needs_reference for metric in metrics):
-        what = "train" if reference is None and data is not None else reference
-        if isinstance(what, str) and what == source.record.get("split"):
-            other = next(name for name in SPLITS if name != what)
-            raise UserError(
-                f"{what} would be compared with itself: choose another --reference, as {other}"
-            )
-        real = None if what is None else _real_images(what, config, data, scaled)
+        real = _real_images(reference, data, source.record.get("split"), scaled, config.resize)
     if config.noise:
         source = noised(source, config.noise, config.seed)
     images = [source, *([real.source] if real else [])]
@@ -139,24 +135,18 @@ def open_inputs(
     return EvaluationInputs(source, data, real, classifiers, lacks)
 
 
-def _run_of(samples: Samples, config: EvaluateConfig, dataset: Data | None) -> Run | None:
+def _run_of(samples: Samples, config: EvaluateConfig, named: Data | None) -> Run | None:
     """The run that the samples are to be of; `None` where they are images."""
     if isinstance(samples, str | Path):
-        if samples in SPLITS or not RunFolder(Path(samples).expanduser()).config_path.is_file():
+        path = Path(samples).expanduser()
+        if samples in SPLITS or not RunFolder(path).config_path.is_file():
             return None
-        samples = load_run(
-            Path(samples).expanduser(),
-            dataset=dataset if not isinstance(dataset, str) else None,
-            data_dir=config.data_dir,
-            cache_dir=config.cache_dir,
-        )
+        samples = load_run(path, data_dir=config.data_dir, cache_dir=config.cache_dir)
     if not isinstance(samples, Run):
         return None
-    for name, value in (
-        ("dataset", isinstance(dataset, str)),
-        ("image_size", config.image_size),
-        ("crop", config.crop),
-    ):
+    by_name = named if isinstance(named, str) else None
+    given = {"dataset": by_name, "image_size": config.image_size, "crop": config.crop}
+    for name, value in given.items():
         if value:
             raise UserError(f"--{name} goes with images: a run has its own; drop it")
     return samples
@@ -166,13 +156,11 @@ def _dataset_of(
     run: Run | None, named: Data | None, config: EvaluateConfig
 ) -> tuple[ImageDataset | None, str]:
     """The data set, or why there is none."""
-    if run is not None and named is None:
+    if named is None:
         try:
-            return run.dataset, ""
+            return (None, "name one with --dataset") if run is None else (run.dataset, "")
         except UserError as error:
             return None, str(error)
-    if named is None:
-        return None, "name one with --dataset"
     dataset = open_dataset(
         named,
         data_dir=config.data_dir,
@@ -187,52 +175,57 @@ def _dataset_of(
     return dataset, ""
 
 
-def _source_of(
-    samples: Any, config: EvaluateConfig, dataset: ImageDataset | None, shape: Shape | None
-) -> ImageSource:
-    if isinstance(samples, Run):
-        run = samples.config
-        source = model_source(
-            samples.model.generate,
-            config.num_samples or NUM_SAMPLES,
-            config.seed,
-            name=f"{run.model}, {run.dataset}, {samples.step:,} steps",
-            image_shape=samples.model.image_shape,
-            record={
-                "run": str(samples.folder.path),
-                "model": run.model,
-                "dataset": run.dataset,
-                "steps": samples.step,
-                "run_seed": run.seed,
-            },
-        )
-        return source if shape is None else fitted(source, shape, config.resize)
-    if _is_split(samples):
-        if dataset is None:
-            raise UserError(f"{samples} is a split: name its data set with --dataset")
-        return split_source(dataset, samples, config.num_samples)
-    return _images_of(samples, config, shape, config.num_samples)
+def _samples_of(run: Run, config: EvaluateConfig) -> ImageSource:
+    trained = run.config
+    return model_source(
+        run.model.generate,
+        config.num_samples or NUM_SAMPLES,
+        config.seed,
+        name=f"{trained.model}, {trained.dataset}, {run.step:,} steps",
+        image_shape=run.model.image_shape,
+        record={
+            "run": str(run.folder.path),
+            "model": trained.model,
+            "dataset": trained.dataset,
+            "steps": run.step,
+            "run_seed": trained.seed,
+        },
+    )
 
 
 def _real_images(
-    reference: Any, config: EvaluateConfig, dataset: ImageDataset | None, shape: Shape | None
-) -> RealImages:
-    if _is_split(reference):
-        if dataset is None:
-            raise UserError(f"--reference={reference} is a split: name its data set with --dataset")
-        digest = f"{reference} of {dataset.digest}"
-        return RealImages(reference, digest, split_source(dataset, reference))
-    source = _images_of(reference, config, shape)
-    return RealImages(str(source.record["images"]), source.digest(), source)
+    reference: Reference | None,
+    dataset: ImageDataset | None,
+    evaluated: str | None,
+    shape: Shape | None,
+    resize: bool,
+) -> RealImages | None:
+    """The reference, by default the training images; not the split that is evaluated."""
+    if reference is None and dataset is None:
+        return None
+    if reference is not None and not _is_split(reference):
+        source = _images(reference, shape, None, resize)
+        return RealImages(str(source.record["images"]), source.digest(), source)
+    split = "train" if reference is None else str(reference)
+    if split == evaluated:
+        other = next(name for name in SPLITS if name != split)
+        raise UserError(
+            f"{split} would be compared with itself: choose another --reference, as {other}"
+        )
+    source = _split(split, dataset)
+    return RealImages(split, f"{split} of {source.record['dataset_digest']}", source)
 
 
-def _images_of(
-    images: Any, config: EvaluateConfig, shape: Shape | None, number: int | None = None
-) -> ImageSource:
+def _split(split: Any, dataset: ImageDataset | None, number: int | None = None) -> ImageSource:
+    if dataset is None:
+        raise UserError(f"{split} is a split: name its data set with --dataset")
+    return split_source(dataset, split, number)
+
+
+def _images(images: Any, shape: Shape | None, number: int | None, resize: bool) -> ImageSource:
     if isinstance(images, str | Path):
-        return file_source(Path(images).expanduser(), shape, number, config.resize)
-    source = array_source(images, number)
-    return source if shape is None else fitted(source, shape, config.resize)
+        return file_source(Path(images).expanduser(), shape, number, resize)
+    return fitted(array_source(images, number), shape, resize)
 
 
 def _is_split(what: Any) -> bool:
@@ -243,12 +236,15 @@ def _is_split(what: Any) -> bool:
     return True
 
 
-def _classifiers(config: EvaluateConfig, dataset: str) -> dict[str, Any]:
-    """The classifier that is named or made for the data set, and the Inception network if named."""
+def _classifiers(config: EvaluateConfig, own: str | None) -> dict[str, Any]:
+    """The classifier that is named or the data set's own, and the Inception network if named."""
     found: list[Any] = []
-    name = config.classifier or OWN_CLASSIFIERS.get(dataset)
+    name = config.classifier or own
     if name is not None:
-        found.append(load_classifier(name))
+        folder = Path(name).expanduser()
+        # In a folder of several, the data set's own counts.
+        has_own = name not in OWN_CLASSIFIERS.values() and (folder / f"{own}.npz").is_file()
+        found.append(load_classifier(str(own), folder) if has_own else load_classifier(name))
     if config.inception_path is not None:
         found.append(
             load_saved_model_classifier(
