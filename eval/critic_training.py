@@ -61,7 +61,7 @@ class CriticTraining(ResumableTraining):
         return self.network.variables
 
     def digest(self) -> str:
-        """Names the problem: 16 hex digits of a SHA-256 over all that the critics depend on."""
+        """Names the problem: a SHA-256 (16 hex digits) of all that the critics depend on."""
         parts: list[np.ndarray | str | int] = [json.dumps(self.config.to_dict()), self._seed]
         for name, array in sorted(capture_state(self).items()):
             parts += [name, array]

@@ -28,12 +28,9 @@ Progress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class SamplePass:
-    """What was seen of the samples.
+    """What was seen of the samples: a SHA-256 (hex) of their pixels, and what classifiers say.
 
-    Attributes:
-      digest: SHA-256 (hex) of the pixels of all of them.
-      images: a random choice, in random order, uint8 [m, H, W, C].
-      classified: what each classifier made of them, by its name.
+    `images` are a random choice, in random order, uint8 [m, H, W, C].
     """
 
     digest: str
@@ -108,7 +105,9 @@ def real_features(
     Raises:
       UserError: the cache folder cannot be written.
     """
-    scale, resizer = (getattr(classifier, name, "") for name in ("feature_scale", "resizer"))
+    scale, resizer = (
+        getattr(classifier, name, None) or "" for name in ("feature_scale", "resizer")
+    )
     identity = f"{digest} {classifier.digest} {scale!r} {resizer}"
     key = hashlib.sha256(identity.encode()).hexdigest()[:24]
     path = cache_dir / "features" / f"{classifier.name}-{key}.npy"

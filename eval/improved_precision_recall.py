@@ -1,4 +1,6 @@
-"""Improved precision and recall (Kynkäänniemi et al., 2019) of two sets of features."""
+"""Neighbours of features: improved precision and recall (Kynkäänniemi et al., 2019), and which
+training images are nearest to samples, to see what was learned by heart.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +72,18 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     norms *= _ROUNDING
     distances[distances <= norms] = 0
     return distances
+
+
+def nearest_neighbours(queries: npt.ArrayLike, rows: npt.ArrayLike, number: int) -> np.ndarray:
+    """Returns the indices of the nearest rows, nearest first, [q, number].
+
+    Queries [q, d] and rows [N, d] are features or flattened pixels; rows are read in blocks, so
+    that they may be memory-mapped.
+    """
+    queries, rows = np.asarray(queries, np.float64), np.asarray(rows)
+    blocks = (rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK))
+    distances = [squared_distances(queries, block.astype(np.float64)) for block in blocks]
+    return np.argsort(np.concatenate(distances, axis=1), axis=1, kind="stable")[:, :number]
 
 
 def _share_inside(queries: np.ndarray, support: np.ndarray, neighbours: int) -> float:

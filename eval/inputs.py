@@ -39,20 +39,17 @@ class RealFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a metric works on; images are uint8.
-
-    The methods raise `ValueError` where there is not what they return.
+    """What a metric works on; the methods raise `ValueError` where there is not what they return.
 
     Attributes:
-      images: a random choice of the samples, in random order, [m, H, W, C].
+      images: a random choice of the samples, in random order, uint8 [m, H, W, C].
       seed: the seed of everything drawn.
-      classified: what the classifier made of the samples, `None` without one.
-      real: features of real images under the same classifier, `None` without a reference.
-      splits: the images of the data set's splits by name, empty without one.
+      classified: what the classifier made of the samples.
+      real: features of real images under the same classifier.
+      splits: the images of the data set's splits by name.
       split: the split that the samples are from, `None` where they are not real images.
       state: a folder for what a metric that was stopped goes on from.
-      open_progress: opens a bar for a metric that takes long; what it returns is called with
-        (done, total).
+      open_progress: opens a bar; what it returns is called with (done, total).
     """
 
     images: np.ndarray

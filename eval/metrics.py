@@ -25,29 +25,20 @@ from tfdm.eval.inputs import Inputs
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """One number of a record, as tables and plots show it.
-
-    Attributes:
-      field: the number in the record.
-      label: its heading.
-      error: the number that is its error or spread, `None` without one.
-      higher_is_better: the direction; `None` where it is best near the real images'.
-      negated: whether the plot shows it with the other sign, as Figure 4 does.
-    """
+    """One number of a record, as tables and plots show it, and the field of its error or spread."""
 
     field: str
     label: str
     error: str | None = None
-    higher_is_better: bool | None = True
-    negated: bool = False
+    higher_is_better: bool | None = True  # None where it is best near the real images'.
+    negated: bool = False  # In the plot, as in Figure 4.
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A metric.
+    """A metric: its name on the command line and in `evaluation.json`, and all about it.
 
     Attributes:
-      name: its name on the command line and in `evaluation.json`.
       config: its fields.
       summary: one line for the help.
       function: `module:name` of the function (`Inputs`, config) -> record, a mapping that JSON can

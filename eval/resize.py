@@ -1,11 +1,6 @@
-"""Images of another size, bilinear with antialiasing, and classifiers that take them.
-
-Shapes: n images, h w and H W their sizes before and after, C channels.
-"""
+"""Images of another size, bilinear with antialiasing."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,21 +23,3 @@ def resized(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArr
 def resized_words(height: int, width: int) -> str:
     """Returns what records say of images that were scaled to this size."""
     return f"bilinear to {height}x{width}, antialiased"
-
-
-class ResizingClassifier:
-    """A classifier with an `image_side`, for uint8 images of any size; `resizer` says how."""
-
-    def __init__(self, classifier: Any) -> None:
-        self._classifier, self._side = classifier, int(classifier.image_side)
-        self.resizer = resized_words(self._side, self._side)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._classifier, name)
-
-    def __call__(self, images: npt.NDArray[np.uint8]) -> np.ndarray:
-        return self._classifier(resized(images, self._side, self._side))
-
-    def logits_and_features(self, images: npt.NDArray[np.uint8]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns logits, float32 [n, K], and features, float32 [n, d]."""
-        return self._classifier.logits_and_features(resized(images, self._side, self._side))

@@ -95,11 +95,7 @@ def array_source(
     """Returns the first `num_images` images of an array, all for `None`.
 
     The array is [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats are quantised to 256
-    levels.
-
-    Raises:
-      ValueError: another type, shape or range.
-      UserError: there are fewer images.
+    levels. Another type, shape or range is a `ValueError`, fewer images are a `UserError`.
     """
     array = np.asarray(images)
     array = checked_images(array[..., np.newaxis] if array.ndim == 3 else array)

@@ -6,7 +6,6 @@ Shapes: n images of H x W pixels and C channels; P pairs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -106,31 +105,23 @@ def _similarities(images: np.ndarray, firsts: np.ndarray, seconds: np.ndarray) -
     """Images [n, C, H, W], indices [P] and [P] -> similarities [P]."""
     result = np.ones([len(firsts), images.shape[1]])
     for level, weight in enumerate(WEIGHTS):
+        width = min(WINDOW, *images.shape[2:])
+        rows, columns = (_window_matrix(side, width) for side in images.shape[2:])
+        means = rows @ images @ columns.T
+        variances = rows @ images**2 @ columns.T - means**2
         is_last = level == len(WEIGHTS) - 1
-        for pairs, values in _scale(images, firsts, seconds, is_last):
-            result[pairs] *= np.maximum(values, 0) ** weight
+        for start in range(0, len(firsts), _PAIRS_AT_ONCE):
+            pairs = slice(start, start + _PAIRS_AT_ONCE)
+            i, j = firsts[pairs], seconds[pairs]
+            products = means[i] * means[j]
+            covariances = rows @ (images[i] * images[j]) @ columns.T - products
+            values = (2 * covariances + _C2) / (variances[i] + variances[j] + _C2)
+            if is_last:
+                values *= (2 * products + _C1) / (means[i] ** 2 + means[j] ** 2 + _C1)
+            result[pairs] *= np.maximum(values.mean(axis=(2, 3)), 0) ** weight
         if not is_last:
             images = _halved(images)
     return result.mean(axis=1)
-
-
-def _scale(
-    images: np.ndarray, firsts: np.ndarray, seconds: np.ndarray, with_luminance: bool
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yields mean contrast and structure of blocks of pairs [p, C], times luminance if asked."""
-    width = min(WINDOW, *images.shape[2:])
-    rows, columns = (_window_matrix(side, width) for side in images.shape[2:])
-    means = rows @ images @ columns.T
-    variances = rows @ images**2 @ columns.T - means**2
-    for start in range(0, len(firsts), _PAIRS_AT_ONCE):
-        pairs = slice(start, start + _PAIRS_AT_ONCE)
-        i, j = firsts[pairs], seconds[pairs]
-        products = means[i] * means[j]
-        covariances = rows @ (images[i] * images[j]) @ columns.T - products
-        values = (2 * covariances + _C2) / (variances[i] + variances[j] + _C2)
-        if with_luminance:
-            values *= (2 * products + _C1) / (means[i] ** 2 + means[j] ** 2 + _C1)
-        yield pairs, values.mean(axis=(2, 3))
 
 
 def _window_matrix(side: int, width: int) -> np.ndarray:

@@ -66,10 +66,8 @@ class CriticDistance:
       per_seed: the value of each critic.
       training_value: the same difference on the images and samples that the critic was trained on.
       critic_gap: `training_value` − `value`: by how much the critic itself overfitted.
-      model_gap: mean f(held-out images) − mean f(the model's training images): positive when the
-        model overfitted; `None` when no training images were given. With critics that learnt from
-        neither set, a model that did not overfit leaves it within a few of its image standard
-        errors of nought.
+      model_gap: mean f(held-out images) − mean f(training images of the model), more than a few of
+        its image standard errors when the model overfitted; `None` without training images.
       num_real: the number of images that the critic was trained on, as `num_samples`.
     """
 
@@ -113,12 +111,11 @@ def independent_wasserstein_critic(
       config: the recipe of the critics; `None` for its defaults.
       training_images: images that the model was trained on, for `model_gap`.
       seed: seed of the halves and of the critics, at least 0.
-      state: a folder for checkpoints. A call that was broken off goes on from there when it is
-        repeated, to the same bits. What another recipe, seed, images, samples or initial network
-        left there is passed over.
+      state: a folder for checkpoints, from which a call that was broken off and is repeated goes on
+        to the same bits. What another problem left there is passed over.
       network: makes the critic of a seed, images [B, H, W, C] in [-1, 1] -> scores [B], the same
-        layers for all seeds and no batch norm; it is told apart from others by its initial
-        weights. The default is the critic of WGAN-GP for the size of the images (Appendix K).
+        layers for all seeds and no batch norm. The default is the critic of WGAN-GP for the size
+        of the images (Appendix K).
       progress: called after every update with the number of updates done and that of all critics.
 
     Raises:
@@ -206,7 +203,8 @@ def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
     if not inputs.splits:
         raise ValueError("there is no data set, which the metric needs")
     names = _SPLITS.get(inputs.split, _SPLITS[None])
-    real, held_out, training = (None if n is None else _some(inputs.splits[n]) for n in names)
+    real, held_out = (_some(inputs.splits[name]) for name in names[:2])
+    training = None if names[2] is None else _some(inputs.splits[names[2]])
     distance = independent_wasserstein_critic(
         real,
         held_out,

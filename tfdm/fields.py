@@ -72,6 +72,11 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def folder(help: str, shown_default: str | None = None) -> Any:
+    """Declares a folder that the user may choose; `None` stands for what the help shows."""
+    return setting(None, help, kind=str, placeholder="DIR", shown_default=shown_default)
+
+
 def adam_rate(default: float, of: str) -> Any:
     """Declares the Adam learning rate `of` a player (Table 5)."""
     return setting(default, f"Adam learning rate of the {of}", minimum=0.0, maximum=1.0)

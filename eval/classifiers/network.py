@@ -21,15 +21,12 @@ from tfdm.seeds import derive
 LOGIT_SCALE = 1 / 9
 _CHANNELS = 3
 _PATCH = 2
+_DIM = _PATCH * _PATCH * _CHANNELS
 _WHITENING_EPSILON = 5e-4
 
 
 def image_classifier(
-    widths: Sequence[int],
-    *,
-    num_classes: int = 10,
-    seed: int = 0,
-    dtype: str = "float32",
+    widths: Sequence[int], *, num_classes: int = 10, seed: int = 0, dtype: str = "float32"
 ) -> keras.Model:
     """Builds the network: images [B, S, S, 3] in [0, 1] -> (logits [B, K], features [B, width]).
 
@@ -38,16 +35,10 @@ def image_classifier(
     """
     seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
-    hidden = keras.layers.Conv2D(
-        2 * _PATCH * _PATCH * _CHANNELS,
-        _PATCH,
-        use_bias=True,
-        kernel_initializer="zeros",
-        trainable=False,
-        dtype=dtype,
-        name="whitening",
-    )(images)
-    hidden = keras.layers.ReLU(dtype=dtype)(hidden)
+    whitening = keras.layers.Conv2D(
+        2 * _DIM, _PATCH, trainable=False, dtype=dtype, name="whitening"
+    )
+    hidden = keras.layers.ReLU(dtype=dtype)(whitening(images))
     for index, width in enumerate(widths):
         for half in range(2):
             hidden = keras.layers.Conv2D(
@@ -61,23 +52,17 @@ def image_classifier(
             )(hidden)
             if half == 0:
                 hidden = keras.layers.MaxPooling2D(2, dtype=dtype)(hidden)
-            norm = BatchNorm(
-                momentum=0.8, epsilon=1e-5, dtype=dtype, name=f"block{index}_norm{half}"
-            )
+            name = f"block{index}_norm{half}"
+            norm = BatchNorm(momentum=0.8, epsilon=1e-5, dtype=dtype, name=name)
             hidden = norm(hidden)
             # The rectifier and the next batch norm make a gain superfluous.
             norm.gamma.trainable = False
             hidden = keras.layers.ReLU(dtype=dtype)(hidden)
     features = keras.layers.GlobalMaxPooling2D(dtype=dtype)(hidden)
     features = keras.layers.Activation("linear", dtype="float32", name="features")(features)
+    uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=next(seeds))
     head = keras.layers.Dense(
-        num_classes,
-        use_bias=False,
-        kernel_initializer=keras.initializers.VarianceScaling(
-            1 / 3, "fan_in", "uniform", seed=next(seeds)
-        ),
-        dtype="float32",
-        name="head",
+        num_classes, use_bias=False, kernel_initializer=uniform, dtype="float32", name="head"
     )(features)
     logits = keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="logits")(head)
     return keras.Model(images, [logits, features], name="classifier")
@@ -90,7 +75,7 @@ def whiten(network: keras.Model, images: np.ndarray) -> None:
     """
     windows = np.lib.stride_tricks.sliding_window_view(images, (1, _PATCH, _PATCH, 1))
     windows = windows[..., 0, :, :, 0]
-    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _PATCH * _PATCH * _CHANNELS)
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _DIM)
     patches = patches.astype(np.float64)
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))

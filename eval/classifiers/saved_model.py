@@ -37,13 +37,8 @@ _WHERE_TO_GET_IT = f"get {INCEPTION_URL}, unpack it and name the folder with --i
 class SavedModelClassifier:
     """A loaded classifier of images; made by `load_saved_model_classifier`.
 
-    Attributes:
-      name: "inception".
-      digest: SHA-256 (hex) of the folder, see `saved_model_digest`.
-      verified: whether the digest was compared with one that the user gave.
-      resizer: how images are scaled, in words.
-      num_classes: K.
-      num_features: d, or None where the network gives no features.
+    `digest` is that of `saved_model_digest`, `verified` whether it was compared with one that the
+    user gave; `resizer` says how images are scaled; `num_features` is None without features.
     """
 
     name = "inception"
@@ -58,11 +53,11 @@ class SavedModelClassifier:
         input_size: int,
     ) -> None:
         self.digest, self.verified, self._path = digest, verified, path
-        self.resizer = f"bilinear to {input_size}x{input_size}, not antialiased"
+        size = f"{input_size}x{input_size}"
+        self.resizer = f"bilinear to {size}, not antialiased"
 
         def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            size = (input_size, input_size)
-            scaled = tf.image.resize(2.0 * images - 1.0, size, "bilinear", antialias=False)
+            scaled = tf.image.resize(2.0 * images - 1.0, [input_size] * 2, "bilinear")
             return _named_outputs(outputs(scaled), path)
 
         # AutoGraph would only wrap the messages of errors.
@@ -75,8 +70,8 @@ class SavedModelClassifier:
             raise
         except Exception as error:  # Whatever a foreign graph raises.
             raise UserError(
-                f"the network in {path} cannot be run on images {input_size}x{input_size}x3: "
-                f"name a classifier that takes them ({_reason(error)})"
+                f"the network in {path} cannot be run on images {size}x3: name a classifier that "
+                f"takes them ({_reason(error)})"
             ) from error
         self.num_classes = int(trial[LOGITS].shape[1])
         self.num_features = int(trial[FEATURES].shape[1]) if FEATURES in trial else None
@@ -120,15 +115,14 @@ def load_saved_model_classifier(
     """Loads a classifier from a SavedModel folder, after looking at the folder's digest.
 
     The network is the loaded object where that can be called, else its signature
-    `serving_default` or `default`. It takes images [n, S, S, 3] in [-1, 1] and gives a mapping
-    with `logits` and, for features, `pool_3`; axes behind the first are flattened.
+    `serving_default` or `default`. It takes images [n, S, S, 3] in [-1, 1], S the `input_size`, and
+    gives a mapping with `logits` and, for features, `pool_3`; axes behind the first are flattened.
 
     Args:
       path: the folder.
-      digest: what `saved_model_digest` must give.
-      allow_unverified: whether a folder may be loaded without `digest`; one that is given is
-        compared all the same.
-      input_size: the side S of the network's images.
+      digest: what `saved_model_digest` must give; it is compared wherever it is given.
+      allow_unverified: whether a folder may be loaded without `digest`.
+      input_size: the side of the network's images.
 
     Raises:
       UserError: the folder is missing or no SavedModel, its digest is another or was not given,
@@ -165,12 +159,10 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 (hex) of all files of a SavedModel folder; loads nothing.
 
     It is the SHA-256 over the files, sorted by their name relative to the folder, of the length
-    of the name, the name, and the SHA-256 of the content. The folder's own name does not count.
-    Symbolic links inside the folder count as what they lead to.
+    of the name, the name, and the SHA-256 of the content. Links count as what they lead to.
 
     Raises:
-      UserError: the folder is missing, is no SavedModel, cannot be read, or holds a symbolic
-        link that leads out of it.
+      UserError: the folder is no SavedModel, cannot be read, or holds a link that leads out of it.
     """
     root = Path(path)
     if not root.is_dir():
@@ -237,9 +229,9 @@ def _named_outputs(outputs: Any, path: str) -> dict[str, tf.Tensor]:
             f"the network in {path} gives no named outputs: name one with an output {LOGITS}"
         )
     if LOGITS not in outputs:
+        known = ", ".join(sorted(map(str, outputs))) or "none"
         raise UserError(
-            f"the network in {path} has no output {LOGITS}, only "
-            f"{', '.join(sorted(map(str, outputs))) or 'none'}: name one that has it"
+            f"the network in {path} has no output {LOGITS}, only {known}: name one that has it"
         )
     return {
         name: tf.reshape(tf.cast(outputs[name], tf.float32), [tf.shape(outputs[name])[0], -1])

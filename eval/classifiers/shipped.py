@@ -6,6 +6,7 @@ the SHA-256 of that file: data, recipe, error and temperature.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import io
@@ -24,6 +25,7 @@ import tensorflow as tf
 from tfdm.errors import UserError, did_you_mean
 from tfdm.eval.checks import checked_images, in_batches
 from tfdm.eval.classifiers.network import image_classifier
+from tfdm.eval.resize import resized, resized_words
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 NAMES = ("cifar10", "color_mnist")
@@ -34,15 +36,15 @@ class ImageClassifier:
     """A trained classifier: images -> logits and features.
 
     Attributes:
-      name: its name.
       digest: SHA-256 (hex) of its weights.
       card: its model card.
       image_side: the side of the images that it takes.
-      num_classes: the number K of classes.
-      num_features: the number d of features.
       temperature: the T for which softmax(logits / T) is calibrated on the validation images.
       feature_scale: the root mean square of the last layer's inputs over the official test images.
+      resizer: how it scales images of another size, in words; None where it refuses them.
     """
+
+    resizer: str | None = None
 
     def __init__(
         self, name: str, network: keras.Model, digest: str, card: Mapping[str, Any]
@@ -74,8 +76,9 @@ class ImageClassifier:
         Raises:
           ValueError: wrong size or range, or values that are not finite.
         """
-        images = checked_images(images)
-        side = self.image_side
+        images, side = checked_images(images), self.image_side
+        if self.resizer is not None:
+            images = resized(images, side, side)
         if images.shape[1:3] != (side, side):
             raise ValueError(
                 f"images are {images.shape[1]}x{images.shape[2]}, the classifier {self.name!r} "
@@ -83,6 +86,12 @@ class ImageClassifier:
             )
         logits, features = in_batches(self._call, images, _BATCH)
         return logits, features / np.float32(self.feature_scale)
+
+    def resizing(self) -> ImageClassifier:
+        """Returns the same classifier for uint8 images of any size."""
+        other = copy.copy(self)
+        other.resizer = resized_words(self.image_side, self.image_side)
+        return other
 
 
 def load_classifier(
@@ -177,7 +186,7 @@ def weights_bytes(network: keras.Model) -> bytes:
 
 
 def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Puts the arrays of `weights_bytes` into a network; other names or shapes are a `UserError`."""
+    """Puts the arrays of `weights_bytes` into a network; others are a `UserError`."""
     variables = _variables(network)
     if set(arrays) != set(variables):
         raise UserError(f"weights have arrays {sorted(arrays)}, expected {sorted(variables)}")

@@ -43,14 +43,12 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class ClassifierTraining(ResumableTraining):
-    """A classifier on its way: network, optimisers, and the steps between.
+    """The training of an `image_classifier` on images uint8 [N, S, S, 3] with labels [N].
 
     The first steps see the images made smaller, which costs half as much a step; the maximum
     over space that ends the network takes either size. The last steps, at a constant small rate,
     are averaged (Izmailov et al., *Averaging Weights Leads to Wider Optima and Better
     Generalization*, 2018).
-
-    Images are uint8 [N, S, S, 3], their labels [N]; `network` is an `image_classifier`.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, config: ClassifierConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
@@ -45,7 +46,12 @@ def _evaluate(given: Given) -> str:
     config = dataclasses.replace(config, output_dir=output_dir)
     with quiet_tensorflow():
         from tfdm.experiments.evaluate import evaluate
-    table = evaluate(source.run or str(source.images), config, fields=fields).table()
+        from tfdm.experiments.load import load_run
+    samples: Any = source.images
+    if source.run:
+        path = Path(source.run).expanduser()
+        samples = load_run(path, data_dir=config.data_dir, cache_dir=config.cache_dir)
+    table = evaluate(samples, config, fields=fields).table()
     return f"{table}\n{Path(output_dir) / 'evaluation.json'}"
 
 

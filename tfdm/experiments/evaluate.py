@@ -18,9 +18,9 @@ from tfdm.datasets.load import Data
 from tfdm.errors import DivergedError, UserError
 from tfdm.eval.config import MetricConfig
 from tfdm.eval.features import SamplePass, pass_over, real_features
+from tfdm.eval.improved_precision_recall import nearest_neighbours
 from tfdm.eval.inputs import Inputs, RealFeatures
 from tfdm.eval.metrics import METRICS, Metric, find_metric
-from tfdm.eval.nearest import nearest_neighbours
 from tfdm.eval.records import (
     RECORD_FORMAT,
     Evaluation,
@@ -44,22 +44,17 @@ _SHEET_ROWS, _NEIGHBOURS = 12, 7
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """One metric under one classifier: its key in `evaluation.json`, what a record must hold to be
-    of the same measurement, and why it cannot be measured, if it cannot.
-    """
+    """One metric under one classifier."""
 
-    key: str
+    key: str  # in `evaluation.json`
     metric: Metric
     config: MetricConfig
     classifier: str | None
-    identity: dict[str, Any]
-    missing: str | None
+    identity: dict[str, Any]  # what a record of the same measurement holds
+    missing: str | None  # why it cannot be measured, if it cannot
 
     def is_taken(self, record: Mapping[str, Any]) -> bool:
-        """Says whether the record of an earlier call is of this very measurement."""
-        return "reason" not in record and all(
-            record.get(field) == value for field, value in self.identity.items()
-        )
+        return "reason" not in record and self.identity.items() <= record.items()
 
 
 def evaluate(
@@ -111,15 +106,14 @@ def evaluate(
         config.reference if reference is None else reference,
         [METRICS[name] for name in configs],
     )
-    plans = _plans(config, configs, inputs)
+    folder = _outside(config.output_dir, inputs.source.record)
+    session = _Session(config, inputs, folder, progress)
+    plans = session.plans(configs)
     for plan in plans:
         if config.metrics and plan.missing:
             raise UserError(f"{plan.key} {plan.missing}")
-    if config.output_dir is None:
-        return _Session(config, inputs, None, progress).run(plans)
-    folder = _outside(Path(config.output_dir).expanduser(), inputs)
-    with locked(folder, ".evaluation.lock"):
-        return _Session(config, inputs, folder, progress).run(plans)
+    with contextlib.nullcontext() if folder is None else locked(folder, ".evaluation.lock"):
+        return session.run(plans)
 
 
 def _configs(config: EvaluateConfig, fields: Fields) -> dict[str, MetricConfig]:
@@ -131,31 +125,6 @@ def _configs(config: EvaluateConfig, fields: Fields) -> dict[str, MetricConfig]:
     return {name: METRICS[name].config.of(fields.get(name)) for name in names}
 
 
-def _plans(
-    config: EvaluateConfig, configs: Mapping[str, MetricConfig], inputs: EvaluationInputs
-) -> list[_Plan]:
-    """Lists metrics of images once, those of logits and features under every classifier."""
-    plans = []
-    for name, fields in configs.items():
-        metric = METRICS[name]
-        owners = list(inputs.classifiers) if metric.needs_classifier else []
-        for index, owner in enumerate(owners or [None]):
-            identity = {"config": fields.to_dict(), "seed": config.seed, "format": RECORD_FORMAT}
-            if owner is not None:
-                classifier = inputs.classifiers[owner]
-                identity |= {"classifier": owner, "classifier_digest": classifier.digest}
-                # What a card or a scaling of images adds to the weights.
-                scale = "feature_scale" if metric.needs_features else "temperature"
-                added = {scale: getattr(classifier, scale, None), "resizer": inputs.resizer(owner)}
-                identity |= {name: value for name, value in added.items() if value is not None}
-            if metric.needs_reference and inputs.reference is not None:
-                identity["reference_digest"] = inputs.reference.digest
-            key = name if index == 0 else f"{name}:{owner}"
-            missing = inputs.missing(metric, owner)
-            plans.append(_Plan(key, metric, fields, owner, json_ready(identity), missing))
-    return plans
-
-
 @dataclasses.dataclass(frozen=True)
 class _Session:
     """One call: it takes the metrics that are not in the folder yet, and writes after each."""
@@ -164,6 +133,29 @@ class _Session:
     inputs: EvaluationInputs
     folder: Path | None
     progress: bool
+
+    def plans(self, configs: Mapping[str, MetricConfig]) -> list[_Plan]:
+        """Metrics of images once, those of logits and features under every classifier."""
+        plans, inputs, seed = [], self.inputs, self.config.seed
+        for name, fields in configs.items():
+            metric = METRICS[name]
+            owners = list(inputs.classifiers) if metric.needs_classifier else []
+            for index, owner in enumerate(owners or [None]):
+                identity = {"config": fields.to_dict(), "seed": seed, "format": RECORD_FORMAT}
+                if owner is not None:
+                    classifier = inputs.classifiers[owner]
+                    identity |= {"classifier": owner, "classifier_digest": classifier.digest}
+                    # What a card or a scaling of images adds to the weights.
+                    scale = "feature_scale" if metric.needs_features else "temperature"
+                    added = {scale: getattr(classifier, scale, None)}
+                    added["resizer"] = inputs.resizer(owner)
+                    identity |= {name: value for name, value in added.items() if value is not None}
+                if metric.needs_reference and inputs.reference is not None:
+                    identity["reference_digest"] = inputs.reference[1]
+                key = name if index == 0 else f"{name}:{owner}"
+                missing = inputs.missing(metric, owner)
+                plans.append(_Plan(key, metric, fields, owner, json_ready(identity), missing))
+        return plans
 
     def run(self, plans: list[_Plan]) -> Evaluation:
         content = self._content()
@@ -193,7 +185,7 @@ class _Session:
     def _content(self) -> dict[str, Any]:
         """The fields of the evaluation without what the samples' pixels tell."""
         source, dataset = self.inputs.source, self.inputs.dataset
-        known = {"temperature": None, "feature_scale": 1.0, "resizer": "none", "verified": True}
+        known = {"temperature": None, "feature_scale": 1.0, "verified": True}
         content = {
             "title": source.name,
             "source": source.record,
@@ -202,7 +194,8 @@ class _Session:
             "dataset": None if dataset is None else dataset.name,
             "dataset_digest": None if dataset is None else dataset.digest,
             "classifiers": {
-                name: {"digest": c.digest} | {k: getattr(c, k, v) for k, v in known.items()}
+                name: {"digest": c.digest, "resizer": c.resizer or "none"}
+                | {field: getattr(c, field, value) for field, value in known.items()}
                 for name, c in self.inputs.classifiers.items()
             },
             "versions": versions(),
@@ -223,9 +216,7 @@ class _Session:
             for name, (classifier, is_featured) in used.items():
                 if is_featured and reference is not None:
                     with progress_bar(f"real images, {name}", "image", self.progress) as show:
-                        real[name] = real_features(
-                            reference.source, reference.digest, classifier, cache, config.seed, show
-                        )
+                        real[name] = real_features(*reference, classifier, cache, config.seed, show)
             with progress_bar("samples", "image", self.progress) as show:
                 return pass_over(self.inputs.source, number, used, config.seed, show), real
         except ValueError as error:
@@ -256,17 +247,23 @@ class _Session:
                     raise UserError(f"{plan.key}: {error}; see its fields") from error
                 record = {"reason": str(error)}
         if plan.metric.needs_reference and self.inputs.reference is not None:
-            record["reference"] = self.inputs.reference.name
+            real_images = self.inputs.reference[0].record
+            record["reference"] = real_images.get("split") or real_images["images"]
         record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}
         return Record({**json_ready(record), **plan.identity})
 
 
-def _outside(folder: Path, inputs: EvaluationInputs) -> Path:
-    """Returns a folder whose pictures will not be taken for samples next time."""
-    images = inputs.source.record.get("images")
-    is_folder = isinstance(images, str) and Path(images).is_dir()
-    if is_folder and folder.resolve().is_relative_to(Path(str(images)).resolve()):
-        raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
+def _outside(output_dir: str | None, record: Mapping[str, Any]) -> Path | None:
+    """A folder whose pictures will not be taken for samples next time."""
+    if output_dir is None:
+        return None
+    folder = Path(output_dir).expanduser()
+    if "passed_over" in record:  # by a folder of images
+        images = Path(record["images"])
+        if folder.resolve().is_relative_to(images.resolve()):
+            raise UserError(
+                f"{folder} lies among the images: name an --output_dir outside {images}"
+            )
     return folder
 
 
@@ -274,6 +271,7 @@ def _nearest_sheet(dataset: ImageDataset, seen: SamplePass) -> bytes:
     """Returns a PNG: in each row a sample and its nearest training images."""
     samples, train = seen.images[:_SHEET_ROWS], dataset.split("train")
     number = min(_NEIGHBOURS, len(train))
-    pixels = (images.reshape(len(images), -1) for images in (samples, train))
-    rows = np.concatenate([samples[:, None], train[nearest_neighbours(*pixels, number)]], axis=1)
+    flat, pixels = (images.reshape(len(images), -1) for images in (samples, train))
+    nearest = nearest_neighbours(flat, pixels, number)
+    rows = np.concatenate([samples[:, None], train[nearest]], axis=1)
     return png_bytes(image_grid(rows.reshape(-1, *samples.shape[1:]), 1 + number))

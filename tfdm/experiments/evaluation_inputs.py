@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tfdm.datasets.dataset import SPLITS, ImageDataset
@@ -16,7 +15,6 @@ from tfdm.errors import UserError
 from tfdm.eval import load_classifier, load_saved_model_classifier
 from tfdm.eval.files import file_source
 from tfdm.eval.metrics import Metric
-from tfdm.eval.resize import ResizingClassifier
 from tfdm.eval.sources import (
     ImageSource,
     Shape,
@@ -39,19 +37,6 @@ OWN_CLASSIFIERS = {
     "color_mnist": "color_mnist",
     "color_mnist_5k": "color_mnist",
 }
-HOW_TO_GET_INCEPTION = (
-    "get the Inception network of https://tfhub.dev/tensorflow/tfgan/eval/inception/1 and give "
-    "its folder as --inception_path"
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class RealImages:
-    """Real images that features are compared with."""
-
-    name: str
-    digest: str
-    source: ImageSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +46,22 @@ class EvaluationInputs:
     Attributes:
       source: the samples.
       dataset: the data set beside them, `None` without one.
-      reference: what features are compared with, `None` without one.
+      reference: what features are compared with, its digest beside it; `None` without one.
       classifiers: the classifiers by name.
       lacks: why there is no data set, if one was to be had.
     """
 
     source: ImageSource
     dataset: ImageDataset | None
-    reference: RealImages | None
+    reference: tuple[ImageSource, str] | None
     classifiers: Mapping[str, Any]
     lacks: str
 
     def resizer(self, classifier: str) -> str | None:
         """Returns how images are scaled before a classifier sees them, `None` if they are not."""
-        real = {} if self.reference is None else self.reference.source.record
-        before = self.source.record.get("resized") or real.get("resized")
-        return getattr(self.classifiers[classifier], "resizer", None) or before
+        sources = [self.source, *(self.reference or ())[:1]]
+        before = next((s.record["resized"] for s in sources if "resized" in s.record), None)
+        return self.classifiers[classifier].resizer or before
 
     def missing(self, metric: Metric, classifier: str | None) -> str | None:
         """Returns what a metric needs and does not have, in one line; `None` where it has all."""
@@ -84,8 +69,9 @@ class EvaluationInputs:
             return f"needs a data set: {self.lacks}"
         if metric.needs_classifier and classifier is None:
             return (
-                "needs a classifier: name one that takes the images with --classifier, or "
-                f"{HOW_TO_GET_INCEPTION}"
+                "needs a classifier: name one that takes the images with --classifier, or get the "
+                "Inception network of https://tfhub.dev/tensorflow/tfgan/eval/inception/1 and give "
+                "its folder as --inception_path"
             )
         has_features = classifier and self.classifiers[classifier].num_features is not None
         if metric.needs_features and not has_features:
@@ -130,7 +116,7 @@ def open_inputs(
         real = _real_images(reference, data, source.record.get("split"), scaled, config.resize)
     if config.noise:
         source = noised(source, config.noise, config.seed)
-    images = [source, *([real.source] if real else [])]
+    images = [source, *(real or ())[:1]]
     classifiers = {n: _fitting(c, images, config.resize) for n, c in classifiers.items()}
     return EvaluationInputs(source, data, real, classifiers, lacks)
 
@@ -199,13 +185,13 @@ def _real_images(
     evaluated: str | None,
     shape: Shape | None,
     resize: bool,
-) -> RealImages | None:
-    """The reference, by default the training images; not the split that is evaluated."""
+) -> tuple[ImageSource, str] | None:
+    """The reference and its digest, by default the training images; never what is evaluated."""
     if reference is None and dataset is None:
         return None
     if reference is not None and not _is_split(reference):
         source = _images(reference, shape, None, resize)
-        return RealImages(str(source.record["images"]), source.digest(), source)
+        return source, source.digest()
     split = "train" if reference is None else str(reference)
     if split == evaluated:
         other = next(name for name in SPLITS if name != split)
@@ -213,7 +199,7 @@ def _real_images(
             f"{split} would be compared with itself: choose another --reference, as {other}"
         )
     source = _split(split, dataset)
-    return RealImages(split, f"{split} of {source.record['dataset_digest']}", source)
+    return source, f"{split} of {source.record['dataset_digest']}"
 
 
 def _split(split: Any, dataset: ImageDataset | None, number: int | None = None) -> ImageSource:
@@ -263,7 +249,7 @@ def _fitting(classifier: Any, images: Collection[ImageSource], resize: bool) -> 
         height, width, _ = source.image_shape
         if (height, width) != (side, side):
             if resize:
-                return ResizingClassifier(classifier)
+                return classifier.resizing()
             raise UserError(
                 f"the images of {source.name} are {height}x{width}, the classifier "
                 f"{classifier.name} takes {side}x{side}: --resize scales them"
