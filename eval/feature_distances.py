@@ -16,8 +16,7 @@ import tensorflow as tf
 
 from tfdm.eval.checks import check_columns, checked_pair
 from tfdm.eval.config import KernelConfig, MetricConfig
-from tfdm.eval.inputs import Inputs
-from tfdm.eval.moments import FeatureMoments
+from tfdm.eval.inputs import FeatureMoments, Inputs
 from tfdm.eval.tfgan import classifier_metrics, without_deprecations
 
 # TF-GAN takes no square root of eigenvalues below 1e-10, whatever the scale of the features. The

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from tfdm.errors import UserError
-from tfdm.eval.inputs import ClassifierOutputs, RealFeatures
-from tfdm.eval.moments import FeatureMoments
+from tfdm.eval.inputs import ClassifierOutputs, FeatureMoments, RealFeatures
 from tfdm.eval.sources import ImageSource
 from tfdm.runs.atomic import atomic_file, atomic_write_text
 from tfdm.seeds import stream

@@ -18,7 +18,6 @@ import numpy as np
 
 from tfdm.datasets.reader import EXTENSIONS, list_images, read_image, read_image_shape
 from tfdm.errors import UserError
-from tfdm.eval.resize import resized_words
 from tfdm.eval.sources import (
     PIECE,
     Blocks,
@@ -30,6 +29,7 @@ from tfdm.eval.sources import (
     fitted,
     in_shape,
     quantised,
+    resized_words,
 )
 
 # An array in a file: its shape, its type, and what reads it in pieces.

@@ -45,8 +45,8 @@ class Metric:
         hold. It raises `ValueError` for samples that do not suffice.
       quantities: the numbers of its record that are shown.
       needs_classifier: whether it works on the outputs of a classifier.
-      needs_features: whether it works on features, which not every classifier gives.
-      needs_reference: whether it compares features with those of a reference.
+      needs_features: whether it compares features, which not every classifier gives, with those of
+        real images.
       needs_dataset: whether it works on the images of a data set's splits.
     """
 
@@ -57,7 +57,6 @@ class Metric:
     quantities: tuple[Quantity, ...]
     needs_classifier: bool = False
     needs_features: bool = False
-    needs_reference: bool = False
     needs_dataset: bool = False
 
     def measure(self, inputs: Inputs, config: MetricConfig) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def find_metric(name: str) -> Metric:
     return METRICS[name]
 
 
-_FEATURES = {"needs_classifier": True, "needs_features": True, "needs_reference": True}
+_FEATURES = {"needs_classifier": True, "needs_features": True}
 
 _METRICS = (
     Metric(

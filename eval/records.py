@@ -76,12 +76,7 @@ class Evaluation:
 def earlier_evaluation(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the evaluation that stands in a folder, `{}` without one.
 
-    Args:
-      folder: the folder.
-      content: the top level of the evaluation to be made, which must be of the same samples.
-
-    Raises:
-      UserError: what stands there is damaged, or of other samples.
+    It is a `UserError` if it is damaged, or of other samples than the `content` to be made.
     """
     return earlier_results(
         folder / NAME,

@@ -35,10 +35,15 @@ def image_classifier(
     """
     seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
-    whitening = keras.layers.Conv2D(
-        2 * _DIM, _PATCH, trainable=False, dtype=dtype, name="whitening"
-    )
-    hidden = keras.layers.ReLU(dtype=dtype)(whitening(images))
+    hidden = keras.layers.Conv2D(
+        2 * _DIM,
+        _PATCH,
+        kernel_initializer="zeros",
+        trainable=False,
+        dtype=dtype,
+        name="whitening",
+    )(images)
+    hidden = keras.layers.ReLU(dtype=dtype)(hidden)
     for index, width in enumerate(widths):
         for half in range(2):
             hidden = keras.layers.Conv2D(

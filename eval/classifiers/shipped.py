@@ -25,7 +25,7 @@ import tensorflow as tf
 from tfdm.errors import UserError, did_you_mean
 from tfdm.eval.checks import checked_images, in_batches
 from tfdm.eval.classifiers.network import image_classifier
-from tfdm.eval.resize import resized, resized_words
+from tfdm.eval.sources import resized, resized_words
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 NAMES = ("cifar10", "color_mnist")
@@ -37,8 +37,6 @@ class ImageClassifier:
 
     Attributes:
       digest: SHA-256 (hex) of its weights.
-      card: its model card.
-      image_side: the side of the images that it takes.
       temperature: the T for which softmax(logits / T) is calibrated on the validation images.
       feature_scale: the root mean square of the last layer's inputs over the official test images.
       resizer: how it scales images of another size, in words; None where it refuses them.
@@ -152,10 +150,8 @@ def _load(name: str, folder: Path) -> ImageClassifier:
 def classifier_from(name: str, content: bytes, card: Mapping[str, Any]) -> ImageClassifier:
     """Returns the classifier that a weights file and its card are of.
 
-    Args:
-      name: its name.
-      content: what `weights_bytes` made.
-      card: has at least `recipe` with the widths, `image_shape`, `temperature`, `feature_scale`.
+    The content is what `weights_bytes` made; the card has at least `recipe` with the widths,
+    `image_shape`, `temperature` and `feature_scale`.
 
     Raises:
       UserError: the arrays are not those of the recipe's network.

@@ -150,7 +150,7 @@ class _Session:
                     added = {scale: getattr(classifier, scale, None)}
                     added["resizer"] = inputs.resizer(owner)
                     identity |= {name: value for name, value in added.items() if value is not None}
-                if metric.needs_reference and inputs.reference is not None:
+                if metric.needs_features and inputs.reference is not None:
                     identity["reference_digest"] = inputs.reference[1]
                 key = name if index == 0 else f"{name}:{owner}"
                 missing = inputs.missing(metric, owner)
@@ -246,7 +246,7 @@ class _Session:
                 if self.config.metrics:
                     raise UserError(f"{plan.key}: {error}; see its fields") from error
                 record = {"reason": str(error)}
-        if plan.metric.needs_reference and self.inputs.reference is not None:
+        if plan.metric.needs_features and self.inputs.reference is not None:
             real_images = self.inputs.reference[0].record
             record["reference"] = real_images.get("split") or real_images["images"]
         record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}

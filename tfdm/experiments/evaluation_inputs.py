@@ -76,7 +76,7 @@ class EvaluationInputs:
         has_features = classifier and self.classifiers[classifier].num_features is not None
         if metric.needs_features and not has_features:
             return f"needs features: the network of {classifier} has no output for them"
-        if metric.needs_reference and self.reference is None:
+        if metric.needs_features and self.reference is None:
             return f"needs real images, of a data set or a --reference: {self.lacks}"
         return None
 
@@ -112,7 +112,7 @@ def open_inputs(
     else:
         source = _images(samples, shape, config.num_samples, config.resize)
     real = None
-    if any(metric.needs_reference for metric in metrics):
+    if any(metric.needs_features for metric in metrics):
         real = _real_images(reference, data, source.record.get("split"), scaled, config.resize)
     if config.noise:
         source = noised(source, config.noise, config.seed)

@@ -74,12 +74,14 @@ def train_classifier(
 ) -> TrainedClassifier:
     """Trains a classifier that measures samples, or goes on with it.
 
+    With `output_dir`, weights, card and checkpoints are written there, and the same call goes on
+    where one was stopped.
+
     Args:
       dataset: "cifar10" (objects) or "color_mnist" (digits, grey or coloured).
       config: the whole recipe, or some of its fields; the others are those of the data set.
       progress: whether to show bars, or a function of (steps done, steps).
-      **options: fields that replace those of `config`. With `output_dir`, weights, card and
-        checkpoints are written there, and the same call goes on where one was stopped.
+      **options: fields that replace those of `config`.
 
     Raises:
       ValueError: there is no recipe of the data set, or a field is not admissible.
