@@ -40,9 +40,8 @@ class Evaluation:
     """What is known of samples; `evaluation["frechet_distance"].value` is a number of a record.
 
     The fields are what `evaluation.json` holds. `metrics` are the records by metric,
-    `NAME:CLASSIFIER` under a second classifier; `classifiers` the digest, scales and scaling of
-    images of each; `dataset` what they were measured beside; `samples_digest` a SHA-256 (hex) of
-    the pixels; `versions` those of what decides the numbers.
+    `NAME:CLASSIFIER` under a second classifier; `dataset` is what they were measured beside,
+    `samples_digest` a SHA-256 (hex) of the pixels.
     """
 
     title: str

@@ -27,8 +27,8 @@ def augment(
       indices: which of them stand in the batch, [B].
       seed: seed of the augmentation.
       step: the step, counted from 0.
-      epoch: the epoch of the batch, or of each of its images [B]: every image is flipped in every
-        other one (Jordan, 2024), which shows its two sides equally often.
+      epoch: that of the batch, or of each of its images [B]. An image is flipped in every other one
+        (Jordan, 2024), which shows its two sides equally often.
       translate: the largest shift in pixels along each axis; the border is reflected.
       flip: whether images are mirrored.
       cutout: the side of the square, wholly inside the image, that is replaced by mid-grey.

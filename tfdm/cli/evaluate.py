@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
@@ -13,6 +12,7 @@ from tfdm.eval.metrics import METRICS
 from tfdm.experiments.evaluate_config import EvaluateConfig, default_output_dir
 from tfdm.fields import CheckedConfig, setting
 from tfdm.quiet import quiet_tensorflow
+from tfdm.runs import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +46,8 @@ def _evaluate(given: Given) -> str:
     config = dataclasses.replace(config, output_dir=output_dir)
     with quiet_tensorflow():
         from tfdm.experiments.evaluate import evaluate
-        from tfdm.experiments.load import load_run
-    samples: Any = source.images
-    if source.run:
-        path = Path(source.run).expanduser()
-        samples = load_run(path, data_dir=config.data_dir, cache_dir=config.cache_dir)
-    table = evaluate(samples, config, fields=fields).table()
+    run = source.run and RunFolder.open(Path(source.run).expanduser()).path
+    table = evaluate(run or str(source.images), config, fields=fields).table()
     return f"{table}\n{Path(output_dir) / 'evaluation.json'}"
 
 

@@ -41,14 +41,9 @@ OWN_CLASSIFIERS = {
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationInputs:
-    """What an evaluation works on.
+    """The samples, the data set beside them, what features are compared with and its digest.
 
-    Attributes:
-      source: the samples.
-      dataset: the data set beside them, `None` without one.
-      reference: what features are compared with, its digest beside it; `None` without one.
-      classifiers: the classifiers by name.
-      lacks: why there is no data set, if one was to be had.
+    `lacks` says why there is no data set, if one was to be had.
     """
 
     source: ImageSource
@@ -88,13 +83,7 @@ def open_inputs(
     reference: Reference | None,
     metrics: Collection[Metric],
 ) -> EvaluationInputs:
-    """Opens everything that metrics need; `named` is the data set, all else as in `evaluate`.
-
-    Raises:
-      UserError: the samples or what was named beside them cannot be had, do not fit each other, or
-        images would be compared with themselves.
-      ValueError: an array is of another type, shape or range.
-    """
+    """Opens everything that metrics need; `named` is the data set, all else as in `evaluate`."""
     run = _run_of(samples, config, named)
     data, lacks = _dataset_of(run, named, config)
     classifiers: dict[str, Any] = {}
