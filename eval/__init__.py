@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         InceptionScore as InceptionScore,
         inception_score_from_logits as inception_score_from_logits,
     )
-    from tfdm.eval.moments import FeatureMoments as FeatureMoments
+    from tfdm.eval.inputs import FeatureMoments as FeatureMoments
     from tfdm.eval.records import Evaluation as Evaluation, Record as Record
     from tfdm.eval.structural_similarity import (
         Diversity as Diversity,

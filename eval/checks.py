@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 
 def checked_images(images: npt.ArrayLike, least: int = 1) -> np.ndarray:
-    """Returns images as an array after looking at their shape and range.
-
-    Args:
-      images: uint8 [n, H, W, C] in 0..255, or floating [n, H, W, C] in [0, 1]; C is 1 or 3.
-      least: the smallest admissible n.
+    """Returns images, uint8 or floating in [0, 1], [n, H, W, 1 or 3], as an array.
 
     Raises:
-      ValueError: another type, shape or range, a value that is not finite, or too few images.
+      ValueError: another type, shape or range, a value that is not finite, or n < `least`.
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
@@ -34,10 +33,10 @@ def checked_images(images: npt.ArrayLike, least: int = 1) -> np.ndarray:
 
 
 def checked_rows(name: str, rows: npt.ArrayLike, least: int = 1) -> np.ndarray:
-    """Returns logits or features as float64 [n, d] after looking at them.
+    """Returns logits or features as float64 [n, d].
 
     Raises:
-      ValueError: another shape, a value that is not finite, or fewer than `least` rows.
+      ValueError: another shape, a value that is not finite, or n < `least`.
     """
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or not rows.shape[1]:
@@ -49,8 +48,37 @@ def checked_rows(name: str, rows: npt.ArrayLike, least: int = 1) -> np.ndarray:
     return rows
 
 
+def checked_pair(
+    first: npt.ArrayLike, second: npt.ArrayLike, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns two sets of features as `checked_rows` does; unequal d is a `ValueError` too."""
+    a, b = (checked_rows("features", rows, least) for rows in (first, second))
+    check_columns(a.shape[1], b.shape[1])
+    return a, b
+
+
+def check_columns(first: int, second: int) -> None:
+    """Raises a `ValueError` if two sets of features have different dimensions."""
+    if first != second:
+        raise ValueError(f"features have {first} and {second} columns, expected equal")
+
+
 def unit_range(images: np.ndarray) -> np.ndarray:
     """Returns uint8 or floating images as float32 in [0, 1]."""
     if images.dtype == np.uint8:
         return images / np.float32(255)
     return images.astype(np.float32, copy=False)
+
+
+def in_batches(
+    network: Callable[[np.ndarray], Sequence[Any]], images: np.ndarray, size: int
+) -> list[np.ndarray]:
+    """Returns the outputs of a network for images, which it sees as float32 [b, H, W, 3] in [0, 1].
+
+    Grey images become three equal channels.
+    """
+    outputs = []
+    for first in range(0, len(images), size):
+        batch = unit_range(images[first : first + size])
+        outputs.append(network(np.repeat(batch, 3 // batch.shape[-1], axis=-1)))
+    return [np.concatenate(part) for part in zip(*outputs, strict=True)]

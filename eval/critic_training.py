@@ -27,12 +27,8 @@ _BLOCK = 500
 class CriticTraining(ResumableTraining):
     """One critic after another in the same variables, so that its graphs are traced once.
 
-    Args:
-      network: images [B, H, W, C] in [-1, 1] -> scores [B].
-      real: the images that the critics learn from, uint8 [n, H, W, C] or floating in [0, 1].
-      fake: the samples that they learn from.
-      seed: of the critics.
-      config: the recipe.
+    The network maps images [B, H, W, C] in [-1, 1] to scores [B]; it learns from real images and
+    fake ones, uint8 [n, H, W, C] or floating in [0, 1].
     """
 
     owner = "the critic's"
@@ -46,7 +42,7 @@ class CriticTraining(ResumableTraining):
         config: CriticConfig,
     ) -> None:
         self.network, self.config = network, config
-        self._real, self._fake, self._seed, self._index = real, fake, seed, 0
+        self._images, self._seed, self._index = {"real": real, "sample": fake}, seed, 0
         optimizer = FusedAdam(
             config.learning_rate, config.beta_1, config.beta_2, epsilon=ADAM_EPSILON
         )
@@ -54,14 +50,10 @@ class CriticTraining(ResumableTraining):
         self.optimizers = {"critic": optimizer}
         self._player = Player("critic", (network,), optimizer)
         self._fresh_optimizer = [np.array(variable.numpy()) for variable in optimizer.variables]
-        shape = real.shape[1:]
-        batch = tf.TensorSpec([config.batch_size, *shape])
-        weights = tf.TensorSpec([config.batch_size])
+        shape, number = real.shape[1:], config.batch_size
+        batch, weights = tf.TensorSpec([number, *shape]), tf.TensorSpec([number])
         self._train_step = tf.function(self._step, input_signature=[batch, batch, weights])
-        self._score = tf.function(
-            lambda images: self._scores(images, training=False),
-            input_signature=[tf.TensorSpec([None, *shape])],
-        )
+        self._score = tf.function(self._scores, input_signature=[tf.TensorSpec([None, *shape])])
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -69,19 +61,18 @@ class CriticTraining(ResumableTraining):
         return self.network.variables
 
     def digest(self) -> str:
-        """Names the problem: 16 hex digits of a SHA-256 over all that the critics depend on."""
+        """Names the problem: a SHA-256 (16 hex digits) of all that the critics depend on."""
         parts: list[np.ndarray | str | int] = [json.dumps(self.config.to_dict()), self._seed]
         for name, array in sorted(capture_state(self).items()):
             parts += [name, array]
-        return digest(*parts, self._real, self._fake)[:16]
+        return digest(*parts, *self._images.values())[:16]
 
     def start(self, index: int, fresh: keras.Model) -> None:
         """Begins critic `index`: the weights of a fresh network, an optimiser that did not move."""
         self._index = index
-        for variable, initial in zip(self.network.variables, fresh.variables, strict=True):
-            variable.assign(initial)
-        pairs = zip(self.optimizers["critic"].variables, self._fresh_optimizer, strict=True)
-        for variable, initial in pairs:
+        variables = [*self.network.variables, *self.optimizers["critic"].variables]
+        initials = [*fresh.variables, *self._fresh_optimizer]
+        for variable, initial in zip(variables, initials, strict=True):
             variable.assign(initial)
 
     def take_steps(self, step: int, number: int) -> None:
@@ -89,8 +80,8 @@ class CriticTraining(ResumableTraining):
         for current in range(step, step + number):
             generator = stream(self._seed, "critic/penalty", self._index, current)
             self._train_step(
-                self._batch("real", self._real, current),
-                self._batch("sample", self._fake, current),
+                self._batch("real", current),
+                self._batch("sample", current),
                 generator.random(self.config.batch_size, np.float32),
             )
 
@@ -102,7 +93,8 @@ class CriticTraining(ResumableTraining):
             raise DivergedError(self.config.steps, "the critic's score")
         return scores.astype(np.float64)
 
-    def _batch(self, name: str, images: np.ndarray, step: int) -> np.ndarray:
+    def _batch(self, name: str, step: int) -> np.ndarray:
+        images = self._images[name]
         order = derive(self._seed, f"critic/order/{name}", self._index)
         return _signed(images[batch_indices(len(images), self.config.batch_size, order, step)])
 
@@ -117,7 +109,7 @@ class CriticTraining(ResumableTraining):
             loss += self.config.gradient_penalty * tf.reduce_mean(penalties)
         update_players(tape, [self._player], {"critic": loss})
 
-    def _scores(self, images: tf.Tensor, training: bool) -> tf.Tensor:
+    def _scores(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         scores = tf.cast(self.network(images, training=training), tf.float32)
         if scores.shape.rank != 1:
             raise ValueError(f"scores have shape {scores.shape.as_list()}, expected [B]")

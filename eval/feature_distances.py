@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfdm.eval.checks import checked_rows
+from tfdm.eval.checks import check_columns, checked_pair
 from tfdm.eval.config import KernelConfig, MetricConfig
-from tfdm.eval.inputs import Inputs
-from tfdm.eval.moments import FeatureMoments
+from tfdm.eval.inputs import FeatureMoments, Inputs
 from tfdm.eval.tfgan import classifier_metrics, without_deprecations
 
 # TF-GAN takes no square root of eigenvalues below 1e-10, whatever the scale of the features. The
@@ -29,10 +28,8 @@ _SCALED_NORM = 1e5
 class KernelDistance:
     """The squared maximum mean discrepancy under the cubic polynomial kernel.
 
-    Attributes:
-      value: the unbiased estimate, which can be negative.
-      standard_error: of the mean over blocks, from their sample variance; `None` with one block.
-      num_blocks: the number of blocks.
+    `value` is the unbiased estimate, which can be negative; `standard_error` is that of the mean
+    over blocks, `None` with one block.
     """
 
     value: float
@@ -45,23 +42,20 @@ def frechet_distance(
 ) -> float:
     """Returns |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½), at least 0 up to rounding.
 
-    Args:
-      first: features [n, d], or their moments.
-      second: features [m, d], or their moments.
+    Both are features [n, d] or their moments.
 
     Raises:
       ValueError: fewer than two features, unequal dimensions, or values that are not finite.
     """
     a, b = (x if isinstance(x, FeatureMoments) else FeatureMoments.of(x) for x in (first, second))
-    if a.mean.shape != b.mean.shape:
-        raise ValueError(f"features have {len(a.mean)} and {len(b.mean)} columns, expected equal")
+    check_columns(len(a.mean), len(b.mean))
     root = _trace_of_root(a.covariance, b.covariance)
     trace = np.trace(a.covariance) + np.trace(b.covariance) - 2 * root
     return float(np.sum((a.mean - b.mean) ** 2) + trace)
 
 
 def _trace_of_root(first: np.ndarray, second: np.ndarray) -> float:
-    """Returns tr (Σ₁Σ₂)^½ of covariances of any scale."""
+    """tr (Σ₁Σ₂)^½ of covariances of any scale."""
     norms = [float(np.linalg.norm(covariance)) for covariance in (first, second)]
     if not all(norms):
         return 0.0
@@ -74,24 +68,17 @@ def _trace_of_root(first: np.ndarray, second: np.ndarray) -> float:
 def kernel_distance(
     first: npt.ArrayLike, second: npt.ArrayLike, max_block_size: int = 1000
 ) -> KernelDistance:
-    """Returns the kernel inception distance, averaged over disjoint blocks.
+    """Returns the kernel inception distance of features [n, d] and [m, d], averaged over blocks.
 
     The kernel is (x·y / d + 1)³. The larger set decides the number of blocks, ⌈n / max_block_size⌉;
     both are cut into as many runs of consecutive rows, whose sizes differ by one at most, the
     larger ones last. The order of the rows decides the blocks: shuffle them where it has a meaning.
 
-    Args:
-      first: features [n, d].
-      second: features [m, d].
-      max_block_size: the largest number of rows a block.
-
     Raises:
       ValueError: fewer than two features a block, unequal dimensions, or values that are not
         finite.
     """
-    a, b = (checked_rows("features", rows, least=2) for rows in (first, second))
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"features have {a.shape[1]} and {b.shape[1]} columns, expected equal")
+    a, b = checked_pair(first, second, least=2)
     if max_block_size < 2:
         raise ValueError(f"max_block_size is {max_block_size}, expected at least 2")
     blocks = math.ceil(max(len(a), len(b)) / max_block_size)

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from tfdm.errors import UserError
-from tfdm.eval.inputs import ClassifierOutputs, RealFeatures
-from tfdm.eval.moments import FeatureMoments
+from tfdm.eval.inputs import ClassifierOutputs, FeatureMoments, RealFeatures
 from tfdm.eval.sources import ImageSource
 from tfdm.runs.atomic import atomic_file, atomic_write_text
 from tfdm.seeds import stream
@@ -28,12 +27,9 @@ Progress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class SamplePass:
-    """What was seen of the samples.
+    """What was seen of the samples: a SHA-256 (hex) of their pixels, and what classifiers say.
 
-    Attributes:
-      digest: SHA-256 (hex) of the pixels of all of them.
-      images: a random choice, in random order, uint8 [m, H, W, C].
-      classified: what each classifier made of them, by its name.
+    `images` are a random choice, in random order, uint8 [m, H, W, C].
     """
 
     digest: str
@@ -44,66 +40,51 @@ class SamplePass:
 def pass_over(
     source: ImageSource,
     num_chosen: int,
-    classifiers: Mapping[str, Any],
+    classifiers: Mapping[str, tuple[Any, bool]],
     seed: int,
     progress: Progress,
 ) -> SamplePass:
     """Looks at every sample once.
 
-    Args:
-      source: the samples.
-      num_chosen: how many of them are kept, as images and as features.
-      classifiers: by name, each with whether its features are wanted: (classifier, wanted).
-        It maps images to logits, and has `logits_and_features` and `num_features`.
-      seed: the seed of the choice and of its order: fewer are the first of more.
-      progress: called with (done, total).
+    `num_chosen` samples are kept, as images and as features; fewer are the first of more. Each
+    classifier stands beside whether its features are wanted. It maps images to logits, and has
+    `logits_and_features`, `num_classes` and `num_features`. `progress` gets (done, total).
     """
     number = source.num_images
     order = stream(seed, "evaluate/choice").permutation(number)[:num_chosen]
     rank = np.full(number, -1)
     rank[order] = np.arange(len(order))
     images = np.empty([len(order), *source.image_shape], np.uint8)
-    collectors = {
-        name: _Collector(classifier, len(order), wanted)
+    classified = {
+        name: _outputs(classifier, number, len(order), wanted)
         for name, (classifier, wanted) in classifiers.items()
     }
     digest, done = hashlib.sha256(), 0
     for block in source.blocks(BLOCK):
         digest.update(np.ascontiguousarray(block).data)
-        places = rank[done : done + len(block)]
-        kept = places >= 0
-        images[places[kept]] = block[kept]
-        for collector in collectors.values():
-            collector.add(block, places[kept], kept)
+        rows = slice(done, done + len(block))
+        kept = rank[rows] >= 0
+        places = rank[rows][kept]
+        images[places] = block[kept]
+        for outputs in classified.values():
+            if outputs.moments is None or outputs.features is None:
+                outputs.logits[rows] = outputs.classifier(block)
+                continue
+            outputs.logits[rows], features = outputs.classifier.logits_and_features(block)
+            outputs.moments.add(features)
+            outputs.features[places] = features[kept]
         done += len(block)
         progress(done, number)
-    classified = {name: collector.result() for name, collector in collectors.items()}
     return SamplePass(digest.hexdigest(), images, classified)
 
 
-class _Collector:
-    """Gathers what one classifier makes of blocks of samples."""
-
-    def __init__(self, classifier: Any, num_chosen: int, with_features: bool) -> None:
-        self._classifier = classifier
-        self._logits: list[np.ndarray] = []
-        self._moments = FeatureMoments(classifier.num_features) if with_features else None
-        dim = classifier.num_features if with_features else 0
-        self._features = np.empty([num_chosen, dim], np.float32)
-
-    def add(self, block: np.ndarray, places: np.ndarray, kept: np.ndarray) -> None:
-        if self._moments is None:
-            self._logits.append(self._classifier(block))
-            return
-        logits, features = self._classifier.logits_and_features(block)
-        self._logits.append(logits)
-        self._moments.add(features)
-        self._features[places] = features[kept]
-
-    def result(self) -> ClassifierOutputs:
-        logits = np.concatenate(self._logits)
-        features = None if self._moments is None else self._features
-        return ClassifierOutputs(self._classifier, logits, self._moments, features)
+def _outputs(classifier: Any, number: int, num_kept: int, wanted: bool) -> ClassifierOutputs:
+    """Room for the logits of all samples, and for features if they are wanted."""
+    logits, dim = np.empty([number, classifier.num_classes], np.float32), classifier.num_features
+    if not wanted:
+        return ClassifierOutputs(classifier, logits)
+    features = np.empty([num_kept, dim], np.float32)
+    return ClassifierOutputs(classifier, logits, FeatureMoments(dim), features)
 
 
 def real_features(
@@ -114,24 +95,18 @@ def real_features(
     seed: int,
     progress: Progress,
 ) -> RealFeatures:
-    """Returns the features of real images, from the cache folder if they stand there.
+    """Returns the features of real images, from `features/` of the cache folder if they are there.
 
-    A file in the cache stands beside the SHA-256 of its content: one that was changed or cut is
-    made anew.
-
-    Args:
-      source: the images.
-      digest: what tells these images from others, such as the digest of their pixels.
-      classifier: has a name, a digest, `logits_and_features`, and perhaps a `feature_scale` and a
-        `resizer`, on which its features depend too.
-      cache_dir: features stand in `features/` there.
-      seed: the seed of the order.
-      progress: called with (done, total) when they have to be computed.
+    Each file there stands beside the SHA-256 of its content: a damaged one is made anew. `digest`
+    tells these images from others. A classifier may have a `feature_scale` and a `resizer`, on
+    which its features depend too. `seed` is that of the order; `progress` gets (done, total).
 
     Raises:
       UserError: the cache folder cannot be written.
     """
-    scale, resizer = (getattr(classifier, name, "") for name in ("feature_scale", "resizer"))
+    scale, resizer = (
+        getattr(classifier, name, None) or "" for name in ("feature_scale", "resizer")
+    )
     identity = f"{digest} {classifier.digest} {scale!r} {resizer}"
     key = hashlib.sha256(identity.encode()).hexdigest()[:24]
     path = cache_dir / "features" / f"{classifier.name}-{key}.npy"
@@ -140,7 +115,7 @@ def real_features(
         try:
             with atomic_file(path) as temporary:
                 _write_features(temporary, source, classifier, progress)
-            atomic_write_text(_digest_path(path), _file_digest(path))
+            atomic_write_text(path.with_suffix(".sha256"), _file_digest(path))
         except OSError as error:
             raise UserError(
                 f"cannot write into {path.parent} ({error.strerror}): choose another --cache_dir"
@@ -154,32 +129,24 @@ def real_features(
 
 
 def _write_features(path: Path, source: ImageSource, classifier: Any, progress: Progress) -> None:
-    """Writes features block by block, so that no more than one stands in memory."""
-    rows, done = None, 0
+    shape = (source.num_images, classifier.num_features)
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    done = 0
     for block in source.blocks(BLOCK):
-        _, features = classifier.logits_and_features(block)
-        if rows is None:
-            shape = (source.num_images, features.shape[1])
-            rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        rows[done : done + len(block)] = features
+        rows[done : done + len(block)] = classifier.logits_and_features(block)[1]
         done += len(block)
         progress(done, source.num_images)
-    if rows is not None:
-        rows.flush()
+    rows.flush()
 
 
 def _readable(path: Path, number: int) -> np.ndarray | None:
     try:
-        if _digest_path(path).read_text(encoding="utf-8") != _file_digest(path):
+        if path.with_suffix(".sha256").read_text(encoding="utf-8") != _file_digest(path):
             return None
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return features if features.ndim == 2 and len(features) == number else None
-
-
-def _digest_path(path: Path) -> Path:
-    return path.with_suffix(".sha256")
 
 
 def _file_digest(path: Path) -> str:

@@ -18,7 +18,6 @@ import numpy as np
 
 from tfdm.datasets.reader import EXTENSIONS, list_images, read_image, read_image_shape
 from tfdm.errors import UserError
-from tfdm.eval.resize import resized_words
 from tfdm.eval.sources import (
     PIECE,
     Blocks,
@@ -30,7 +29,7 @@ from tfdm.eval.sources import (
     fitted,
     in_shape,
     quantised,
-    source_of,
+    resized_words,
 )
 
 # An array in a file: its shape, its type, and what reads it in pieces.
@@ -45,19 +44,13 @@ def file_source(
     num_images: int | None = None,
     resize: bool = False,
 ) -> ImageSource:
-    """Returns the images of a folder or of an array in a file, the first ones in their order.
+    """Returns the first `num_images` images of a folder or of an array in a file, all for `None`.
 
     A folder's images are those that `tfdm.datasets.reader` lists, sorted by their relative names;
     other files are passed over and counted. An `.npy` file, or an `.npz` file with `images`,
     `arr_0` or one array alone, holds [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats
-    are quantised to 256 levels.
-
-    Args:
-      path: the folder or file.
-      image_shape: the expected (H, W, C), grey images get C channels; None takes what is there, of
-        a folder the size of the first image.
-      num_images: how many images; None stands for all.
-      resize: whether images of another size are scaled, bilinear with antialiasing.
+    are quantised to 256 levels. Images become those of `image_shape` as in `fitted`; `None` takes
+    what is there, of a folder the size of the first image.
 
     Raises:
       UserError: there is nothing to read, an image or the array has another type, shape or
@@ -72,8 +65,7 @@ def file_source(
         raise UserError(
             f"{path} is no folder and no .npz or .npy file: give [n, H, W, C] in one of these"
         )
-    source = _array_source(path, num_images)
-    return source if image_shape is None else fitted(source, image_shape, resize)
+    return fitted(_array_source(path, num_images), image_shape, resize)
 
 
 def _folder_source(
@@ -88,10 +80,6 @@ def _folder_source(
     target = shape or (*shapes[0][:2], max(channels for _, _, channels in shapes))
     for file, found in zip(files, shapes, strict=True):
         check_shape(str(file), found, target, resize)
-
-    def pieces() -> Blocks:
-        return (in_shape(read_image(file)[np.newaxis], target) for file in files)
-
     record = {
         "images": str(path),
         "available": len(names),
@@ -100,7 +88,11 @@ def _folder_source(
     }
     if any(found[:2] != target[:2] for found in shapes):
         record["resized"] = resized_words(*target[:2])
-    return source_of(path.resolve().name, record, num, target, pieces)
+
+    def pieces() -> Blocks:
+        return (in_shape(read_image(file)[np.newaxis], target) for file in files)
+
+    return ImageSource(path.resolve().name, record, num, target, pieces)
 
 
 def _passed_over(folder: Path) -> int:
@@ -113,7 +105,7 @@ def _passed_over(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def _reading(path: Path, advice: str) -> Iterator[None]:
+def _reading(path: Path) -> Iterator[None]:
     """Whatever is wrong with a file, as a UserError that names it."""
     try:
         yield
@@ -121,30 +113,27 @@ def _reading(path: Path, advice: str) -> Iterator[None]:
         raise
     except Exception as error:  # Unpackers raise many kinds.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot read {path} ({reason}): {advice}") from error
+        raise UserError(
+            f"cannot read {path} ({reason}): give one array of numbers, [n, H, W, C]"
+        ) from error
 
 
 def _array_source(path: Path, num_images: int | None) -> ImageSource:
-    advice = "give one array of numbers, [n, H, W, C]"
-    with _reading(path, advice):
-        if path.suffix == ".npz":
-            found, dtype, read = _open_npz(path)
-        else:
-            array = np.lib.format.open_memmap(path, mode="r")
-            found, dtype, read = array.shape, array.dtype, lambda: array_pieces(array)
+    with _reading(path):
+        found, dtype, read = _open_npz(path) if path.suffix == ".npz" else _open_npy(path)
     if len(found) not in (3, 4) or 0 in found[1:] or (*found, 1)[3] not in (1, 3):
         raise UserError(f"{path} has shape {found}: give [n, H, W, 1 or 3] or [n, H, W]")
     is_float = dtype.kind == "f"
     if dtype != np.uint8 and not is_float:
         raise UserError(f"{path} is of type {dtype}: give uint8, or floats in [0, 1]")
-    height, width, channels = (*found[1:], 1)[:3]
+    height, width, channels = shape = (*found[1:], 1)[:3]
     num = checked_number(str(path), found[0], num_images)
 
     def pieces() -> Blocks:
         left = num
-        with _reading(path, advice):
+        with _reading(path):
             for piece in read():
-                piece = piece[:left].reshape(-1, height, width, channels)
+                piece = piece[:left].reshape(-1, *shape)
                 left -= len(piece)
                 yield _as_levels(piece, path) if is_float else piece
                 if not left:
@@ -154,7 +143,7 @@ def _array_source(path: Path, num_images: int | None) -> ImageSource:
         for _ in pieces():  # Better said now than in the middle of an evaluation.
             pass
     record = {"images": str(path), "available": found[0], "quantised": is_float}
-    return source_of(path.stem, record, num, (height, width, channels), pieces)
+    return ImageSource(path.stem, record, num, (height, width, channels), pieces)
 
 
 def _as_levels(images: np.ndarray, path: Path) -> np.ndarray:
@@ -164,6 +153,11 @@ def _as_levels(images: np.ndarray, path: Path) -> np.ndarray:
             f"{path} holds values in [{low:.4g}, {high:.4g}]: give floats in [0, 1], or uint8"
         )
     return quantised(images)
+
+
+def _open_npy(path: Path) -> _Array:
+    array = np.lib.format.open_memmap(path, mode="r")
+    return array.shape, array.dtype, lambda: array_pieces(array)
 
 
 def _open_npz(path: Path) -> _Array:

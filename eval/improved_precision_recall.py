@@ -1,4 +1,6 @@
-"""Improved precision and recall (Kynkäänniemi et al., 2019) of two sets of features."""
+"""Neighbours of features: improved precision and recall (Kynkäänniemi et al., 2019), and which
+training images are nearest to samples, to see what was learned by heart.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.eval.checks import checked_rows
+from tfdm.eval.checks import checked_pair
 from tfdm.eval.config import PrecisionRecallConfig
 from tfdm.eval.inputs import Inputs
 
@@ -19,15 +21,7 @@ _ROUNDING = 1e-13
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionRecall:
-    """Shares between 0 and 1.
-
-    Attributes:
-      precision: the share of generated features inside the support of the real ones.
-      recall: the share of real features inside the support of the generated ones.
-      num_real: the number of real features.
-      num_generated: the number of generated features.
-      neighbours: which nearest neighbour sets the radius of a ball.
-    """
+    """The shares of generated and of real features inside the support of the other ones, 0 to 1."""
 
     precision: float
     recall: float
@@ -39,28 +33,21 @@ class PrecisionRecall:
 def precision_recall(
     real: npt.ArrayLike, generated: npt.ArrayLike, neighbours: int = 3
 ) -> PrecisionRecall:
-    """Returns improved precision and recall.
+    """Returns improved precision and recall of features [n, d] and [m, d].
 
     The support of a set is the union of the balls around its members that reach to their
     `neighbours`-th nearest other member. Time of order (n + m)², memory of order n + m.
 
-    Args:
-      real: features of real images [n, d].
-      generated: features of generated images [m, d].
-      neighbours: the number k of neighbours, smaller than n and m.
-
     Raises:
-      ValueError: unequal dimensions, too few features, or values that are not finite.
+      ValueError: unequal dimensions, not more than `neighbours` features, or values that are not
+        finite.
     """
     if neighbours < 1:
         raise ValueError(f"neighbours is {neighbours}, expected at least 1")
-    sets = [checked_rows("features", rows, neighbours + 1) for rows in (real, generated)]
-    if sets[0].shape[1] != sets[1].shape[1]:
-        columns = [rows.shape[1] for rows in sets]
-        raise ValueError(f"features have {columns[0]} and {columns[1]} columns, expected equal")
+    reals, fakes = checked_pair(real, generated, neighbours + 1)
     # Squared distances are differences of products: small numbers keep their digits.
-    centre = sets[0].mean(axis=0)
-    reals, fakes = (rows - centre for rows in sets)
+    centre = reals.mean(axis=0)
+    reals, fakes = reals - centre, fakes - centre
     return PrecisionRecall(
         precision=_share_inside(fakes, reals, neighbours),
         recall=_share_inside(reals, fakes, neighbours),
@@ -72,8 +59,8 @@ def precision_recall(
 
 def measure(inputs: Inputs, config: PrecisionRecallConfig) -> dict[str, Any]:
     """Returns the record of precision and recall."""
-    real, generated = inputs.feature_pairs(config.num_images)
-    return dataclasses.asdict(precision_recall(real, generated, config.neighbours))
+    pairs = inputs.feature_pairs(config.num_images)
+    return dataclasses.asdict(precision_recall(*pairs, config.neighbours))
 
 
 def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -87,6 +74,18 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return distances
 
 
+def nearest_neighbours(queries: npt.ArrayLike, rows: npt.ArrayLike, number: int) -> np.ndarray:
+    """Returns the indices of the nearest rows, nearest first, [q, number].
+
+    Queries [q, d] and rows [N, d] are features or flattened pixels; rows are read in blocks, so
+    that they may be memory-mapped.
+    """
+    queries, rows = np.asarray(queries, np.float64), np.asarray(rows)
+    blocks = (rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK))
+    distances = [squared_distances(queries, block.astype(np.float64)) for block in blocks]
+    return np.argsort(np.concatenate(distances, axis=1), axis=1, kind="stable")[:, :number]
+
+
 def _share_inside(queries: np.ndarray, support: np.ndarray, neighbours: int) -> float:
     radii = _squared_radii(support, neighbours)
     hits = 0
@@ -97,7 +96,7 @@ def _share_inside(queries: np.ndarray, support: np.ndarray, neighbours: int) -> 
 
 
 def _squared_radii(support: np.ndarray, neighbours: int) -> np.ndarray:
-    """Returns the squared distance of each member to its k-th nearest other member."""
+    """The squared distance of each member to its k-th nearest other member."""
     radii = []
     for start in range(0, len(support), _BLOCK):
         block = support[start : start + _BLOCK]

@@ -24,12 +24,8 @@ _LEAST_LOG_PROBABILITY = -600.0
 class InceptionScore:
     """exp of the mean KL[p(y|x) ‖ p(y)], between 1 and the number of classes.
 
-    Attributes:
-      mean: the mean over splits.
-      std: the standard deviation over splits (divisor: the number of splits).
-      num_samples: the number n of samples.
-      num_splits: into how many equal parts the shuffled samples were cut; up to
-        `num_splits` - 1 samples at the end are left out.
+    `mean` and `std` (divisor `num_splits`) are over equal splits of the `num_samples` shuffled
+    samples; fewer than `num_splits` samples are left out.
     """
 
     mean: float
@@ -41,12 +37,9 @@ class InceptionScore:
 def inception_score_from_logits(
     logits: npt.ArrayLike, num_splits: int = 10, seed: int = 0
 ) -> InceptionScore:
-    """Returns the inception score, by TF-GAN in float64.
+    """Returns the inception score of logits [n, K], by TF-GAN in float64.
 
-    Args:
-      logits: [n, K], the classifier's logits, never clipped probabilities.
-      num_splits: the number of splits.
-      seed: seed of the shuffle before the split.
+    `seed` is that of the shuffle before the split.
 
     Raises:
       ValueError: fewer samples than splits, another shape, or values that are not finite.
@@ -58,9 +51,8 @@ def inception_score_from_logits(
         raise ValueError(f"{len(values)} samples cannot be cut into {num_splits} splits")
     order = stream(seed, "inception_score/order").permutation(len(values))
     size = len(values) // num_splits
-    scores = [
-        _score(values[order[split * size : (split + 1) * size]]) for split in range(num_splits)
-    ]
+    splits = values[order[: size * num_splits]].reshape(num_splits, size, -1)
+    scores = [_score(split) for split in splits]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)), len(values), num_splits)
 
 
@@ -79,7 +71,7 @@ def measure(inputs: Inputs, config: ScoreConfig) -> dict[str, Any]:
 
 
 def _score(logits: np.ndarray) -> float:
-    """Returns TF-GAN's score of logits [n, K] without the classes that no row can reach."""
+    """TF-GAN's score of logits [n, K] without the classes that no row can reach."""
     gaps = logits - logits.max(axis=1, keepdims=True)
     logits = logits[:, gaps.max(axis=0) > _LEAST_LOG_PROBABILITY]
     return float(classifier_metrics().classifier_score_from_logits(tf.constant(logits)))

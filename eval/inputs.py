@@ -11,19 +11,58 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tfdm.eval.moments import FeatureMoments
+from tfdm.eval.checks import checked_rows
+
+
+class FeatureMoments:
+    """Mean [d] and covariance of `count` features that arrive in blocks [n, d]; float64.
+
+    Memory is of order d². Features that are no rows of d finite values are a `ValueError`.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(dim)
+        self._scatter = np.zeros((dim, dim))
+
+    @classmethod
+    def of(cls, features: npt.ArrayLike) -> FeatureMoments:
+        """Returns the moments of features [n, d]."""
+        rows = checked_rows("features", features)
+        moments = cls(rows.shape[1])
+        moments.add(rows)
+        return moments
+
+    def add(self, features: npt.ArrayLike) -> None:
+        """Adds a block [n, d]."""
+        rows = checked_rows("features", features)
+        if rows.shape[1] != len(self.mean):
+            raise ValueError(f"features have {rows.shape[1]} columns, expected {len(self.mean)}")
+        mean = rows.mean(axis=0)
+        centred = rows - mean
+        total = self.count + len(rows)
+        shift = mean - self.mean
+        # Chan et al. (1979): blocks merge without the cancellation of raw second moments.
+        self._scatter += centred.T @ centred
+        self._scatter += np.outer(shift, shift) * (self.count * len(rows) / total)
+        self.mean = self.mean + shift * (len(rows) / total)
+        self.count = total
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The covariance [d, d], divisor n - 1; a `ValueError` for fewer than two features."""
+        if self.count < 2:
+            raise ValueError(f"a covariance of {self.count} features, expected at least 2")
+        return self._scatter / (self.count - 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOutputs:
-    """What a classifier made of the samples.
+    """What a classifier made of the samples: logits of all, float32 [n, K].
 
-    Attributes:
-      classifier: the classifier.
-      logits: of all samples, float32 [n, K].
-      moments: of the features of all samples, `None` where no metric asks for features.
-      features: of the chosen samples, float32 [m, d], likewise.
+    Where a metric asks for features: the moments of all, and those of the chosen samples, [m, d].
     """
 
     classifier: Any
@@ -34,13 +73,7 @@ class ClassifierOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class RealFeatures:
-    """Features of real images.
-
-    Attributes:
-      features: float32 [N, d], memory-mapped.
-      moments: their moments.
-      order: a random order of their rows, [N]; a choice of them is its first.
-    """
+    """Features of real images, float32 [N, d], memory-mapped, and a random order of the rows."""
 
     features: np.ndarray
     moments: FeatureMoments
@@ -49,18 +82,17 @@ class RealFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a metric works on; images are uint8 [n, H, W, C].
+    """What a metric works on; the methods raise `ValueError` where there is not what they return.
 
     Attributes:
-      images: a random choice of the samples, in random order, [m, H, W, C].
+      images: a random choice of the samples, in random order, uint8 [m, H, W, C].
       seed: the seed of everything drawn.
-      classified: what the classifier made of the samples, `None` without one.
-      real: features of real images under the same classifier, `None` without a reference.
-      splits: the images of the data set's splits by name, empty without one.
+      classified: what the classifier made of the samples.
+      real: features of real images under the same classifier.
+      splits: the images of the data set's splits by name.
       split: the split that the samples are from, `None` where they are not real images.
       state: a folder for what a metric that was stopped goes on from.
-      open_progress: opens a bar for a metric that takes long; what it returns is called with
-        (done, total).
+      open_progress: opens a bar; what it returns is called with (done, total).
     """
 
     images: np.ndarray
@@ -73,40 +105,31 @@ class Inputs:
     open_progress: Callable[[], Callable[[int, int], None] | None] = lambda: None
 
     def outputs(self) -> ClassifierOutputs:
-        """Returns what the classifier made of the samples.
-
-        Raises:
-          ValueError: there is no classifier.
-        """
+        """Returns what the classifier made of the samples."""
         if self.classified is None:
             raise ValueError("there are no outputs of a classifier, which the metric needs")
         return self.classified
 
     def feature_moments(self) -> tuple[FeatureMoments, FeatureMoments]:
-        """Returns the moments of the features of all samples and of all real images.
-
-        Raises:
-          ValueError: there are no features of one of them.
-        """
-        moments = self.outputs().moments
-        if moments is None or self.real is None:
-            raise ValueError("there are no features of real images, which the metric needs")
-        return moments, self.real.moments
+        """Returns the moments of the features of all samples and of all real images."""
+        generated, _, real = self._features()
+        return generated, real.moments
 
     def feature_pairs(self, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns features of real images and of as many samples, float32 [p, d], in random order.
+        """Returns features of real images and of samples, float32 [p, d], in random order.
 
-        Equal numbers, at most `most`: blocks and radii depend on them.
-
-        Raises:
-          ValueError: there are no features of one of them.
+        Equal numbers p, at most `most`: blocks and radii depend on them.
         """
-        generated = self.outputs().features
-        if generated is None or self.real is None:
-            raise ValueError("there are no features of real images, which the metric needs")
-        number = min(most, len(generated), len(self.real.features))
-        chosen = self.real.order[:number]
+        _, generated, real = self._features()
+        number = min(most, len(generated), len(real.features))
+        chosen = real.order[:number]
         ascending = np.argsort(chosen)
         rows = np.empty([number, generated.shape[1]], np.float32)
-        rows[ascending] = self.real.features[chosen[ascending]]
+        rows[ascending] = real.features[chosen[ascending]]
         return rows, generated[:number]
+
+    def _features(self) -> tuple[FeatureMoments, np.ndarray, RealFeatures]:
+        outputs = self.outputs()
+        if outputs.moments is None or outputs.features is None or self.real is None:
+            raise ValueError("there are no features of real images, which the metric needs")
+        return outputs.moments, outputs.features, self.real

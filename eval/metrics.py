@@ -25,38 +25,28 @@ from tfdm.eval.inputs import Inputs
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """One number of a record, as tables and plots show it.
-
-    Attributes:
-      field: the number in the record.
-      label: its heading.
-      error: the number that is its error or spread, `None` without one.
-      higher_is_better: the direction; `None` where it is best near the real images'.
-      negated: whether the plot shows it with the other sign, as Figure 4 does.
-    """
+    """One number of a record, as tables and plots show it, and the field of its error or spread."""
 
     field: str
     label: str
     error: str | None = None
-    higher_is_better: bool | None = True
-    negated: bool = False
+    higher_is_better: bool | None = True  # None where it is best near the real images'.
+    negated: bool = False  # In the plot, as in Figure 4.
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A metric.
+    """A metric: its name on the command line and in `evaluation.json`, and all about it.
 
     Attributes:
-      name: its name on the command line and in `evaluation.json`.
       config: its fields.
       summary: one line for the help.
       function: `module:name` of the function (`Inputs`, config) -> record, a mapping that JSON can
-        hold; it is imported when it is first called. It raises `ValueError` for samples that do not
-        suffice.
+        hold. It raises `ValueError` for samples that do not suffice.
       quantities: the numbers of its record that are shown.
       needs_classifier: whether it works on the outputs of a classifier.
-      needs_features: whether it works on features, which not every classifier gives.
-      needs_reference: whether it compares features with those of a reference.
+      needs_features: whether it compares features, which not every classifier gives, with those of
+        real images.
       needs_dataset: whether it works on the images of a data set's splits.
     """
 
@@ -67,7 +57,6 @@ class Metric:
     quantities: tuple[Quantity, ...]
     needs_classifier: bool = False
     needs_features: bool = False
-    needs_reference: bool = False
     needs_dataset: bool = False
 
     def measure(self, inputs: Inputs, config: MetricConfig) -> dict[str, Any]:
@@ -77,67 +66,61 @@ class Metric:
 
 
 def find_metric(name: str) -> Metric:
-    """Returns a metric by its name.
-
-    Raises:
-      UserError: no metric has this name.
-    """
+    """Returns a metric by its name; an unknown one is a `UserError`."""
     if name not in METRICS:
         raise UserError(f"unknown metric {name!r}: {did_you_mean(name, METRICS)}")
     return METRICS[name]
 
 
-_FEATURES = {"needs_classifier": True, "needs_features": True, "needs_reference": True}
+_FEATURES = {"needs_classifier": True, "needs_features": True}
 
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "inception_score",
-            ScoreConfig,
-            "exp of the mean KL[p(y|x) ‖ p(y)] (Appendix I); higher is better",
-            "tfdm.eval.inception_score:measure",
-            (Quantity("mean", "inception score", "std"),),
-            needs_classifier=True,
-        ),
-        Metric(
-            "ms_ssim",
-            DiversityConfig,
-            "1 - MS-SSIM of pairs of samples (Appendix I); best near the real images'",
-            "tfdm.eval.structural_similarity:measure",
-            (Quantity("diversity", "diversity, 1 − MS-SSIM", "standard_error", None),),
-        ),
-        Metric(
-            "wasserstein_critic",
-            CriticConfig,
-            "independent Wasserstein critic on held-out images (Appendix I); lower is better",
-            "tfdm.eval.wasserstein_critic:measure",
-            (Quantity("value", "Wasserstein critic", "standard_error", False, negated=True),),
-            needs_dataset=True,
-        ),
-        Metric(
-            "frechet_distance",
-            MetricConfig,
-            "between Gaussians fitted to features; lower is better",
-            "tfdm.eval.feature_distances:measure_frechet",
-            (Quantity("value", "Fréchet distance", None, False),),
-            **_FEATURES,
-        ),
-        Metric(
-            "kernel_distance",
-            KernelConfig,
-            "squared maximum mean discrepancy of features; lower is better",
-            "tfdm.eval.feature_distances:measure_kernel",
-            (Quantity("value", "kernel distance", "standard_error", False),),
-            **_FEATURES,
-        ),
-        Metric(
-            "precision_recall",
-            PrecisionRecallConfig,
-            "shares of samples and of real images in the other's support; higher is better",
-            "tfdm.eval.improved_precision_recall:measure",
-            (Quantity("precision", "precision"), Quantity("recall", "recall")),
-            **_FEATURES,
-        ),
-    )
-}
+_METRICS = (
+    Metric(
+        "inception_score",
+        ScoreConfig,
+        "exp of the mean KL[p(y|x) ‖ p(y)] (Appendix I); higher is better",
+        "tfdm.eval.inception_score:measure",
+        (Quantity("mean", "inception score", "std"),),
+        needs_classifier=True,
+    ),
+    Metric(
+        "ms_ssim",
+        DiversityConfig,
+        "1 - MS-SSIM of pairs of samples (Appendix I); best near the real images'",
+        "tfdm.eval.structural_similarity:measure",
+        (Quantity("diversity", "diversity, 1 − MS-SSIM", "standard_error", None),),
+    ),
+    Metric(
+        "wasserstein_critic",
+        CriticConfig,
+        "independent Wasserstein critic on held-out images (Appendix I); lower is better",
+        "tfdm.eval.wasserstein_critic:measure",
+        (Quantity("value", "Wasserstein critic", "standard_error", False, negated=True),),
+        needs_dataset=True,
+    ),
+    Metric(
+        "frechet_distance",
+        MetricConfig,
+        "between Gaussians fitted to features; lower is better",
+        "tfdm.eval.feature_distances:measure_frechet",
+        (Quantity("value", "Fréchet distance", None, False),),
+        **_FEATURES,
+    ),
+    Metric(
+        "kernel_distance",
+        KernelConfig,
+        "squared maximum mean discrepancy of features; lower is better",
+        "tfdm.eval.feature_distances:measure_kernel",
+        (Quantity("value", "kernel distance", "standard_error", False),),
+        **_FEATURES,
+    ),
+    Metric(
+        "precision_recall",
+        PrecisionRecallConfig,
+        "shares of samples and of real images in the other's support; higher is better",
+        "tfdm.eval.improved_precision_recall:measure",
+        (Quantity("precision", "precision"), Quantity("recall", "recall")),
+        **_FEATURES,
+    ),
+)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}

@@ -39,19 +39,9 @@ class Record(dict[str, Any]):
 class Evaluation:
     """What is known of samples; `evaluation["frechet_distance"].value` is a number of a record.
 
-    Attributes:
-      title: what was evaluated.
-      source: where the samples are from.
-      num_samples: how many there are.
-      seed: the seed of everything drawn.
-      image_shape: (H, W, C).
-      dataset: the name of the data set beside which they were measured, `None` without one.
-      dataset_digest: its digest.
-      classifiers: by name, the digest, scales and scaling of images of each classifier.
-      samples_digest: SHA-256 (hex) of their pixels.
-      metrics: the records by metric; `NAME:CLASSIFIER` under a second classifier.
-      versions: the versions of what decides the numbers.
-      git_revision: the commit of the source tree, `None` for an installed package.
+    The fields are what `evaluation.json` holds. `metrics` are the records by metric,
+    `NAME:CLASSIFIER` under a second classifier; `dataset` is what they were measured beside,
+    `samples_digest` a SHA-256 (hex) of the pixels.
     """
 
     title: str
@@ -68,11 +58,9 @@ class Evaluation:
     git_revision: str | None
 
     def __getitem__(self, metric: str) -> Record:
-        """Returns the record of a metric."""
         return self.metrics[metric]
 
     def __str__(self) -> str:
-        """Returns the table."""
         return self.table()
 
     def table(self) -> str:
@@ -87,14 +75,9 @@ class Evaluation:
 def earlier_evaluation(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the evaluation that stands in a folder, `{}` without one.
 
-    Args:
-      folder: the folder.
-      content: the top level of the evaluation to be made, which must be of the same samples.
-
-    Raises:
-      UserError: what stands there is damaged, or of other samples.
+    It is a `UserError` if it is damaged, or of other samples than the `content` to be made.
     """
-    earlier = earlier_results(
+    return earlier_results(
         folder / NAME,
         content,
         _IDENTITY,
@@ -102,18 +85,11 @@ def earlier_evaluation(folder: Path, content: Mapping[str, Any]) -> dict[str, An
         about="other samples",
         ignore=_NOT_COMPARED,
     )
-    if earlier and not isinstance(earlier.get("samples_digest"), str):
-        raise UserError(f"{folder / NAME} is damaged: move it away")
-    return earlier
 
 
 def check_same_pixels(folder: Path, earlier: Mapping[str, Any], digest: str) -> None:
-    """Checks that the samples are those of the evaluation that stands in a folder.
-
-    Raises:
-      UserError: their pixels differ.
-    """
-    if earlier and earlier["samples_digest"] != digest:
+    """Raises a `UserError` if the evaluation that stands in a folder is of other pixels."""
+    if earlier and earlier.get("samples_digest") != digest:
         raise UserError(
             f"{folder / NAME} is about other samples (their pixels differ): move it away, or "
             "choose another --output_dir"
@@ -121,11 +97,7 @@ def check_same_pixels(folder: Path, earlier: Mapping[str, Any], digest: str) -> 
 
 
 def read_evaluation(folder: Path) -> dict[str, Any]:
-    """Reads the `evaluation.json` of a folder.
-
-    Raises:
-      UserError: there is none, or it is damaged.
-    """
+    """Reads the `evaluation.json` of a folder; a missing or damaged one is a `UserError`."""
     path = folder if folder.is_file() else folder / NAME
     advice = "evaluate its samples again"
     if not path.exists():

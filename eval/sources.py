@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from tfdm.datasets.dataset import ImageDataset
-from tfdm.errors import UserError, did_you_mean
+from tfdm.errors import UserError
 from tfdm.eval.checks import checked_images
-from tfdm.eval.resize import resized, resized_words
 from tfdm.seeds import derive, stream
 
 Shape = tuple[int, int, int]
@@ -36,16 +36,22 @@ class ImageSource:
       record: what `evaluation.json` says of them.
       num_images: n.
       image_shape: (H, W, C), C is 1 or 3.
-      blocks: a size b -> the images as uint8 [b, H, W, C], the last block with what is left.
-        The images and their order depend on neither b nor what was read before. Raises
-        `ValueError` for b < 1 and, while it is read, `UserError`.
+      pieces: reads the images, and perhaps more, as uint8 [.., H, W, C] in pieces of any sizes,
+        always the same; raises `UserError` where they cannot be read.
     """
 
     name: str
     record: dict[str, Any]
     num_images: int
     image_shape: Shape
-    blocks: Callable[[int], Blocks]
+    pieces: Callable[[], Blocks]
+
+    def blocks(self, size: int) -> Blocks:
+        """Returns the n images as uint8 [size, H, W, C], the last block with what is left."""
+        if size < 1:
+            raise ValueError(f"the size of a block is {size}, expected at least 1")
+        images = itertools.islice(itertools.chain.from_iterable(self.pieces()), self.num_images)
+        return map(np.stack, iter(lambda: list(itertools.islice(images, size)), []))
 
     def digest(self) -> str:
         """Returns a SHA-256 (hex) of shape and pixels; reads all images."""
@@ -66,25 +72,10 @@ def model_source(
 ) -> ImageSource:
     """Returns samples of a trained model, quantised to 256 levels.
 
-    They are generated 500 at a time, whatever is asked for, each time with a seed made of
-    `seed` and the number of the 500: fewer samples are the first of more.
-
-    Args:
-      generate: (number, seed=) -> images [number, H, W, C] in [0, 1].
-      num_samples: n.
-      seed: the seed of the codes, at least 0.
-      name: how to call the samples.
-      image_shape: (H, W, C).
-      record: what to say of the model.
-
-    Raises:
-      ValueError: `num_samples` or `seed` is out of range.
-      UserError: from `blocks`, a sample is not finite.
+    `generate(number, seed=)` gives images [number, H, W, C] in [0, 1]. It is asked for 500 at a
+    time, with a seed made of `seed` and the number of the 500: fewer samples are the first of more.
+    A sample that is not finite is a `UserError` from `blocks`.
     """
-    if num_samples < 1 or seed < 0:
-        raise ValueError(
-            f"num_samples is {num_samples} and seed {seed}, expected at least 1 and at least 0"
-        )
 
     def pieces() -> Blocks:
         for index in range(-(-num_samples // PIECE)):
@@ -95,23 +86,16 @@ def model_source(
             yield quantised(images)
 
     own = {"sample_seed": seed, "batch_norm": "moving averages", "quantised": True}
-    return source_of(name, {**(record or {}), **own}, num_samples, image_shape, pieces)
+    return ImageSource(name, {**(record or {}), **own}, num_samples, image_shape, pieces)
 
 
 def array_source(
     images: npt.ArrayLike, num_images: int | None = None, name: str = "array"
 ) -> ImageSource:
-    """Returns the first images of an array.
+    """Returns the first `num_images` images of an array, all for `None`.
 
-    Args:
-      images: [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats are quantised to 256
-        levels.
-      num_images: how many; None stands for all.
-      name: how to call them.
-
-    Raises:
-      ValueError: another type, shape or range.
-      UserError: there are fewer images.
+    The array is [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats are quantised to 256
+    levels. Another type, shape or range is a `ValueError`, fewer images are a `UserError`.
     """
     array = np.asarray(images)
     array = checked_images(array[..., np.newaxis] if array.ndim == 3 else array)
@@ -122,26 +106,15 @@ def array_source(
 
     record = {"images": name, "available": len(array), "quantised": is_float}
     height, width, channels = array.shape[1:]
-    return source_of(name, record, num, (height, width, channels), pieces)
+    return ImageSource(name, record, num, (height, width, channels), pieces)
 
 
 def split_source(dataset: ImageDataset, split: str, num_images: int | None = None) -> ImageSource:
-    """Returns the first images of a split of a data set.
+    """Returns the first `num_images` images of a split of a data set, all for `None`.
 
-    Args:
-      dataset: the data set.
-      split: the split's name.
-      num_images: how many; None stands for all.
-
-    Raises:
-      UserError: there is no such split, or it holds fewer images.
+    It is a `UserError` if there are fewer.
     """
-    if split not in dataset.splits:
-        advice = did_you_mean(split, dataset.splits)
-        raise UserError(f"{dataset.name} has no split {split}: {advice}")
-    images = dataset.splits[split]
-    name = f"{dataset.name}, {split}"
-    num = checked_number(name, len(images), num_images)
+    images, name = dataset.split(split), f"{dataset.name}, {split}"
     record = {
         "dataset": dataset.name,
         "split": split,
@@ -149,53 +122,41 @@ def split_source(dataset: ImageDataset, split: str, num_images: int | None = Non
         "available": len(images),
         "quantised": False,
     }
-    return source_of(name, record, num, dataset.image_shape, lambda: array_pieces(images))
+    num = checked_number(name, len(images), num_images)
+    return ImageSource(name, record, num, dataset.image_shape, lambda: array_pieces(images))
 
 
 def noised(source: ImageSource, scale: float, seed: int) -> ImageSource:
-    """Returns the images of a source with normal noise on their pixels.
+    """Returns the images of a source with normal noise of standard deviation `scale`.
 
     The noise is added to pixels in [0, 1]; the sum is clipped to [0, 1] and quantised to 256
     levels. An image's noise depends on `seed` and the image's number alone.
-
-    Args:
-      source: the images.
-      scale: the standard deviation, at least 0.
-      seed: the seed of the noise, at least 0.
-
-    Raises:
-      ValueError: `scale` or `seed` is out of range.
     """
-    if not 0 <= scale < np.inf or seed < 0:
-        raise ValueError(f"scale is {scale} and seed {seed}, expected finite numbers >= 0")
 
     def pieces() -> Blocks:
-        index = 0
+        numbers = itertools.count()
         for block in source.blocks(PIECE):
             images = block / np.float32(255)
-            for image in images:
-                generator = stream(seed, "evaluate/noise", index)
+            for image, number in zip(images, numbers, strict=False):
+                generator = stream(seed, "evaluate/noise", number)
                 image += np.float32(scale) * generator.standard_normal(image.shape, np.float32)
-                index += 1
             yield quantised(images)
 
-    name = f"{source.name}, noise {scale:g}"
     record = {**source.record, "noise_scale": scale, "noise_seed": seed, "quantised": True}
-    return source_of(name, record, source.num_images, source.image_shape, pieces)
+    name = f"{source.name}, noise {scale:g}"
+    return dataclasses.replace(source, name=name, record=record, pieces=pieces)
 
 
-def fitted(source: ImageSource, shape: Shape, resize: bool = False) -> ImageSource:
-    """Returns the images of a source in another shape.
+def fitted(source: ImageSource, shape: Shape | None, resize: bool = False) -> ImageSource:
+    """Returns the images of a source as (H, W, C); `None` leaves them as they are.
 
-    Args:
-      source: the images.
-      shape: the wanted (H, W, C); grey images get C equal channels.
-      resize: whether to scale images of another height or width, bilinear with antialiasing.
+    Grey images get C equal channels; with `resize`, images of another height or width are scaled,
+    bilinear with antialiasing.
 
     Raises:
-      UserError: the shapes differ and `resize` is false, or images in colour would become grey.
+      UserError: the sides differ and `resize` is false, or images in colour would become grey.
     """
-    if source.image_shape == shape:
+    if shape is None or source.image_shape == shape:
         return source
     check_shape(f"an image of {source.name}", source.image_shape, shape, resize)
     record = dict(source.record)
@@ -205,31 +166,30 @@ def fitted(source: ImageSource, shape: Shape, resize: bool = False) -> ImageSour
     def pieces() -> Blocks:
         return (in_shape(block, shape) for block in source.blocks(PIECE))
 
-    return source_of(source.name, record, source.num_images, shape, pieces)
+    return dataclasses.replace(source, record=record, image_shape=shape, pieces=pieces)
 
 
-def source_of(
-    name: str, record: dict[str, Any], num: int, shape: Shape, pieces: Callable[[], Blocks]
-) -> ImageSource:
-    """Returns a source of the first `num` images of pieces [.., H, W, C] of any sizes."""
+def resized(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Returns images uint8 [n, h, w, 1 or 3] scaled to [n, H, W, C]."""
+    if images.shape[1:3] == (height, width):
+        return images
+    scaled = np.empty([len(images), height, width, images.shape[-1]], np.uint8)
+    for image, result in zip(images, scaled, strict=True):
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        # Pillow widens the filter when it shrinks an image: that is the antialiasing.
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        result[...] = np.asarray(picture).reshape(result.shape)
+    return scaled
 
-    def in_blocks(size: int) -> Blocks:
-        images = itertools.islice((image for piece in pieces() for image in piece), num)
-        while block := list(itertools.islice(images, size)):
-            yield np.stack(block)
 
-    def blocks(size: int) -> Blocks:
-        if size < 1:
-            raise ValueError(f"the size of a block is {size}, expected at least 1")
-        return in_blocks(size)
-
-    return ImageSource(name, record, num, shape, blocks)
+def resized_words(height: int, width: int) -> str:
+    """Returns what records say of images that were scaled to this size."""
+    return f"bilinear to {height}x{width}, antialiased"
 
 
 def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the rows of an array, `PIECE` at a time."""
-    for start in range(0, len(array), PIECE):
-        yield np.asarray(array[start : start + PIECE])
+    """Returns the rows of an array, `PIECE` at a time."""
+    return (np.asarray(array[start : start + PIECE]) for start in range(0, len(array), PIECE))
 
 
 def quantised(images: np.ndarray) -> npt.NDArray[np.uint8]:
@@ -244,11 +204,7 @@ def in_shape(images: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint
 
 
 def check_shape(name: str, found: Shape, expected: Shape, resize: bool = False) -> None:
-    """Checks that images of one shape can become those of the other.
-
-    Raises:
-      UserError: they cannot; the line names the images.
-    """
+    """Raises a `UserError` that names the images if they cannot become those of another shape."""
     if found[2] in (1, expected[2]) and (resize or found[:2] == expected[:2]):
         return
     is_, wanted = ("x".join(map(str, shape)) for shape in (found, expected))
@@ -258,16 +214,9 @@ def check_shape(name: str, found: Shape, expected: Shape, resize: bool = False) 
 
 
 def checked_number(name: str, available: int, wanted: int | None) -> int:
-    """Returns how many images to take: those that are wanted, all for `None`.
-
-    Raises:
-      ValueError: fewer than one is wanted.
-      UserError: there are none, or fewer than wanted.
-    """
+    """Returns how many images to take, all for `None`; too few are a `UserError`."""
     if not available:
         raise UserError(f"{name} holds no image: name images to evaluate")
-    if wanted is not None and wanted < 1:
-        raise ValueError(f"num_images is {wanted}, expected at least 1")
     if wanted is not None and wanted > available:
         raise UserError(f"{name} holds {available} images, {wanted} were asked for: ask for fewer")
     return available if wanted is None else wanted

@@ -6,7 +6,6 @@ Shapes: n images of H x W pixels and C channels; P pairs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,11 +29,7 @@ _PAIRS_AT_ONCE = 16  # a few hundred kilobytes a block: they stay in the cache
 class Diversity:
     """1 − the mean MS-SSIM of pairs of distinct samples: 0 for equal images, at most 1.
 
-    Attributes:
-      diversity: the mean over batches.
-      standard_error: over batches; `None` with one batch.
-      num_batches: the number of batches.
-      batch_size: the images a batch, all pairs of which are compared.
+    `diversity` is the mean over batches, `standard_error` that over batches, `None` with one batch.
     """
 
     diversity: float
@@ -48,11 +43,8 @@ def ms_ssim_diversity(
 ) -> Diversity:
     """Returns the diversity of Appendix I: 1 − mean MS-SSIM over all pairs within batches.
 
-    Args:
-      images: uint8 [n, H, W, C], or floating in [0, 1]; sides of at least 16.
-      num_batches: how many disjoint batches to draw, fewer where the images do not suffice.
-      batch_size: images a batch, at least 2.
-      seed: which images stand in which batch.
+    Images are uint8 [n, H, W, C], or floating in [0, 1], with sides of at least 16. The batches are
+    disjoint, fewer where the images do not suffice; `seed` says which images stand in which.
 
     Raises:
       ValueError: wrong shape or range, too small images, or fewer than `batch_size` of them.
@@ -63,36 +55,30 @@ def ms_ssim_diversity(
     images = checked_images(images, least=batch_size)
     order = stream(seed, "ms_ssim/batches").permutation(len(images))
     number = min(num_batches, len(images) // batch_size)
-    firsts, seconds = np.triu_indices(batch_size, 1)
-    means = []
-    for batch in order[: number * batch_size].reshape(number, batch_size):
-        means.append(1.0 - float(_similarities(_pixels(images[batch]), firsts, seconds).mean()))
+    pairs = np.triu_indices(batch_size, 1)
+    means = [
+        1.0 - float(_similarities(_pixels(images[batch]), *pairs).mean())
+        for batch in order[: number * batch_size].reshape(number, batch_size)
+    ]
     return Diversity(float(np.mean(means)), standard_error(means), number, batch_size)
 
 
 def measure(inputs: Inputs, config: DiversityConfig) -> dict[str, Any]:
     """Returns the record of the diversity."""
-    diversity = ms_ssim_diversity(
-        inputs.images[: config.images_needed],
-        num_batches=config.num_batches,
-        batch_size=config.batch_size,
-        seed=inputs.seed,
-    )
-    return dataclasses.asdict(diversity)
+    images = inputs.images[: config.images_needed]
+    return dataclasses.asdict(ms_ssim_diversity(images, **config.to_dict(), seed=inputs.seed))
 
 
 def ms_ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> np.ndarray:
     """Returns the multi-scale structural similarity of each pair, float64 [P] in [0, 1].
+
+    Images are uint8 [P, H, W, C], or floating in [0, 1], with sides of at least 16.
 
     Five scales with the weights of Wang et al.; a Gaussian window of 11 pixels and σ = 1.5 that
     shrinks to the shorter side of the image (σ in proportion), taken where it fits; 2x2 means
     between scales, an odd edge repeated as in the authors' script (28 pixels: 28, 14, 7, 4, 2).
     Contrast and structure count at every scale, luminance at the last alone, and a negative mean
     of a scale as 0. Channels are compared apart and averaged.
-
-    Args:
-      first: uint8 [P, H, W, C], or floating in [0, 1]; sides of at least 16.
-      second: likewise.
 
     Raises:
       ValueError: wrong or unequal shapes, wrong range, or too small images.
@@ -105,7 +91,7 @@ def ms_ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> np.ndarray:
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
-    """Returns images as float64 [n, C, H, W] in 0..255."""
+    """Images as float64 [n, C, H, W] in 0..255."""
     if min(images.shape[1:3]) < MINIMUM_SIDE:
         raise ValueError(
             f"images are {images.shape[1]}x{images.shape[2]}, expected sides of at least "
@@ -119,31 +105,23 @@ def _similarities(images: np.ndarray, firsts: np.ndarray, seconds: np.ndarray) -
     """Images [n, C, H, W], indices [P] and [P] -> similarities [P]."""
     result = np.ones([len(firsts), images.shape[1]])
     for level, weight in enumerate(WEIGHTS):
+        width = min(WINDOW, *images.shape[2:])
+        rows, columns = (_window_matrix(side, width) for side in images.shape[2:])
+        means = rows @ images @ columns.T
+        variances = rows @ images**2 @ columns.T - means**2
         is_last = level == len(WEIGHTS) - 1
-        for pairs, values in _scale(images, firsts, seconds, is_last):
-            result[pairs] *= np.maximum(values, 0) ** weight
+        for start in range(0, len(firsts), _PAIRS_AT_ONCE):
+            pairs = slice(start, start + _PAIRS_AT_ONCE)
+            i, j = firsts[pairs], seconds[pairs]
+            products = means[i] * means[j]
+            covariances = rows @ (images[i] * images[j]) @ columns.T - products
+            values = (2 * covariances + _C2) / (variances[i] + variances[j] + _C2)
+            if is_last:
+                values *= (2 * products + _C1) / (means[i] ** 2 + means[j] ** 2 + _C1)
+            result[pairs] *= np.maximum(values.mean(axis=(2, 3)), 0) ** weight
         if not is_last:
             images = _halved(images)
     return result.mean(axis=1)
-
-
-def _scale(
-    images: np.ndarray, firsts: np.ndarray, seconds: np.ndarray, with_luminance: bool
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yields mean contrast and structure of blocks of pairs [p, C], times luminance if asked."""
-    width = min(WINDOW, *images.shape[2:])
-    rows, columns = (_window_matrix(side, width) for side in images.shape[2:])
-    means = rows @ images @ columns.T
-    variances = rows @ images**2 @ columns.T - means**2
-    for start in range(0, len(firsts), _PAIRS_AT_ONCE):
-        pairs = slice(start, start + _PAIRS_AT_ONCE)
-        i, j = firsts[pairs], seconds[pairs]
-        products = means[i] * means[j]
-        covariances = rows @ (images[i] * images[j]) @ columns.T - products
-        values = (2 * covariances + _C2) / (variances[i] + variances[j] + _C2)
-        if with_luminance:
-            values *= (2 * products + _C1) / (means[i] ** 2 + means[j] ** 2 + _C1)
-        yield pairs, values.mean(axis=(2, 3))
 
 
 def _window_matrix(side: int, width: int) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Evaluations side by side: tables, and the box and dot plots of Figures 4 and 5.
 
 All take what `evaluation.json` holds: `metrics` with a record for each metric, `source` with what
-was measured. A source with a `model` is a trained run, one with a `split` real images.
+was measured. A source with a `model` is a trained run, one with a `split` real images. A column is
+a metric's name in `evaluation.json` and one number of its record.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -40,27 +41,14 @@ _OF_ONE = {
     "model_gap": "model's gap {:.3g}",
     "model_gap_image_standard_error": "± {:.2g} over images",
 }
+# What two records must share for their numbers to be compared. Which unseen images a critic is read
+# off on is chance; those that it learnt from are not.
+_COMPARABLE = (
+    "config", "classifier_digest", "resizer", "num_samples", "num_generated", "num_real",
+    "real_split", "reference_digest",
+)  # fmt: skip
 
 Content = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Column:
-    """One number of one metric under one classifier, over several evaluations.
-
-    Attributes:
-      key: the metric's name in `evaluation.json`.
-      quantity: the number in its record.
-    """
-
-    key: str
-    quantity: Quantity
-
-    def name(self, arrow: bool = True) -> str:
-        """The heading: the number, its direction, and a second classifier."""
-        _, colon, owner = self.key.partition(":")
-        direction = _ARROWS[self.quantity.higher_is_better] if arrow else ""
-        return f"{self.quantity.label}{direction}{f', {owner}' if colon else ''}"
 
 
 def evaluation_table(content: Content) -> str:
@@ -72,42 +60,36 @@ def evaluation_table(content: Content) -> str:
         "| metric | value | protocol |",
         "|---|---|---|",
     ]
-    for column in _columns([content]):
-        record = content["metrics"][column.key]
+    for key, quantity in _columns([content]):
+        record = content["metrics"][key]
         protocol = record.get("reason") or protocol_of(record)
-        lines.append(f"| {column.name()} | {_shown(record, column.quantity)} | {protocol} |")
+        lines.append(f"| {_heading(key, quantity)} | {_shown(record, quantity)} | {protocol} |")
     return "\n".join(lines) + "\n"
 
 
 def comparison_table(contents: Mapping[str, Content]) -> str:
-    """Returns a Markdown table with a row for each evaluation, real images last.
+    """Returns a Markdown table with a row for each evaluation by its name, real images last.
 
     Below it stands the protocol of each metric; a number of another protocol than most in its
     column bears a dagger.
-
-    Args:
-      contents: what the `evaluation.json` files hold, by the name of the row.
     """
     columns = _columns(contents.values())
-    usual = {column.key: _usual_protocol(contents, column.key) for column in columns}
-    heads = " | ".join(column.name() for column in columns)
+    usual = {key: _usual(contents, key) for key, _ in columns}
+    heads = " | ".join(itertools.starmap(_heading, columns))
     lines = [f"| | samples | {heads} |", "|---" * (len(columns) + 2) + "|"]
     differs = False
-    for name in sorted(contents, key=lambda name: "split" in contents[name]["source"]):
-        content = contents[name]
+    for name, content in sorted(contents.items(), key=lambda row: "split" in row[1]["source"]):
         cells = [name, f"{content['num_samples']:,}"]
-        for column in columns:
-            record = content["metrics"].get(column.key, {})
-            cell = _shown(record, column.quantity)
-            if cell != _NONE and _comparable(record) != usual[column.key]:
+        for key, quantity in columns:
+            record = content["metrics"].get(key, {})
+            cell = _shown(record, quantity)
+            if cell != _NONE and _comparable(record) != _comparable(usual[key]):
                 cell, differs = f"{cell} †", True
             cells.append(cell)
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
-    for key in usual:
-        records = [content["metrics"].get(key, {}) for content in contents.values()]
-        record = next((r for r in records if r and _comparable(r) == usual[key]), None)
-        if record is not None:
+    for key, record in usual.items():
+        if record:
             lines.append(f"- {key.replace(':', ', ')}: {protocol_of(record, of_one=False)}")
     if differs:
         lines.append("- † another protocol than most of the column: not to be compared with it")
@@ -130,22 +112,20 @@ def plot_comparison(contents: Mapping[str, Content], title: str) -> bytes:
     width = max(1, min(3, len(columns)))
     rows = -(-max(1, len(columns)) // width)
     figure = new_figure(4.2 * width, 3.2 * rows, title, fontsize=10)
-    for index, column in enumerate(columns):
+    for index, (key, quantity) in enumerate(columns):
         axes = figure.add_subplot(rows, width, index + 1)
-        values = _values(contents, column)
+        values = _values(contents, key, quantity)
         for place, names in enumerate(groups.values()):
             shown = [values[name] for name in names if name in values]
             if len(shown) > 1:
                 axes.boxplot([shown], positions=[place], widths=0.5, showfliers=True)
             if shown:
-                best = _best(shown, column.quantity)
-                axes.plot(place, best, "o", color=_DOTS, markersize=5)
-        for number, name in enumerate(lines):
+                axes.plot(place, _best(shown, quantity), "o", color=_DOTS, markersize=5)
+        for name, color in zip(lines, itertools.cycle(_REAL), strict=False):
             if name in values:
-                color = _REAL[number % len(_REAL)]
                 axes.axhline(values[name], linestyle="--", linewidth=1.0, color=color, label=name)
-        sign = "− " if column.quantity.negated else ""
-        axes.set_title(sign + column.name(arrow=False), fontsize=9)
+        sign = "− " if quantity.negated else ""
+        axes.set_title(sign + _heading(key, quantity, arrow=False), fontsize=9)
         labels = [name.replace("_", "\n", 1) for name in groups]
         axes.set_xticks(range(len(groups)), labels, fontsize=7)
         axes.set_xlim(-0.6, max(len(groups), 1) - 0.4)
@@ -155,12 +135,18 @@ def plot_comparison(contents: Mapping[str, Content], title: str) -> bytes:
     return figure_png(figure)
 
 
-def _columns(contents: Iterable[Content]) -> list[_Column]:
+def group_of(source: Mapping[str, Any]) -> str:
+    """Returns what a trained run is shown as: its model, apart from the same with noise."""
+    noise = f", noise {source['noise_scale']:g}" if source.get("noise_scale") else ""
+    return f"{source['model']}{noise}"
+
+
+def _columns(contents: Iterable[Content]) -> list[tuple[str, Quantity]]:
     """The quantities that any evaluation has, those of a second classifier behind the others."""
     keys = {key: None for content in contents for key in content["metrics"]}
-    owners = list(dict.fromkeys(key.partition(":")[2] for key in keys))
+    owners = dict.fromkeys(key.partition(":")[2] for key in keys)
     return [
-        _Column(key, quantity)
+        (key, quantity)
         for owner in owners
         for metric in METRICS.values()
         if (key := f"{metric.name}:{owner}" if owner else metric.name) in keys
@@ -168,22 +154,23 @@ def _columns(contents: Iterable[Content]) -> list[_Column]:
     ]
 
 
-def _values(contents: Mapping[str, Content], column: _Column) -> dict[str, float]:
+def _heading(key: str, quantity: Quantity, arrow: bool = True) -> str:
+    """The number, its direction, and a second classifier."""
+    _, colon, owner = key.partition(":")
+    direction = _ARROWS[quantity.higher_is_better] if arrow else ""
+    return f"{quantity.label}{direction}{f', {owner}' if colon else ''}"
+
+
+def _values(contents: Mapping[str, Content], key: str, quantity: Quantity) -> dict[str, float]:
     """The numbers of a column in the sign of the plot, without those of another protocol."""
-    sign = -1.0 if column.quantity.negated else 1.0
-    usual = _usual_protocol(contents, column.key)
-    records = {name: content["metrics"].get(column.key, {}) for name, content in contents.items()}
+    sign = -1.0 if quantity.negated else 1.0
+    usual = _comparable(_usual(contents, key))
+    records = {name: content["metrics"].get(key, {}) for name, content in contents.items()}
     return {
-        name: sign * record[column.quantity.field]
+        name: sign * record[quantity.field]
         for name, record in records.items()
-        if record.get(column.quantity.field) is not None and _comparable(record) == usual
+        if record.get(quantity.field) is not None and _comparable(record) == usual
     }
-
-
-def group_of(source: Mapping[str, Any]) -> str:
-    """Returns what a trained run is shown as: its model, apart from the same with noise."""
-    noise = f", noise {source['noise_scale']:g}" if source.get("noise_scale") else ""
-    return f"{source['model']}{noise}"
 
 
 def _best(values: list[float], quantity: Quantity) -> float:
@@ -194,45 +181,33 @@ def _best(values: list[float], quantity: Quantity) -> float:
 
 
 def _comparable(record: Mapping[str, Any]) -> str:
-    """What two records must share for their numbers to be compared, as text.
-
-    Which unseen images a critic is read off on is chance; those that it learnt from are not.
-    """
-    fields = ["config", "classifier_digest", "resizer", "num_samples", "num_generated", "num_real"]
-    fields += ["real_split", "reference_digest"]
-    return json.dumps([record.get(field) for field in fields], sort_keys=True)
+    return json.dumps([record.get(field) for field in _COMPARABLE], sort_keys=True)
 
 
-def _usual_protocol(contents: Mapping[str, Content], key: str) -> str:
-    """The protocol of most records of a metric, the first of equally frequent ones."""
+def _usual(contents: Mapping[str, Content], key: str) -> Mapping[str, Any]:
+    """The first record of a metric that has the protocol of most, `{}` where none has numbers."""
     records = [content["metrics"].get(key, {}) for content in contents.values()]
-    found = [_comparable(record) for record in records if record and "reason" not in record]
-    return max(dict.fromkeys(found), key=found.count, default="")
+    records = [record for record in records if record and "reason" not in record]
+    protocols = [_comparable(record) for record in records]
+    return max(records, key=lambda record: protocols.count(_comparable(record)), default={})
 
 
 def _shown(record: Mapping[str, Any], quantity: Quantity) -> str:
+    """A number with its error or spread: a critic's is of chance over critics and over images."""
     value = record.get(quantity.field)
     if value is None:
         return _NONE
-    error = _error(record, quantity)
-    if error is None or not math.isfinite(error):
-        return f"{value:.4g}"
-    return f"{value:.4g} ± {error:.2g}"
-
-
-def _error(record: Mapping[str, Any], quantity: Quantity) -> float | None:
-    """The error or spread of a number; a critic's of chance over critics and over images."""
     error = record.get(quantity.error) if quantity.error else None
-    over_images = record.get("image_standard_error")
-    return error if error is None or over_images is None else math.hypot(error, over_images)
+    if error is not None:
+        error = math.hypot(error, record.get("image_standard_error") or 0.0)
+    spread = "" if error is None or not math.isfinite(error) else f" ± {error:.2g}"
+    return f"{value:.4g}{spread}"
 
 
 def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     """Returns what has to be known of a number to compare it with another.
 
-    Args:
-      record: the record of a metric.
-      of_one: whether to add what is true of this record alone.
+    With `of_one`, what is true of this record alone is added.
     """
     parts = []
     if record.get("classifier"):
@@ -243,9 +218,8 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
         parts.append(f"temperature {record['temperature']:.3g}{calibrated}")
     parts += _in_words(record, _PROTOCOL)
     if record.get("per_seed"):
-        steps = record["config"]["steps"]
-        number, over_images = len(record["per_seed"]), record.get("image_standard_error")
-        both = " and over images" if over_images is not None else ""
+        both = "" if record.get("image_standard_error") is None else " and over images"
+        number, steps = len(record["per_seed"]), record["config"]["steps"]
         parts.append(f"± standard error over {number} critics of {steps} steps{both}")
     parts += _in_words(record, _OF_ONE) if of_one else []
     features = record.get("num_features")
@@ -255,10 +229,9 @@ def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
 
 
 def _in_words(record: Mapping[str, Any], fields: Mapping[str, str]) -> list[str]:
-    values = {name: record[name] for name in fields if record.get(name) is not None}
-    # One split, batch or block has no spread.
     return [
-        fields[name].format(value)
-        for name, value in values.items()
-        if value != 1 or not fields[name].startswith("±")
+        words.format(record[name])
+        for name, words in fields.items()
+        # One split, batch or block has no spread.
+        if record.get(name) is not None and not (record[name] == 1 and words.startswith("±"))
     ]

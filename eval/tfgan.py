@@ -28,17 +28,12 @@ _lock = threading.Lock()
 
 @functools.cache
 def classifier_metrics() -> types.ModuleType:
-    """Returns TF-GAN's module `tensorflow_gan.python.eval.classifier_metrics`.
+    """Returns TF-GAN's module of this name; a `UserError` where TF-GAN is not installed.
 
     Modules of TF-GAN that were imported before stay as they are.
-
-    Raises:
-      UserError: TF-GAN is not installed.
     """
     with _lock:
-        before = {name: module for name, module in sys.modules.items() if _is_tfgan(name)}
-        for name in before:
-            del sys.modules[name]
+        before = _take_out()
         try:
             found = importlib.util.find_spec(_PARENTS[0])
             if found is None or not found.submodule_search_locations:
@@ -50,8 +45,7 @@ def classifier_metrics() -> types.ModuleType:
                 sys.modules[name] = bare
             return importlib.import_module(f"{_PARENTS[-1]}.classifier_metrics")
         finally:
-            for name in [name for name in sys.modules if _is_tfgan(name)]:
-                del sys.modules[name]
+            _take_out()
             sys.modules.update(before)
 
 
@@ -67,5 +61,7 @@ def without_deprecations() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _is_tfgan(name: str) -> bool:
-    return name == _PARENTS[0] or name.startswith(f"{_PARENTS[0]}.")
+def _take_out() -> dict[str, types.ModuleType]:
+    """Takes all modules of TF-GAN out of `sys.modules`."""
+    names = [name for name in sys.modules if name.split(".")[0] == _PARENTS[0]]
+    return {name: sys.modules.pop(name) for name in names}

@@ -39,6 +39,7 @@ from tfdm.training.graphs import repeatable_graphs
 from tfdm.training.loop import run_resumable
 
 _STEPS_A_SAVE = 100
+_SEEN = "training_images"
 
 # By the split that is evaluated: what critics learn from, what they are read off on, and what the
 # model was trained on.
@@ -54,29 +55,20 @@ _SPLITS: dict[str | None, tuple[str, str, str | None]] = {
 class CriticDistance:
     """What the critics say: differences of mean scores, without the penalty, in [-1, 1] pixel L2.
 
-    A score f is higher for images than for samples. All means are over critics too.
+    A score f is higher for images than for samples. All means are over critics too. A standard
+    error is over critics, which holds the chance of their training and not that of the images
+    (`None` with one critic); an image standard error is over images and samples, with these
+    critics: what another draw of the held-out ones would change (`None` for a single one).
 
     Attributes:
       value: mean f(held-out images) − mean f(held-out samples): the distance. Noise can make it
         negative where samples and images agree.
-      standard_error: of `value` over critics (divisor of the variance: their number less 1), which
-        holds the chance of their training and not that of the images; `None` with one critic.
-      image_standard_error: of `value` over images and samples, with these critics: what another
-        draw of the held-out ones would change. `None` where one of the two is a single one.
       per_seed: the value of each critic.
       training_value: the same difference on the images and samples that the critic was trained on.
       critic_gap: `training_value` − `value`: by how much the critic itself overfitted.
-      model_gap: mean f(held-out images) − mean f(the model's training images): positive when the
-        training images look more like samples than unseen images do, so when the model overfitted;
-        `None` when no training images were given.
-      model_gap_standard_error: of `model_gap` over critics, as `standard_error`.
-      model_gap_image_standard_error: of `model_gap` over images, as `image_standard_error`. With
-        critics that learnt from neither set, a model that did not overfit leaves the gap within a
-        few of these of nought.
-      num_real: the number of images that the critic was trained on.
-      num_held_out: the number of other images.
-      num_samples: the number of samples that the critic was trained on.
-      num_held_out_samples: the number of other samples.
+      model_gap: mean f(held-out images) − mean f(training images of the model), more than a few of
+        its image standard errors when the model overfitted; `None` without training images.
+      num_real: the number of images that the critic was trained on, as `num_samples`.
     """
 
     value: float
@@ -119,12 +111,11 @@ def independent_wasserstein_critic(
       config: the recipe of the critics; `None` for its defaults.
       training_images: images that the model was trained on, for `model_gap`.
       seed: seed of the halves and of the critics, at least 0.
-      state: a folder for checkpoints. A call that was broken off goes on from there when it is
-        repeated, to the same bits. What another recipe, seed, images, samples or initial network
-        left there is passed over.
+      state: a folder for checkpoints, from which a call that was broken off and is repeated goes on
+        to the same bits. What another problem left there is passed over.
       network: makes the critic of a seed, images [B, H, W, C] in [-1, 1] -> scores [B], the same
-        layers for all seeds and no batch norm; it is told apart from others by its initial
-        weights. The default is the critic of WGAN-GP for the size of the images (Appendix K).
+        layers for all seeds and no batch norm. The default is the critic of WGAN-GP for the size
+        of the images (Appendix K).
       progress: called after every update with the number of updates done and that of all critics.
 
     Raises:
@@ -135,33 +126,34 @@ def independent_wasserstein_critic(
     config = config or CriticConfig()
     if seed < 0:
         raise ValueError(f"seed is {seed}, expected at least 0")
-    real, held_out, samples = (checked_images(images) for images in (real, held_out, samples))
-    seen = None if training_images is None else checked_images(training_images)
-    shape = real.shape[1:]
-    for name, images in (("held_out", held_out), ("samples", samples), ("training_images", seen)):
-        if images is not None and images.shape[1:] != shape:
+    given = {"real": real, "held_out": held_out, "samples": samples}
+    if training_images is not None:
+        given[_SEEN] = training_images
+    images = {name: checked_images(array) for name, array in given.items()}
+    shape = images["real"].shape[1:]
+    for name, array in images.items():
+        if array.shape[1:] != shape:
             raise ValueError(
-                f"{name} have shape {images.shape}, expected [n, {', '.join(map(str, shape))}]"
+                f"{name} have shape {array.shape}, expected [n, {', '.join(map(str, shape))}]"
             )
-    if len(samples) < 2:
-        raise ValueError(f"there are {len(samples)} samples, expected at least 2")
-    order = stream(seed, "critic/split").permutation(len(samples))
-    fake, held_out_fake = np.split(samples[order], [len(samples) // 2])
+    fake = images["samples"]
+    if len(fake) < 2:
+        raise ValueError(f"there are {len(fake)} samples, expected at least 2")
+    order = stream(seed, "critic/split").permutation(len(fake))
+    images["samples"], images["held_out_samples"] = np.split(fake[order], [len(fake) // 2])
 
     def default_network(critic_seed: int) -> keras.Model:
         make = LayerFactory("independent_critic", seed=critic_seed, width=config.width)
         return image_networks.discriminator(make, shape, normalization=config.normalization)
 
-    build = network or default_network
-    training = CriticTraining(build(_initial_seed(seed, 0)), real, fake, seed, config)
+    def fresh(index: int) -> keras.Model:
+        return (network or default_network)(derive(seed, "critic/weights", index, bits=31))
+
+    training = CriticTraining(fresh(0), images["real"], images["samples"], seed, config)
     folder = None if state is None else Path(state) / training.digest()
-    values, training_values, model_gaps = [], [], []
-    # The score of every image, its mean over critics.
-    unseen_mean, sample_mean, seen_mean = (
-        np.zeros(0 if images is None else len(images)) for images in (held_out, held_out_fake, seen)
-    )
+    scores = {name: np.empty([config.num_seeds, len(array)]) for name, array in images.items()}
     for index in range(config.num_seeds):
-        training.start(index, build(_initial_seed(seed, index)))
+        training.start(index, fresh(index))
 
         def show(done: int, total: int, before: int = index) -> None:
             if progress is not None:
@@ -175,56 +167,50 @@ def independent_wasserstein_critic(
             progress=show,
         )
         with repeatable_graphs():
-            unseen, unseen_fake = training.scores(held_out), training.scores(held_out_fake)
-            learnt, learnt_fake = training.scores(real), training.scores(fake)
-            trained_on = None if seen is None else training.scores(seen)
-        values.append(float(unseen.mean() - unseen_fake.mean()))
-        training_values.append(float(learnt.mean() - learnt_fake.mean()))
-        unseen_mean += unseen / config.num_seeds
-        sample_mean += unseen_fake / config.num_seeds
-        if trained_on is not None:
-            model_gaps.append(float(unseen.mean() - trained_on.mean()))
-            seen_mean += trained_on / config.num_seeds
-    value, training_value = float(np.mean(values)), float(np.mean(training_values))
+            for name, array in images.items():
+                scores[name][index] = training.scores(array)
+    return _distance(scores)
+
+
+def _distance(scores: dict[str, np.ndarray]) -> CriticDistance:
+    """The differences of scores [critics, n] of each set of images."""
+    over_critics = {name: rows.mean(axis=0) for name, rows in scores.items()}
+    means = {name: rows.mean(axis=1) for name, rows in scores.items()}
+    values = means["held_out"] - means["held_out_samples"]
+    value, training_value = float(values.mean()), float((means["real"] - means["samples"]).mean())
+    unseen, seen = over_critics["held_out"], over_critics.get(_SEEN, ())
+    gaps = means["held_out"] - means[_SEEN] if _SEEN in means else None
     return CriticDistance(
         value=value,
         standard_error=standard_error(values),
-        image_standard_error=standard_error_of_difference(unseen_mean, sample_mean),
-        per_seed=tuple(values),
+        image_standard_error=standard_error_of_difference(unseen, over_critics["held_out_samples"]),
+        per_seed=tuple(values.tolist()),
         training_value=training_value,
         critic_gap=training_value - value,
-        model_gap=float(np.mean(model_gaps)) if model_gaps else None,
-        model_gap_standard_error=standard_error(model_gaps),
-        model_gap_image_standard_error=standard_error_of_difference(unseen_mean, seen_mean),
-        num_real=len(real),
-        num_held_out=len(held_out),
-        num_samples=len(fake),
-        num_held_out_samples=len(held_out_fake),
+        model_gap=None if gaps is None else float(gaps.mean()),
+        model_gap_standard_error=None if gaps is None else standard_error(gaps),
+        model_gap_image_standard_error=standard_error_of_difference(unseen, seen),
+        **{f"num_{name}": rows.shape[1] for name, rows in scores.items() if name != _SEEN},
     )
-
-
-def _initial_seed(seed: int, index: int) -> int:
-    return derive(seed, "critic/weights", index, bits=31)
 
 
 def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
     """Returns the record of the independent critics, with the splits that they saw.
 
-    A split that is itself evaluated is not used as real images too.
-
-    Raises:
-      ValueError: there is no data set.
+    A split that is itself evaluated is not used as real images too. It is a `ValueError` if there
+    is no data set.
     """
     if not inputs.splits:
         raise ValueError("there is no data set, which the metric needs")
     names = _SPLITS.get(inputs.split, _SPLITS[None])
-    real, held_out, training = (None if name is None else inputs.splits[name] for name in names)
+    real, held_out = (_some(inputs.splits[name]) for name in names[:2])
+    training = None if names[2] is None else _some(inputs.splits[names[2]])
     distance = independent_wasserstein_critic(
-        _some(real),
-        _some(held_out),
+        real,
+        held_out,
         inputs.images[: config.images_needed],
         config,
-        training_images=None if training is None else _some(training),
+        training_images=training,
         seed=inputs.seed,
         state=inputs.state,
         progress=inputs.open_progress(),
@@ -233,7 +219,7 @@ def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
     return {**dataclasses.asdict(distance), **dict(splits)}
 
 
-def _some(images: Any) -> np.ndarray:
+def _some(images: np.ndarray) -> np.ndarray:
     """At most `CRITIC_IMAGES` of a split, evenly spread."""
     number = min(len(images), CRITIC_IMAGES)
     return images[np.linspace(0, len(images) - 1, number).astype(np.int64)]

@@ -67,7 +67,6 @@ def test_the_rate_rises_and_falls_in_lines(steps: int, warm_up: float) -> None:
     # Half a step before the first, at the turn, and half a step after the last.
     ends = [float(schedule(at)) for at in (-0.5, warm_up * steps - 0.5, steps - 0.5)]
     np.testing.assert_allclose(ends, [0.084, 0.42, 0], rtol=1e-5, atol=1e-7)
-    assert OneCycle.from_config(schedule.get_config()).get_config() == schedule.get_config()
 
 
 def test_a_cycle_may_only_fall_or_only_rise() -> None:
@@ -116,14 +115,13 @@ def test_whitening_by_an_independent_computation(rng: np.random.Generator) -> No
 def test_the_first_maps_pass_their_inputs(
     inputs: int, outputs: int, rng: np.random.Generator, seed: int
 ) -> None:
-    initializer = PartialIdentity(seed)
-    kernel = np.array(initializer((3, 3, inputs, outputs)))
+    kernel = np.array(PartialIdentity(seed)((3, 3, inputs, outputs)))
     assert kernel.dtype == np.float32
     images = rng.standard_normal((2, 7, 7, inputs)).astype(np.float32)
     passed = min(inputs, outputs)
     maps = tf.nn.conv2d(images, kernel, 1, "SAME").numpy()
     np.testing.assert_array_equal(maps[..., :passed], images[..., :passed])
-    again = PartialIdentity.from_config(initializer.get_config())((3, 3, inputs, outputs))
+    again = PartialIdentity(seed)((3, 3, inputs, outputs))
     np.testing.assert_array_equal(again, kernel)
 
 

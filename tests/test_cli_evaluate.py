@@ -75,7 +75,8 @@ def test_the_help_lists_every_metric(capsys: pytest.CaptureFixture[str]) -> None
     [
         ([], "give one of --run=DIR, --images=WHAT and --compare"),
         (["--run=a", "--images=b"], "give one of --run=DIR"),
-        (["--run=nowhere"], "nowhere does not exist"),
+        (["--run=nowhere"], "nowhere does not exist: give the --output_dir of a training run"),
+        (["--run=test"], "test does not exist: did you mean test0?"),
         (["--images=x", DATASET, "--metrics=fid"], "unknown metric 'fid'"),
         (["--images=x", DATASET, "--metrics=ms_ssim", "--kernel_distance.num_images=9"],
          "add kernel_distance to --metrics"),
@@ -90,6 +91,8 @@ def test_the_help_lists_every_metric(capsys: pytest.CaptureFixture[str]) -> None
 def test_bad_input_ends_in_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("test0").mkdir()
+    Path("test0/config.json").write_text("{}")
     assert evaluate.main(arguments) == 2
     [line] = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
     assert message in line

@@ -19,7 +19,6 @@ from tfdm.eval import (
     precision_recall,
 )
 from tfdm.eval.checks import checked_images, checked_rows, unit_range
-from tfdm.eval.nearest import nearest_neighbours
 
 ROWS = np.random.default_rng(0).normal(size=(40, 3))
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8)
@@ -122,9 +121,6 @@ def test_unit_range_divides_bytes_alone() -> None:
         (lambda: ms_ssim_diversity(IMAGES, batch_size=1), "batch_size is 1, expected at least 2"),
         (lambda: ms_ssim_diversity(IMAGES, num_batches=0), "num_batches is 0, expected at least 1"),
         (lambda: ms_ssim_diversity(IMAGES * 1.0, batch_size=4), r"expected \[0, 1\]"),
-        (lambda: nearest_neighbours(ROWS, ROWS[:, :2], 1), r"shapes are \(40, 3\) and \(40, 2\)"),
-        (lambda: nearest_neighbours(ROWS, ROWS[:4], 5), "number is 5, expected 1 to 4"),
-        (lambda: nearest_neighbours(ROWS, ROWS, 0), "number is 0"),
     ],
 )  # fmt: skip
 def test_what_a_statistic_refuses(call: Callable[[], Any], message: str) -> None:

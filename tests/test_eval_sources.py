@@ -100,12 +100,6 @@ def test_samples_that_are_not_finite(seed, value):
         read(samples(1000, seed, StubModel(spoil=value)))
 
 
-@pytest.mark.parametrize(("num", "seed"), [(0, 0), (10, -1)])
-def test_numbers_out_of_range(num, seed):
-    with pytest.raises(ValueError, match="expected"):
-        samples(num, seed)
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float64])
 @pytest.mark.parametrize("shape", [SHAPE, SHAPE[:2]])
 def test_an_array(rng, dtype, shape):
@@ -163,9 +157,7 @@ def test_a_split(dataset):
     np.testing.assert_array_equal(read(split_source(dataset, "test", 9)), dataset.split("test")[:9])
 
 
-def test_splits_that_are_not_there_or_too_small(dataset):
-    with pytest.raises(UserError, match="no split tset: did you mean test"):
-        split_source(dataset, "tset")
+def test_splits_that_are_too_small(dataset):
     with pytest.raises(UserError, match="holds 20 images, 21 were asked for"):
         split_source(dataset, "test", 21)
 
@@ -210,9 +202,3 @@ def test_record_of_noise(dataset):
     of_noise = {"noise_scale": 0.25, "noise_seed": 3, "quantised": True}
     assert found.record == {**source.record, **of_noise}
     assert "noise_scale" not in source.record
-
-
-@pytest.mark.parametrize(("scale", "key"), [(-0.1, 0), (np.nan, 0), (np.inf, 0), (0.1, -1)])
-def test_noise_out_of_range(dataset, scale, key):
-    with pytest.raises(ValueError, match="expected"):
-        noised(split_source(dataset, "test"), scale, key)

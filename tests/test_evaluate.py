@@ -284,9 +284,14 @@ def test_another_classifier_temperature_or_scale_is_another_measurement(
     options["classifier"] = "color_mnist"
     other = measure(images, "inception_score", **options)["inception_score"]
     assert other.mean != found[-1]["inception_score"].mean
-    write_classifier(own, "second")
+    write_classifier(own, "color_mnist")
+    options["classifier"] = str(own)
     with pytest.raises(UserError, match="holds 2 classifiers, not one"):
-        measure(images, "inception_score", **{**options, "classifier": str(own)})
+        measure(images, "inception_score", **options)
+    # Of several, the one of the data set's name counts.
+    digits = {"dataset": dataclasses.replace(TINY, name="color_mnist"), "classifier": str(own)}
+    score = measure(images, "inception_score", **digits)["inception_score"]
+    assert (score.classifier, score.classifier_digest) == ("color_mnist", card["sha256"])
 
 
 def test_without_a_classifier_what_needs_none_is_measured(images: np.ndarray) -> None:
@@ -376,8 +381,11 @@ def test_a_word_that_is_a_split_and_a_folder_is_refused(
     for options in ({"samples": "test"}, {"samples": images, "reference": "test"}):
         with pytest.raises(UserError, match=r"test is a split and a folder: write \./test"):
             measure(options.pop("samples"), "frechet_distance", **DATA, **options)
-    found = measure("./test", "ms_ssim", dataset=TINY)
+    # A folder that nobody named is in nobody's way.
+    (tmp_path / "train").mkdir()
+    found = measure("./test", "frechet_distance", **DATA)
     assert "split" not in found.source
+    assert found["frechet_distance"].reference == "train"
 
 
 def test_pictures_of_an_evaluation_are_kept_out_of_the_samples(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfdm.eval import nearest
-from tfdm.eval.nearest import nearest_neighbours
+from tfdm.eval import improved_precision_recall
+from tfdm.eval.improved_precision_recall import nearest_neighbours
 
 
 @pytest.mark.parametrize("block", [7, 50, 1000])
 def test_the_nearest_rows_come_first(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(nearest, "_BLOCK", block)
+    monkeypatch.setattr(improved_precision_recall, "_BLOCK", block)
     queries, rows = rng.normal(size=(5, 4)), rng.normal(size=(50, 4))
     distances = np.array([[np.sum((q - r) ** 2) for r in rows] for q in queries])
     expected = np.argsort(distances, axis=1)[:, :6]

@@ -27,9 +27,8 @@ def augment(
       indices: which of them stand in the batch, [B].
       seed: seed of the augmentation.
       step: the step, counted from 0.
-      epoch: the epoch of the batch, or of each of its images [B] where it straddles two: every
-        image is flipped in every other one (Jordan, 2024), which shows its two sides equally
-        often.
+      epoch: that of the batch, or of each of its images [B]. An image is flipped in every other one
+        (Jordan, 2024), which shows its two sides equally often.
       translate: the largest shift in pixels along each axis; the border is reflected.
       flip: whether images are mirrored.
       cutout: the side of the square, wholly inside the image, that is replaced by mid-grey.
@@ -39,7 +38,8 @@ def augment(
     batch = images[indices]
     number, size = batch.shape[:2]
     if flip:
-        turned = ((_flip_parity(seed, len(images))[indices] + epoch) % 2).astype(bool)
+        parity = stream(seed, "classifier/flips").integers(0, 2, len(images))[indices]
+        turned = ((parity + epoch) % 2).astype(bool)
         batch[turned] = batch[turned, :, ::-1]
     if translate:
         batch = _shift(batch, rng.integers(0, 2 * translate + 1, [2, number]), translate)
@@ -54,14 +54,9 @@ def augment(
 
 
 def paint_digits(digits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Colours digits as ColorMNIST does, three in four, and leaves the others grey.
+    """Colours digits as ColorMNIST does, three in four, and leaves the others as they are.
 
-    Args:
-      digits: floating [B, S, S, C] in [0, 1], 0 is paper and 1 is ink.
-      rng: draws colours and noise.
-
-    Returns:
-      Images of the same shape in [0, 1]; a grey digit is the digit itself.
+    Digits and results are floating [B, S, S, C] in [0, 1], where 0 is paper and 1 is ink.
     """
     number, size, _, channels = digits.shape
     is_colored = rng.random([number, 1, 1, 1]) < 0.75
@@ -69,10 +64,6 @@ def paint_digits(digits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     noise = rng.normal(0.0, NOISE_SCALE, [number, size, size, channels])
     x = np.where(is_colored, digits * color + (digits - 1) + noise, 2 * digits - 1)
     return ((np.clip(x, -1, 1) + 1) / 2).astype(np.float32)
-
-
-def _flip_parity(seed: int, number: int) -> np.ndarray:
-    return stream(seed, "classifier/flips").integers(0, 2, number)
 
 
 def _shift(batch: np.ndarray, offsets: np.ndarray, translate: int) -> np.ndarray:

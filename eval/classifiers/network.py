@@ -21,33 +21,23 @@ from tfdm.seeds import derive
 LOGIT_SCALE = 1 / 9
 _CHANNELS = 3
 _PATCH = 2
+_DIM = _PATCH * _PATCH * _CHANNELS
 _WHITENING_EPSILON = 5e-4
 
 
 def image_classifier(
-    widths: Sequence[int],
-    *,
-    num_classes: int = 10,
-    seed: int = 0,
-    dtype: str = "float32",
+    widths: Sequence[int], *, num_classes: int = 10, seed: int = 0, dtype: str = "float32"
 ) -> keras.Model:
     """Builds the network: images [B, S, S, 3] in [0, 1] -> (logits [B, K], features [B, width]).
 
-    Args:
-      widths: the feature maps of the three blocks; the last is the number of features.
-      num_classes: the number K of classes.
-      seed: seed of the initial weights.
-      dtype: a Keras dtype policy; logits and features are float32 whatever it is.
-
-    Returns:
-      A model with two outputs, its whitening yet to be set by `whiten`.
+    `widths` are the feature maps of the three blocks; the last is the number of features. Logits
+    and features are float32 whatever the dtype policy. The whitening is yet to be set by `whiten`.
     """
     seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
     hidden = keras.layers.Conv2D(
-        2 * _PATCH * _PATCH * _CHANNELS,
+        2 * _DIM,
         _PATCH,
-        use_bias=True,
         kernel_initializer="zeros",
         trainable=False,
         dtype=dtype,
@@ -67,38 +57,30 @@ def image_classifier(
             )(hidden)
             if half == 0:
                 hidden = keras.layers.MaxPooling2D(2, dtype=dtype)(hidden)
-            norm = BatchNorm(
-                momentum=0.8, epsilon=1e-5, dtype=dtype, name=f"block{index}_norm{half}"
-            )
+            name = f"block{index}_norm{half}"
+            norm = BatchNorm(momentum=0.8, epsilon=1e-5, dtype=dtype, name=name)
             hidden = norm(hidden)
             # The rectifier and the next batch norm make a gain superfluous.
             norm.gamma.trainable = False
             hidden = keras.layers.ReLU(dtype=dtype)(hidden)
     features = keras.layers.GlobalMaxPooling2D(dtype=dtype)(hidden)
     features = keras.layers.Activation("linear", dtype="float32", name="features")(features)
+    uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=next(seeds))
     head = keras.layers.Dense(
-        num_classes,
-        use_bias=False,
-        kernel_initializer=keras.initializers.VarianceScaling(
-            1 / 3, "fan_in", "uniform", seed=next(seeds)
-        ),
-        dtype="float32",
-        name="head",
+        num_classes, use_bias=False, kernel_initializer=uniform, dtype="float32", name="head"
     )(features)
     logits = keras.layers.Rescaling(LOGIT_SCALE, dtype="float32", name="logits")(head)
     return keras.Model(images, [logits, features], name="classifier")
 
 
 def whiten(network: keras.Model, images: np.ndarray) -> None:
-    """Sets the first layer to the whitening of 2x2 patches, each direction with both signs.
+    """Sets the first layer to the whitening of centred 2x2 patches, each direction with both signs.
 
-    Args:
-      network: what `image_classifier` built.
-      images: [N, S, S, 3] in [0, 1], N of a few thousand; their patches are also centred.
+    The patches are those of images [N, S, S, 3] in [0, 1], N of a few thousand.
     """
     windows = np.lib.stride_tricks.sliding_window_view(images, (1, _PATCH, _PATCH, 1))
     windows = windows[..., 0, :, :, 0]
-    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _PATCH * _PATCH * _CHANNELS)
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _DIM)
     patches = patches.astype(np.float64)
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))
@@ -108,19 +90,13 @@ def whiten(network: keras.Model, images: np.ndarray) -> None:
     network.get_layer("whitening").set_weights([kernel.reshape(shape), -mean @ kernel])
 
 
-@keras.saving.register_keras_serializable(package="tfdm")
 class PartialIdentity(keras.initializers.Initializer):
-    """3x3 kernels of which the first maps pass the inputs on; the others are drawn uniformly.
-
-    Args:
-      seed: the seed of the drawn ones.
-    """
+    """3x3 kernels of which the first maps pass the inputs on; the others are drawn uniformly."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> np.ndarray:
-        """Returns a kernel [3, 3, in, out]."""
         height, width, inputs, outputs = shape
         bound = (height * width * inputs) ** -0.5
         kernel = np.random.default_rng(self.seed).uniform(-bound, bound, shape)
@@ -128,7 +104,3 @@ class PartialIdentity(keras.initializers.Initializer):
         kernel[..., passed] = 0
         kernel[height // 2, width // 2, passed, passed] = 1
         return keras.ops.convert_to_tensor(kernel, dtype=dtype or "float32")
-
-    def get_config(self) -> dict[str, int]:
-        """Returns the arguments."""
-        return {"seed": self.seed}

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.errors import UserError
-from tfdm.eval.checks import checked_images, unit_range
+from tfdm.eval.checks import checked_images, in_batches
 
 INCEPTION_URL = "https://tfhub.dev/tensorflow/tfgan/eval/inception/1"
 INCEPTION_SIZE = 299
@@ -31,18 +31,14 @@ _SIGNATURES = ("serving_default", "default")
 _GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 _BATCH = 50
 _LONGEST_REASON = 200
+_WHERE_TO_GET_IT = f"get {INCEPTION_URL}, unpack it and name the folder with --inception_path"
 
 
 class SavedModelClassifier:
     """A loaded classifier of images; made by `load_saved_model_classifier`.
 
-    Attributes:
-      name: "inception".
-      digest: SHA-256 (hex) of the folder, see `saved_model_digest`.
-      verified: whether the digest was compared with one that the user gave.
-      resizer: how images are scaled, in words.
-      num_classes: K.
-      num_features: d, or None where the network gives no features.
+    `digest` is that of `saved_model_digest`, `verified` whether it was compared with one that the
+    user gave; `resizer` says how images are scaled; `num_features` is None without features.
     """
 
     name = "inception"
@@ -56,26 +52,12 @@ class SavedModelClassifier:
         verified: bool,
         input_size: int,
     ) -> None:
-        """Runs the network once, on two black images, to see what it gives.
-
-        Args:
-          outputs: images [n, S, S, 3] in [-1, 1] -> {"logits": [n, K], "pool_3": [n, .., d]}.
-          path: the folder, for messages.
-          digest: the digest of the folder.
-          verified: whether it was compared.
-          input_size: S.
-
-        Raises:
-          UserError: the network takes no such images, or its outputs are others.
-        """
-        self.digest = digest
-        self.verified = verified
-        self.resizer = f"bilinear to {input_size}x{input_size}, not antialiased"
-        self._path = path
+        self.digest, self.verified, self._path = digest, verified, path
+        size = f"{input_size}x{input_size}"
+        self.resizer = f"bilinear to {size}, not antialiased"
 
         def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            size = (input_size, input_size)
-            scaled = tf.image.resize(2.0 * images - 1.0, size, "bilinear", antialias=False)
+            scaled = tf.image.resize(2.0 * images - 1.0, [input_size] * 2, "bilinear")
             return _named_outputs(outputs(scaled), path)
 
         # AutoGraph would only wrap the messages of errors.
@@ -88,21 +70,20 @@ class SavedModelClassifier:
             raise
         except Exception as error:  # Whatever a foreign graph raises.
             raise UserError(
-                f"the network in {path} cannot be run on images {input_size}x{input_size}x3: "
-                f"name a classifier that takes them ({_reason(error)})"
+                f"the network in {path} cannot be run on images {size}x3: name a classifier that "
+                f"takes them ({_reason(error)})"
             ) from error
         self.num_classes = int(trial[LOGITS].shape[1])
         self.num_features = int(trial[FEATURES].shape[1]) if FEATURES in trial else None
 
     def __call__(self, images: npt.ArrayLike) -> np.ndarray:
         """Returns the logits of images, float32 [n, K]; see `logits_and_features`."""
-        return self._in_batches(images, (LOGITS,))[0]
+        return self._outputs(images, LOGITS)[0]
 
     def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Returns logits and features of images, float32 [n, K] and [n, d].
+        """Returns logits and features, float32 [n, K] and [n, d].
 
-        Args:
-          images: uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
+        Images are uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
 
         Raises:
           ValueError: images of another type, shape or range.
@@ -113,21 +94,15 @@ class SavedModelClassifier:
                 f"the network in {self._path} has no output {FEATURES}, which features need: "
                 f"get one that has it from {INCEPTION_URL}"
             )
-        logits, features = self._in_batches(images, (LOGITS, FEATURES))
+        logits, features = self._outputs(images, LOGITS, FEATURES)
         return logits, features
 
-    def _in_batches(self, images: npt.ArrayLike, names: tuple[str, ...]) -> list[np.ndarray]:
-        """The outputs `names` of images, each float32 [n, ..]."""
-        images = checked_images(images)
-        parts: list[list[np.ndarray]] = [[] for _ in names]
-        for start in range(0, len(images), _BATCH):
-            batch = unit_range(images[start : start + _BATCH])
-            if batch.shape[-1] == 1:
-                batch = np.repeat(batch, 3, axis=-1)
+    def _outputs(self, images: npt.ArrayLike, *names: str) -> list[np.ndarray]:
+        def network(batch: np.ndarray) -> list[np.ndarray]:
             outputs = self._run(tf.constant(batch))
-            for part, name in zip(parts, names, strict=True):
-                part.append(outputs[name].numpy())
-        return [np.concatenate(part) for part in parts]
+            return [outputs[name].numpy() for name in names]
+
+        return in_batches(network, checked_images(images), _BATCH)
 
 
 def load_saved_model_classifier(
@@ -140,15 +115,14 @@ def load_saved_model_classifier(
     """Loads a classifier from a SavedModel folder, after looking at the folder's digest.
 
     The network is the loaded object where that can be called, else its signature
-    `serving_default` or `default`. It takes images [n, S, S, 3] in [-1, 1] and gives a mapping
-    with `logits` and, for features, `pool_3`; axes behind the first are flattened.
+    `serving_default` or `default`. It takes images [n, S, S, 3] in [-1, 1], S the `input_size`, and
+    gives a mapping with `logits` and, for features, `pool_3`; axes behind the first are flattened.
 
     Args:
       path: the folder.
-      digest: what `saved_model_digest` must give.
-      allow_unverified: whether a folder may be loaded without `digest`; one that is given is
-        compared all the same.
-      input_size: the side S of the network's images.
+      digest: what `saved_model_digest` must give; it is compared wherever it is given.
+      allow_unverified: whether a folder may be loaded without `digest`.
+      input_size: the side of the network's images.
 
     Raises:
       UserError: the folder is missing or no SavedModel, its digest is another or was not given,
@@ -165,15 +139,16 @@ def load_saved_model_classifier(
             f"a SavedModel can run any code; if you trust {path}, whose digest is {found}, add "
             f"--inception_digest={found} or --allow_unverified"
         )
+    path = os.fspath(path)
     try:
-        loaded = tf.saved_model.load(os.fspath(path))
+        loaded = tf.saved_model.load(path)
     except Exception as error:  # Protobuf, files, operations that are not there, ..
         raise UserError(
             f"cannot load the SavedModel {path}: get {INCEPTION_URL} anew ({_reason(error)})"
         ) from error
     return SavedModelClassifier(
-        _find_callable(loaded, os.fspath(path)),
-        path=os.fspath(path),
+        _find_callable(loaded, path),
+        path=path,
         digest=found,
         verified=digest is not None,
         input_size=input_size,
@@ -184,24 +159,25 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 (hex) of all files of a SavedModel folder; loads nothing.
 
     It is the SHA-256 over the files, sorted by their name relative to the folder, of the length
-    of the name, the name, and the SHA-256 of the content. The folder's own name does not count.
-    Symbolic links inside the folder count as what they lead to.
+    of the name, the name, and the SHA-256 of the content. Links count as what they lead to.
 
     Raises:
-      UserError: the folder is missing, is no SavedModel, cannot be read, or holds a symbolic
-        link that leads out of it.
+      UserError: the folder is no SavedModel, cannot be read, or holds a link that leads out of it.
     """
     root = Path(path)
     if not root.is_dir():
         state = "is no folder" if root.exists() else "does not exist"
-        raise UserError(f"{root} {state}: {_where_to_get_it()}")
+        raise UserError(f"{root} {state}: {_WHERE_TO_GET_IT}")
     if not any((root / name).is_file() for name in _GRAPHS):
-        raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_where_to_get_it()}")
-    sha256 = hashlib.sha256()
+        raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
+    sha256, real_root = hashlib.sha256(), root.resolve()
     try:
-        files = {os.fsencode(file.relative_to(root).as_posix()): file for file in _files(root)}
-        for name, file in sorted(files.items()):
-            sha256.update(len(name).to_bytes(8, "big") + name + _file_digest(file))
+        found = _files(root, root, (real_root,))
+        files = {os.fsencode(file.relative_to(root).as_posix()): file for file in found}
+        for name, path in sorted(files.items()):
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            sha256.update(len(name).to_bytes(8, "big") + name + content)
     except OSError as error:
         raise UserError(
             f"cannot read {error.filename or root} ({error.strerror}): make the folder readable"
@@ -209,34 +185,20 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
     return sha256.hexdigest()
 
 
-def _where_to_get_it() -> str:
-    return f"get {INCEPTION_URL}, unpack it and name the folder with --inception_path"
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """All files below a folder, through the links that stay inside it."""
-    real_root = root.resolve()
-
-    def walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-        for entry in sorted(folder.iterdir()):
-            real = Path(os.path.realpath(entry))
-            if not real.is_relative_to(real_root):
-                raise UserError(f"{entry} is a link that leads out of {root}: put a copy there")
-            if real.is_dir():
-                if real in above:
-                    raise UserError(f"{entry} is a link to a folder that it is in: remove it")
-                yield from walk(entry, (*above, real))
-            elif real.is_file():
-                yield entry
-            else:
-                raise UserError(f"{entry} is neither a file nor a folder: remove it")
-
-    yield from walk(root, (real_root,))
-
-
-def _file_digest(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _files(root: Path, folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """All files below a folder of `root`, through links that stay inside; `above` are real."""
+    for entry in sorted(folder.iterdir()):
+        real = Path(os.path.realpath(entry))
+        if not real.is_relative_to(above[0]):
+            raise UserError(f"{entry} is a link that leads out of {root}: put a copy there")
+        if real in above:
+            raise UserError(f"{entry} is a link to a folder that it is in: remove it")
+        if real.is_dir():
+            yield from _files(root, entry, (*above, real))
+        elif real.is_file():
+            yield entry
+        else:
+            raise UserError(f"{entry} is neither a file nor a folder: remove it")
 
 
 def _find_callable(loaded: Any, path: str) -> Callable[[tf.Tensor], Any]:
@@ -267,9 +229,9 @@ def _named_outputs(outputs: Any, path: str) -> dict[str, tf.Tensor]:
             f"the network in {path} gives no named outputs: name one with an output {LOGITS}"
         )
     if LOGITS not in outputs:
+        known = ", ".join(sorted(map(str, outputs))) or "none"
         raise UserError(
-            f"the network in {path} has no output {LOGITS}, only "
-            f"{', '.join(sorted(map(str, outputs))) or 'none'}: name one that has it"
+            f"the network in {path} has no output {LOGITS}, only {known}: name one that has it"
         )
     return {
         name: tf.reshape(tf.cast(outputs[name], tf.float32), [tf.shape(outputs[name])[0], -1])

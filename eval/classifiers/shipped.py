@@ -6,6 +6,7 @@ the SHA-256 of that file: data, recipe, error and temperature.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import io
@@ -22,8 +23,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.errors import UserError, did_you_mean
-from tfdm.eval.checks import checked_images, unit_range
+from tfdm.eval.checks import checked_images, in_batches
 from tfdm.eval.classifiers.network import image_classifier
+from tfdm.eval.sources import resized, resized_words
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 NAMES = ("cifar10", "color_mnist")
@@ -34,40 +36,29 @@ class ImageClassifier:
     """A trained classifier: images -> logits and features.
 
     Attributes:
-      name: its name.
       digest: SHA-256 (hex) of its weights.
-      card: its model card.
-      image_side: the side of the images that it takes.
-      num_classes: the number K of classes.
-      num_features: the number d of features.
+      temperature: the T for which softmax(logits / T) is calibrated on the validation images.
+      feature_scale: the root mean square of the last layer's inputs over the official test images.
+      resizer: how it scales images of another size, in words; None where it refuses them.
     """
+
+    resizer: str | None = None
 
     def __init__(
         self, name: str, network: keras.Model, digest: str, card: Mapping[str, Any]
     ) -> None:
-        self.name = name
-        self.digest = digest
-        self.card = dict(card)
+        self.name, self.digest, self.card = name, digest, dict(card)
+        self.temperature, self.feature_scale = (
+            float(card[field]) for field in ("temperature", "feature_scale")
+        )
         self._network = network
-        self.image_side = int(card["image_shape"][0])
+        self.image_side = side = int(card["image_shape"][0])
         self.num_classes, self.num_features = (int(output.shape[-1]) for output in network.outputs)
         self._call = tf.function(
             lambda images: network(images, training=False),
-            input_signature=[
-                tf.TensorSpec([None, self.image_side, self.image_side, 3], tf.float32)
-            ],
+            input_signature=[tf.TensorSpec([None, side, side, 3], tf.float32)],
             autograph=False,
         )
-
-    @property
-    def temperature(self) -> float:
-        """The T for which softmax(logits / T) is calibrated on the validation images."""
-        return float(self.card["temperature"])
-
-    @property
-    def feature_scale(self) -> float:
-        """The root mean square of the last layer's inputs over the official test images."""
-        return float(self.card["feature_scale"])
 
     def __call__(self, images: npt.ArrayLike) -> np.ndarray:
         """Returns logits, float32 [n, K]; see `logits_and_features`."""
@@ -76,26 +67,29 @@ class ImageClassifier:
     def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Returns logits, float32 [n, K], and features, float32 [n, d].
 
-        Features are what the last layer weighs, in units of their root mean square over the
-        official test images: distances under two classifiers then have one scale.
-
-        Args:
-          images: uint8 [n, H, W, C], or floating in [0, 1], of the size of the training images;
-            one channel stands for three equal ones.
+        Images are uint8 [n, H, W, C], or floating in [0, 1], of the size of the training images;
+        one channel stands for three equal ones. Features are what the last layer weighs, in units
+        of `feature_scale`: distances under two classifiers then have one scale.
 
         Raises:
           ValueError: wrong size or range, or values that are not finite.
         """
-        images = checked_images(images)
-        if images.shape[1:3] != (self.image_side, self.image_side):
+        images, side = checked_images(images), self.image_side
+        if self.resizer is not None:
+            images = resized(images, side, side)
+        if images.shape[1:3] != (side, side):
             raise ValueError(
                 f"images are {images.shape[1]}x{images.shape[2]}, the classifier {self.name!r} "
-                f"expects {self.image_side}x{self.image_side}"
+                f"expects {side}x{side}"
             )
-        blocks = (images[first : first + _BATCH] for first in range(0, len(images), _BATCH))
-        outputs = [self._call(_three_channels(unit_range(block))) for block in blocks]
-        logits, features = (np.concatenate(part) for part in zip(*outputs, strict=True))
+        logits, features = in_batches(self._call, images, _BATCH)
         return logits, features / np.float32(self.feature_scale)
+
+    def resizing(self) -> ImageClassifier:
+        """Returns the same classifier for uint8 images of any size."""
+        other = copy.copy(self)
+        other.resizer = resized_words(self.image_side, self.image_side)
+        return other
 
 
 def load_classifier(
@@ -114,14 +108,17 @@ def load_classifier(
     """
     if folder is not None:
         return _load(os.fspath(name), Path(folder))
-    is_folder = Path(name).expanduser().is_dir()
+    path = Path(name).expanduser()
     if name in NAMES:
-        if is_folder:
+        if path.is_dir():
             raise UserError(f"{name} is a classifier and a folder: write ./{name} for the folder")
         return _packaged(os.fspath(name))
-    if is_folder:
-        return _only_one(Path(name).expanduser())
-    raise UserError(f"unknown classifier {name!r}: {did_you_mean(str(name), NAMES)}")
+    if not path.is_dir():
+        raise UserError(f"unknown classifier {name!r}: {did_you_mean(str(name), NAMES)}")
+    names = [card.stem for card in path.glob("*.json") if card.with_suffix(".npz").exists()]
+    if len(names) != 1:
+        raise UserError(f"{path} holds {len(names)} classifiers, not one: {_advice(path)}")
+    return _load(names[0], path)
 
 
 @functools.cache
@@ -129,57 +126,45 @@ def _packaged(name: str) -> ImageClassifier:
     return _load(name, FOLDER)
 
 
-def _only_one(folder: Path) -> ImageClassifier:
-    names = sorted(path.stem for path in folder.glob("*.npz") if path.with_suffix(".json").exists())
-    if len(names) != 1:
-        raise UserError(f"{folder} holds {len(names)} classifiers, not one: {_advice(folder)}")
-    return _load(names[0], folder)
-
-
 def _load(name: str, folder: Path) -> ImageClassifier:
     weights, card_path = folder / f"{name}.npz", folder / f"{name}.json"
     try:
         content = weights.read_bytes()
         card = json.loads(card_path.read_text(encoding="utf-8"))
-        expected = card["sha256"]
-        widths = [int(card["recipe"][f"width{index}"]) for index in (1, 2, 3)]
         scales = [float(card[field]) for field in ("temperature", "feature_scale")]
-        if min(int(card["image_shape"][0]), *widths, *scales) <= 0:
+        if min(int(card["image_shape"][0]), *_widths(card), *scales) <= 0:
             raise ValueError(f"{card_path} holds a size or a scale that is not positive")
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise _unreadable(name, folder, error) from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected:
-        raise UserError(
-            f"the weights {weights} are not those of their card (SHA-256 {digest[:16]}.., expected "
-            f"{str(expected)[:16]}..): {_advice(folder)}"
-        )
-    try:
+        expected, digest = card["sha256"], hashlib.sha256(content).hexdigest()
+        if digest != expected:
+            raise UserError(
+                f"the weights {weights} are not those of their card (SHA-256 {digest[:16]}.., "
+                f"expected {str(expected)[:16]}..): {_advice(folder)}"
+            )
         return classifier_from(name, content, card)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _unreadable(name, folder, error) from None
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"classifier {name!r} cannot be read ({error}): {_advice(folder)}"
+        ) from None
 
 
 def classifier_from(name: str, content: bytes, card: Mapping[str, Any]) -> ImageClassifier:
     """Returns the classifier that a weights file and its card are of.
 
-    Args:
-      name: its name.
-      content: what `weights_bytes` made.
-      card: has at least `recipe` with the widths, `image_shape`, `temperature`, `feature_scale`.
+    The content is what `weights_bytes` made; the card has at least `recipe` with the widths,
+    `image_shape`, `temperature` and `feature_scale`.
 
     Raises:
       UserError: the arrays are not those of the recipe's network.
       ValueError, EOFError, zipfile.BadZipFile: the content is damaged.
     """
-    network = image_classifier([int(card["recipe"][f"width{index}"]) for index in (1, 2, 3)])
+    network = image_classifier(_widths(card))
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         set_weights(network, dict(archive))
     return ImageClassifier(name, network, hashlib.sha256(content).hexdigest(), card)
 
 
-def _unreadable(name: str, folder: Path, error: Exception) -> UserError:
-    return UserError(f"classifier {name!r} cannot be read ({error}): {_advice(folder)}")
+def _widths(card: Mapping[str, Any]) -> list[int]:
+    return [int(card["recipe"][f"width{index}"]) for index in (1, 2, 3)]
 
 
 def _advice(folder: Path) -> str:
@@ -191,20 +176,13 @@ def _advice(folder: Path) -> str:
 def weights_bytes(network: keras.Model) -> bytes:
     """Returns the weights of a classifier as an `.npz` file; kernels in half precision."""
     buffer = io.BytesIO()
-    arrays = {
-        name: variable.numpy().astype(_stored_type(name))
-        for name, variable in _variables(network).items()
-    }
-    np.savez(buffer, **arrays)
+    variables = _variables(network).items()
+    np.savez(buffer, **{name: v.numpy().astype(_stored_type(name)) for name, v in variables})
     return buffer.getvalue()
 
 
 def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Puts the arrays of `weights_bytes` into a network of the same widths.
-
-    Raises:
-      UserError: names or shapes differ from the network's.
-    """
+    """Puts the arrays of `weights_bytes` into a network; others are a `UserError`."""
     variables = _variables(network)
     if set(arrays) != set(variables):
         raise UserError(f"weights have arrays {sorted(arrays)}, expected {sorted(variables)}")
@@ -218,18 +196,10 @@ def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _variables(network: keras.Model) -> dict[str, Any]:
     """The variables by `layer/variable`, in the order of the network."""
-    return {
-        f"{layer.name}/{variable.name}": variable
-        for layer in network.layers
-        for variable in layer.weights
-    }
+    return {f"{layer.name}/{v.name}": v for layer in network.layers for v in layer.weights}
 
 
 def _stored_type(name: str) -> type[np.floating]:
     # Whitening and moments have a wide range and are small.
     is_kernel = name.endswith("/kernel") and not name.startswith("whitening/")
     return np.float16 if is_kernel else np.float32
-
-
-def _three_channels(images: np.ndarray) -> np.ndarray:
-    return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)

@@ -22,22 +22,15 @@ _WHITENING_IMAGES = 5000
 _MOMENT_BATCHES = 40
 
 
-@keras.saving.register_keras_serializable(package="tfdm")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """A rate that rises in a line from a fifth of the peak and falls in a line to a floor.
 
-    Args:
-      peak: the largest rate.
-      steps: the number T of steps after which it would fall to nought.
-      warm_up: the share of them in which it rises.
-      floor: the share of the peak below which it does not fall.
+    It would fall to nought after `steps`, of which it rises for the share `warm_up`; it does not
+    fall below the share `floor` of the peak.
     """
 
     def __init__(self, peak: float, steps: int, warm_up: float, floor: float = 0.0) -> None:
-        self.peak = peak
-        self.steps = steps
-        self.warm_up = warm_up
-        self.floor = floor
+        self.peak, self.steps, self.warm_up, self.floor = peak, steps, warm_up, floor
 
     def __call__(self, step: Any) -> tf.Tensor:
         """Returns the rate of a step counted from 0."""
@@ -48,32 +41,14 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
             tf.minimum(rise, tf.maximum(fall, self.floor)), 0.0, 1.0
         )
 
-    def get_config(self) -> dict[str, float]:
-        """Returns the arguments."""
-        return {
-            "peak": self.peak,
-            "steps": self.steps,
-            "warm_up": self.warm_up,
-            "floor": self.floor,
-        }
-
 
 class ClassifierTraining(ResumableTraining):
-    """A classifier on its way: network, optimisers, and the steps between.
+    """The training of an `image_classifier` on images uint8 [N, S, S, 3] with labels [N].
 
     The first steps see the images made smaller, which costs half as much a step; the maximum
     over space that ends the network takes either size. The last steps, at a constant small rate,
     are averaged (Izmailov et al., *Averaging Weights Leads to Wider Optima and Better
     Generalization*, 2018).
-
-    Args:
-      images: the training images, uint8 [N, S, S, 3].
-      labels: their classes, [N].
-      config: the recipe.
-
-    Attributes:
-      network: images in [0, 1] -> (logits, features), see `image_classifier`.
-      optimizers: SGD of the kernels and of the biases.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, config: ClassifierConfig) -> None:
@@ -87,6 +62,7 @@ class ClassifierTraining(ResumableTraining):
         whiten(self.network, self._batch(np.arange(min(_WHITENING_IMAGES, len(images))), 0))
         self._kernels = [v for v in self.network.trainable_variables if v.name == "kernel"]
         self._biases = [v for v in self.network.trainable_variables if v.name != "kernel"]
+        self._trained = self._kernels + self._biases
         self.optimizers = {
             "kernels": self._sgd(config.learning_rate, config.weight_decay, self._kernels),
             "biases": self._sgd(config.learning_rate * config.bias_rate, None, self._biases),
@@ -94,7 +70,7 @@ class ClassifierTraining(ResumableTraining):
         self._averages = [
             # Of a copy: Keras would share the storage of a TensorFlow variable.
             keras.Variable(variable.numpy(), trainable=False, name=f"average_{variable.name}")
-            for variable in (self._kernels + self._biases if config.average_epochs else [])
+            for variable in (self._trained if config.average_epochs else [])
         ]
         self._train_step = tf.function(self._step, reduce_retracing=False)
 
@@ -126,21 +102,16 @@ class ClassifierTraining(ResumableTraining):
     def take_steps(self, step: int, number: int) -> dict[str, float]:
         """Takes steps; returns the cross entropy in nats and the accuracy of the last batch."""
         for current in range(step, step + number):
-            indices = batch_indices(
-                len(self.labels), self.config.batch_size, self.config.seed, current
-            )
+            indices = self._indices(current)
             batch = self._batch(indices, current)
             loss, accuracy = map(float, self._train_step(batch, self.labels[indices]))
             if not math.isfinite(loss):
                 raise DivergedError(current + 1, "loss")
             if current >= self.average_start:
-                self._average(1.0 / (current - self.average_start + 1))
+                share = 1.0 / (current - self.average_start + 1)
+                for average, variable in zip(self._averages, self._trained, strict=True):
+                    average.assign_add(share * (variable.value - average.value))
         return {"loss": loss, "accuracy": accuracy}
-
-    def _average(self, share: float) -> None:
-        """Moves the averages towards the weights, of which they are to hold this share."""
-        for average, variable in zip(self._averages, self._kernels + self._biases, strict=True):
-            average.assign_add(share * (variable.value - average.value))
 
     def finish(self) -> keras.Model:
         """Puts the averages into the network, takes its moments anew, and returns it.
@@ -150,7 +121,7 @@ class ClassifierTraining(ResumableTraining):
         """
         if not self._averages:
             return self.network
-        for average, variable in zip(self._averages, self._kernels + self._biases, strict=True):
+        for average, variable in zip(self._averages, self._trained, strict=True):
             variable.assign(average.value)
         norms = [layer for layer in self.network.layers if isinstance(layer, BatchNorm)]
         moments = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
@@ -161,10 +132,7 @@ class ClassifierTraining(ResumableTraining):
         sums = [np.zeros(variable.shape) for variable in moments]
         with repeatable_graphs():
             for step in range(self.num_steps, self.num_steps + _MOMENT_BATCHES):
-                indices = batch_indices(
-                    len(self.labels), self.config.batch_size, self.config.seed, step
-                )
-                forward(self._batch(indices, step))
+                forward(self._batch(self._indices(step), step))
                 for total, variable in zip(sums, moments, strict=True):
                     total += variable.numpy()
         for total, variable in zip(sums, moments, strict=True):
@@ -172,6 +140,10 @@ class ClassifierTraining(ResumableTraining):
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         return self.network
+
+    def _indices(self, step: int) -> np.ndarray:
+        """The images of a step's batch."""
+        return batch_indices(len(self.labels), self.config.batch_size, self.config.seed, step)
 
     def _batch(self, indices: np.ndarray, step: int) -> np.ndarray:
         config = self.config
@@ -201,13 +173,13 @@ class ClassifierTraining(ResumableTraining):
         return optimizer
 
     def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        variables = self._kernels + self._biases
+        values = [variable.value for variable in self._trained]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in variables])
+            tape.watch(values)
             logits, _ = self.network(images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        gradients = tape.gradient(loss, values)
         split = len(self._kernels)
         self.optimizers["kernels"].apply(gradients[:split], self._kernels)
         self.optimizers["biases"].apply(gradients[split:], self._biases)

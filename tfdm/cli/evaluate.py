@@ -12,6 +12,7 @@ from tfdm.eval.metrics import METRICS
 from tfdm.experiments.evaluate_config import EvaluateConfig, default_output_dir
 from tfdm.fields import CheckedConfig, setting
 from tfdm.quiet import quiet_tensorflow
+from tfdm.runs import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,8 @@ def _evaluate(given: Given) -> str:
     config = dataclasses.replace(config, output_dir=output_dir)
     with quiet_tensorflow():
         from tfdm.experiments.evaluate import evaluate
-    table = evaluate(source.run or str(source.images), config, fields=fields).table()
+    run = source.run and RunFolder.open(Path(source.run).expanduser()).path
+    table = evaluate(run or str(source.images), config, fields=fields).table()
     return f"{table}\n{Path(output_dir) / 'evaluation.json'}"
 
 

@@ -8,24 +8,19 @@ from typing import Any, Self
 
 from tfdm.errors import did_you_mean
 from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
-from tfdm.fields import setting
+from tfdm.fields import folder
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainClassifierConfig(ClassifierConfig):
     """The recipe, and where data and results are."""
 
-    output_dir: str | None = setting(
-        None,
+    output_dir: str | None = folder(
         "where weights, card and checkpoints go; a folder with the same training goes on",
-        kind=str,
-        placeholder="DIR",
-        shown_default="runs/classifier-DATASET",
+        "runs/classifier-DATASET",
     )
-    data_dir: str | None = setting(None, "where TFDS has its data", kind=str, placeholder="DIR")
-    cache_dir: str | None = setting(
-        None, "where prepared data sets are kept", kind=str, placeholder="DIR"
-    )
+    data_dir: str | None = folder("where TFDS has its data")
+    cache_dir: str | None = folder("where prepared data sets are kept")
 
     @property
     def recipe(self) -> ClassifierConfig:
@@ -39,10 +34,7 @@ class TrainClassifierConfig(ClassifierConfig):
     ) -> Self:
         """Returns the options for a data set; fields that are not given are those of its recipe.
 
-        Args:
-          dataset: a name of `RECIPES`.
-          config: a whole group, which is taken as it is, or some of its fields.
-          **values: fields that replace those of `config`.
+        A whole group is taken as it is; `values` replace fields of `config`.
 
         Raises:
           ValueError: there is no recipe of the data set, or a field is not admissible.

@@ -18,11 +18,7 @@ PAGE_NAME = "evaluations"
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Evaluations side by side.
-
-    Attributes:
-      evaluations: what each `evaluation.json` holds, by the name of its row.
-    """
+    """Evaluations side by side: what each `evaluation.json` holds, by the name of its row."""
 
     evaluations: Mapping[str, Mapping[str, Any]]
 
@@ -56,7 +52,7 @@ def compare(
     contents: dict[str, dict[str, Any]] = {}
     for folder in (Path(folder).expanduser() for folder in folders):
         content = read_evaluation(folder)
-        contents[_unused(_row_name(content, folder), folder, contents)] = content
+        contents[_row_name(content, folder, contents)] = content
     datasets = sorted({content["dataset"] or "no data set" for content in contents.values()})
     if len(datasets) > 1:
         raise UserError(f"the evaluations are of {' and '.join(datasets)}: compare them apart")
@@ -78,15 +74,11 @@ def compare(
     return comparison
 
 
-def _row_name(content: dict[str, Any], folder: Path) -> str:
+def _row_name(content: dict[str, Any], folder: Path, taken: dict[str, Any]) -> str:
+    """The model, split or folder; with the folder's name, and a number, where that is taken."""
     source = content["source"]
-    if not source.get("model"):
-        return content["title"] if source.get("split") else folder.name.removesuffix(".evaluation")
-    return group_of(source)
-
-
-def _unused(name: str, folder: Path, taken: dict[str, Any]) -> str:
-    """A name that tells rows apart: the folder's, and a number where that is taken too."""
+    images = content["title"] if source.get("split") else folder.name.removesuffix(".evaluation")
+    name = group_of(source) if source.get("model") else images
     candidates = [name, f"{name} ({folder.name})"]
     candidates += [f"{name} ({folder.name}, {number})" for number in range(2, len(taken) + 3)]
     return next(candidate for candidate in candidates if candidate not in taken)

@@ -14,12 +14,13 @@ import numpy as np
 
 from tfdm.datasets.cache import default_cache_dir
 from tfdm.datasets.dataset import ImageDataset
+from tfdm.datasets.load import Data
 from tfdm.errors import DivergedError, UserError
 from tfdm.eval.config import MetricConfig
 from tfdm.eval.features import SamplePass, pass_over, real_features
+from tfdm.eval.improved_precision_recall import nearest_neighbours
 from tfdm.eval.inputs import Inputs, RealFeatures
 from tfdm.eval.metrics import METRICS, Metric, find_metric
-from tfdm.eval.nearest import nearest_neighbours
 from tfdm.eval.records import (
     RECORD_FORMAT,
     Evaluation,
@@ -28,9 +29,8 @@ from tfdm.eval.records import (
     earlier_evaluation,
     write_evaluation,
 )
-from tfdm.experiments import evaluation_inputs
 from tfdm.experiments.evaluate_config import EvaluateConfig
-from tfdm.experiments.evaluation_inputs import Data, EvaluationInputs, Reference, Samples
+from tfdm.experiments.evaluation_inputs import EvaluationInputs, Reference, Samples, open_inputs
 from tfdm.pictures import image_grid, png_bytes
 from tfdm.progress import progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, json_ready
@@ -44,22 +44,17 @@ _SHEET_ROWS, _NEIGHBOURS = 12, 7
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """One metric under one classifier: its key in `evaluation.json`, what a record must hold to be
-    of the same measurement, and why it cannot be measured, if it cannot.
-    """
+    """One metric under one classifier."""
 
-    key: str
+    key: str  # in `evaluation.json`
     metric: Metric
     config: MetricConfig
     classifier: str | None
-    identity: dict[str, Any]
-    missing: str | None
+    identity: dict[str, Any]  # what a record of the same measurement holds
+    missing: str | None  # why it cannot be measured, if it cannot
 
     def is_taken(self, record: Mapping[str, Any]) -> bool:
-        """Says whether the record of an earlier call is of this very measurement."""
-        return "reason" not in record and all(
-            record.get(field) == value for field, value in self.identity.items()
-        )
+        return "reason" not in record and self.identity.items() <= record.items()
 
 
 def evaluate(
@@ -99,21 +94,26 @@ def evaluate(
       DivergedError: the critic that was named in `metrics` diverged.
       ValueError: an option or an array is not admissible.
     """
-    named = {"dataset": dataset, "reference": reference}
-    named = {name: value for name, value in named.items() if isinstance(value, str)}
-    config = EvaluateConfig.of(config, **{**named, **options})
+    for name, value in (("dataset", dataset), ("reference", reference)):
+        if isinstance(value, str):
+            options[name] = value
+    config = EvaluateConfig.of(config, **options)
     configs = _configs(config, fields or {})
-    metrics = [METRICS[name] for name in configs]
-    inputs = evaluation_inputs.open_inputs(samples, config, dataset, reference, metrics)
-    plans = _plans(config, configs, inputs)
+    inputs = open_inputs(
+        samples,
+        config,
+        config.dataset if dataset is None else dataset,
+        config.reference if reference is None else reference,
+        [METRICS[name] for name in configs],
+    )
+    folder = _outside(config.output_dir, inputs.source.record)
+    session = _Session(config, inputs, folder, progress)
+    plans = session.plans(configs)
     for plan in plans:
         if config.metrics and plan.missing:
             raise UserError(f"{plan.key} {plan.missing}")
-    if config.output_dir is None:
-        return _Session(config, inputs, None, progress).run(plans)
-    folder = _outside(Path(config.output_dir).expanduser(), inputs)
-    with locked(folder, ".evaluation.lock"):
-        return _Session(config, inputs, folder, progress).run(plans)
+    with contextlib.nullcontext() if folder is None else locked(folder, ".evaluation.lock"):
+        return session.run(plans)
 
 
 def _configs(config: EvaluateConfig, fields: Fields) -> dict[str, MetricConfig]:
@@ -125,56 +125,6 @@ def _configs(config: EvaluateConfig, fields: Fields) -> dict[str, MetricConfig]:
     return {name: METRICS[name].config.of(fields.get(name)) for name in names}
 
 
-def _content(config: EvaluateConfig, inputs: EvaluationInputs) -> dict[str, Any]:
-    """Returns the top level of `evaluation.json` without what the samples' pixels tell."""
-    source, dataset = inputs.source, inputs.dataset
-    known = {"temperature": None, "feature_scale": 1.0, "resizer": "none", "verified": True}
-    content = {
-        "title": source.name,
-        "source": source.record,
-        "num_samples": source.num_images,
-        "seed": config.seed,
-        "dataset": None if dataset is None else dataset.name,
-        "dataset_digest": None if dataset is None else dataset.digest,
-        "classifiers": {
-            name: {"digest": c.digest} | {k: getattr(c, k, v) for k, v in known.items()}
-            for name, c in inputs.classifiers.items()
-        },
-        "versions": versions(),
-        "git_revision": git_revision(),
-    }
-    return {**json_ready(content), "image_shape": source.image_shape}
-
-
-def _plans(
-    config: EvaluateConfig, configs: Mapping[str, MetricConfig], inputs: EvaluationInputs
-) -> list[_Plan]:
-    """Lists metrics of images once, those of logits and features under every classifier."""
-    plans = []
-    for name, fields in configs.items():
-        metric = METRICS[name]
-        owners = list(inputs.classifiers) if metric.needs_classifier else []
-        for index, owner in enumerate(owners or [None]):
-            identity: dict[str, Any] = {
-                "config": fields.to_dict(),
-                "seed": config.seed,
-                "format": RECORD_FORMAT,
-            }
-            if owner is not None:
-                classifier = inputs.classifiers[owner]
-                identity |= {"classifier": owner, "classifier_digest": classifier.digest}
-                # What a card or a scaling of images adds to the weights.
-                scale = "feature_scale" if metric.needs_features else "temperature"
-                added = {scale: getattr(classifier, scale, None), "resizer": inputs.resizer(owner)}
-                identity |= {name: value for name, value in added.items() if value is not None}
-            if metric.needs_reference and inputs.reference is not None:
-                identity["reference_digest"] = inputs.reference.digest
-            key = name if index == 0 else f"{name}:{owner}"
-            missing = inputs.missing(metric, owner)
-            plans.append(_Plan(key, metric, fields, owner, json_ready(identity), missing))
-    return plans
-
-
 @dataclasses.dataclass(frozen=True)
 class _Session:
     """One call: it takes the metrics that are not in the folder yet, and writes after each."""
@@ -184,8 +134,31 @@ class _Session:
     folder: Path | None
     progress: bool
 
+    def plans(self, configs: Mapping[str, MetricConfig]) -> list[_Plan]:
+        """Metrics of images once, those of logits and features under every classifier."""
+        plans, inputs, seed = [], self.inputs, self.config.seed
+        for name, fields in configs.items():
+            metric = METRICS[name]
+            owners = list(inputs.classifiers) if metric.needs_classifier else []
+            for index, owner in enumerate(owners or [None]):
+                identity = {"config": fields.to_dict(), "seed": seed, "format": RECORD_FORMAT}
+                if owner is not None:
+                    classifier = inputs.classifiers[owner]
+                    identity |= {"classifier": owner, "classifier_digest": classifier.digest}
+                    # What a card or a scaling of images adds to the weights.
+                    scale = "feature_scale" if metric.needs_features else "temperature"
+                    added = {scale: getattr(classifier, scale, None)}
+                    added["resizer"] = inputs.resizer(owner)
+                    identity |= {name: value for name, value in added.items() if value is not None}
+                if metric.needs_features and inputs.reference is not None:
+                    identity["reference_digest"] = inputs.reference[1]
+                key = name if index == 0 else f"{name}:{owner}"
+                missing = inputs.missing(metric, owner)
+                plans.append(_Plan(key, metric, fields, owner, json_ready(identity), missing))
+        return plans
+
     def run(self, plans: list[_Plan]) -> Evaluation:
-        content = _content(self.config, self.inputs)
+        content = self._content()
         earlier = {} if self.folder is None else earlier_evaluation(self.folder, content)
         metrics = {name: Record(record) for name, record in earlier.get("metrics", {}).items()}
         content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
@@ -209,38 +182,55 @@ class _Session:
             shutil.rmtree(self.folder / ".critic", ignore_errors=True)
         return evaluation
 
+    def _content(self) -> dict[str, Any]:
+        """The fields of the evaluation without what the samples' pixels tell."""
+        source, dataset = self.inputs.source, self.inputs.dataset
+        known = {"temperature": None, "feature_scale": 1.0, "verified": True}
+        content = {
+            "title": source.name,
+            "source": source.record,
+            "num_samples": source.num_images,
+            "seed": self.config.seed,
+            "dataset": None if dataset is None else dataset.name,
+            "dataset_digest": None if dataset is None else dataset.digest,
+            "classifiers": {
+                name: {"digest": c.digest, "resizer": c.resizer or "none"}
+                | {field: getattr(c, field, value) for field, value in known.items()}
+                for name, c in self.inputs.classifiers.items()
+            },
+            "versions": versions(),
+            "git_revision": git_revision(),
+        }
+        return {**json_ready(content), "image_shape": source.image_shape}
+
     def _look(self, plans: list[_Plan]) -> tuple[SamplePass, dict[str, RealFeatures]]:
         """Passes over real images and samples, with those classifiers that a metric needs."""
         config, reference = self.config, self.inputs.reference
         cache = Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
-        compared = {plan.classifier for plan in plans if plan.metric.needs_reference}
         featured = {plan.classifier for plan in plans if plan.metric.needs_features}
         needed = {plan.classifier for plan in plans}
-        used = {name: c for name, c in self.inputs.classifiers.items() if name in needed}
+        used = {n: (c, n in featured) for n, c in self.inputs.classifiers.items() if n in needed}
         number = max([_SHEET_ROWS, *(plan.config.images_needed for plan in plans)])
         real = {}
         try:
-            for name, classifier in used.items():
-                if name in compared and reference is not None:
+            for name, (classifier, is_featured) in used.items():
+                if is_featured and reference is not None:
                     with progress_bar(f"real images, {name}", "image", self.progress) as show:
-                        real[name] = real_features(
-                            reference.source, reference.digest, classifier, cache, config.seed, show
-                        )
+                        real[name] = real_features(*reference, classifier, cache, config.seed, show)
             with progress_bar("samples", "image", self.progress) as show:
-                pairs = {name: (c, name in featured) for name, c in used.items()}
-                return pass_over(self.inputs.source, number, pairs, config.seed, show), real
+                return pass_over(self.inputs.source, number, used, config.seed, show), real
         except ValueError as error:
             raise UserError(f"{self.inputs.source.name}: {error}") from error
 
     def _measure(self, plan: _Plan, seen: SamplePass, real: Mapping[str, RealFeatures]) -> Record:
         """Takes one metric; returns its record, or the reason why it does not fit the samples."""
-        start, dataset, asked = time.perf_counter(), self.inputs.dataset, self.config.metrics
+        start, dataset, owner = time.perf_counter(), self.inputs.dataset, plan.classifier or ""
         with contextlib.ExitStack() as bars:
             inputs = Inputs(
                 images=seen.images,
                 seed=self.config.seed,
-                classified=seen.classified.get(plan.classifier or ""),
-                real=real.get(plan.classifier or ""),
+                classified=seen.classified.get(owner),
+                real=real.get(owner),
                 splits={} if dataset is None else dataset.splits,
                 split=self.inputs.source.record.get("split"),
                 state=None if self.folder is None else self.folder / ".critic",
@@ -251,32 +241,37 @@ class _Session:
             try:
                 record = plan.metric.measure(inputs, plan.config)
             except (DivergedError, ValueError) as error:
-                if asked and isinstance(error, DivergedError):
+                if self.config.metrics and isinstance(error, DivergedError):
                     raise
-                if asked:
+                if self.config.metrics:
                     raise UserError(f"{plan.key}: {error}; see its fields") from error
                 record = {"reason": str(error)}
-        if plan.metric.needs_reference and self.inputs.reference is not None:
-            record["reference"] = self.inputs.reference.name
+        if plan.metric.needs_features and self.inputs.reference is not None:
+            real_images = self.inputs.reference[0].record
+            record["reference"] = real_images.get("split") or real_images["images"]
         record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}
         return Record({**json_ready(record), **plan.identity})
 
 
-def _outside(folder: Path, inputs: EvaluationInputs) -> Path:
-    """Returns a folder whose pictures will not be taken for samples next time."""
-    images = inputs.source.record.get("images")
-    is_folder = isinstance(images, str) and Path(images).is_dir()
-    if is_folder and folder.resolve().is_relative_to(Path(str(images)).resolve()):
-        raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
+def _outside(output_dir: str | None, record: Mapping[str, Any]) -> Path | None:
+    """A folder whose pictures will not be taken for samples next time."""
+    if output_dir is None:
+        return None
+    folder = Path(output_dir).expanduser()
+    if "passed_over" in record:  # by a folder of images
+        images = Path(record["images"])
+        if folder.resolve().is_relative_to(images.resolve()):
+            raise UserError(
+                f"{folder} lies among the images: name an --output_dir outside {images}"
+            )
     return folder
 
 
 def _nearest_sheet(dataset: ImageDataset, seen: SamplePass) -> bytes:
     """Returns a PNG: in each row a sample and its nearest training images."""
-    samples = seen.images[:_SHEET_ROWS]
-    train = dataset.split("train")
+    samples, train = seen.images[:_SHEET_ROWS], dataset.split("train")
     number = min(_NEIGHBOURS, len(train))
-    pixels = train.reshape(len(train), -1)
-    nearest = nearest_neighbours(samples.reshape(len(samples), -1), pixels, number)
+    flat, pixels = (images.reshape(len(images), -1) for images in (samples, train))
+    nearest = nearest_neighbours(flat, pixels, number)
     rows = np.concatenate([samples[:, None], train[nearest]], axis=1)
     return png_bytes(image_grid(rows.reshape(-1, *samples.shape[1:]), 1 + number))

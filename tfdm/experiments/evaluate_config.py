@@ -8,7 +8,7 @@ from pathlib import Path
 from tfdm.datasets.dataset import SPLITS
 from tfdm.datasets.registry import DATASETS
 from tfdm.eval.metrics import METRICS
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import CheckedConfig, folder, setting
 
 NUM_SAMPLES = 50_000
 
@@ -17,7 +17,7 @@ NUM_SAMPLES = 50_000
 class EvaluateConfig(CheckedConfig):
     """What an evaluation measures, beside what, and where its files go.
 
-    The fields of the metrics are apart, see `tfdm.eval.config`.
+    The fields of the metrics are apart (`tfdm.eval.config`).
     """
 
     metrics: tuple[str, ...] = setting(
@@ -67,11 +67,8 @@ class EvaluateConfig(CheckedConfig):
         placeholder="NAME|DIR",
         shown_default="the data set's",
     )
-    inception_path: str | None = setting(
-        None,
-        "SavedModel of the ImageNet Inception network, beside the other classifier",
-        kind=str,
-        placeholder="DIR",
+    inception_path: str | None = folder(
+        "SavedModel of the ImageNet Inception network, beside the other classifier"
     )
     inception_digest: str | None = setting(
         None, "SHA-256 that the SavedModel must have", kind=str, placeholder="HEX"
@@ -79,33 +76,24 @@ class EvaluateConfig(CheckedConfig):
     allow_unverified: bool = setting(
         False, "load a SavedModel whose digest nobody vouches for; it can run any code"
     )
-    output_dir: str | None = setting(
-        None,
+    output_dir: str | None = folder(
         "where evaluation.json, the table and the pictures go",
-        kind=str,
-        placeholder="DIR",
-        shown_default="the run, IMAGES.evaluation, or runs/DATASET-SPLIT",
+        "the run, IMAGES.evaluation, or runs/DATASET-SPLIT",
     )
-    data_dir: str | None = setting(
-        None, "where the data set is read from", kind=str, placeholder="DIR"
-    )
-    cache_dir: str | None = setting(
-        None, "where prepared data sets and their features are kept", kind=str, placeholder="DIR"
-    )
+    data_dir: str | None = folder("where the data set is read from")
+    cache_dir: str | None = folder("where prepared data sets and their features are kept")
 
     def __post_init__(self) -> None:
         """Checks the fields and whether each has an effect."""
         super().__post_init__()
         chosen = [METRICS[name] for name in self.metrics or METRICS]
-        if self.inception_path is None:
-            for name in ("inception_digest", "allow_unverified"):
-                if getattr(self, name):
-                    raise ValueError(f"{name} has no effect without inception_path: drop it")
-        if not any(metric.needs_classifier for metric in chosen):
-            for name in ("classifier", "inception_path"):
-                if getattr(self, name):
-                    raise ValueError(f"{name} has no effect: no metric here needs a classifier")
-        if self.reference and not any(metric.needs_reference for metric in chosen):
+        for name in ("inception_digest", "allow_unverified"):
+            if getattr(self, name) and self.inception_path is None:
+                raise ValueError(f"{name} has no effect without inception_path: drop it")
+        for name in ("classifier", "inception_path"):
+            if getattr(self, name) and not any(metric.needs_classifier for metric in chosen):
+                raise ValueError(f"{name} has no effect: no metric here needs a classifier")
+        if self.reference and not any(metric.needs_features for metric in chosen):
             raise ValueError("reference has no effect: no metric here compares features; drop it")
 
 
@@ -114,8 +102,7 @@ def default_output_dir(
 ) -> Path:
     """Returns where a command writes whose user names no folder.
 
-    The run itself; `IMAGES.evaluation` beside images; `runs/DATASET-SPLIT` for a split. Samples
-    with noise get a folder of their own.
+    Samples with noise get a folder of their own.
     """
     ending = f"-noise{config.noise:g}" if config.noise else ""
     if images in SPLITS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Mapping
@@ -30,14 +31,13 @@ _STEPS_A_SAVE = 200
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImages:
-    """A data set with its classes; by split, uint8 [N, S, S, 3] and int64 [N].
+    """A data set with its classes; images are uint8 [N, S, S, C], classes int64 [N].
 
     Attributes:
       train: what the classifier learns from.
-      tests: what it is tested on, by name; the first has splits "validation" and "test" in one,
-        validation first.
-      labels: the classes of "train", and of the official test images.
-      num_validation: how many of the official test images are the validation images.
+      tests: what it is tested on, by name: the official test images, the first `num_validation` of
+        which are the validation images.
+      labels: the classes of "train", and of "test", the official test images.
       digest: the digest of the prepared data set.
     """
 
@@ -50,19 +50,19 @@ class LabelledImages:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedClassifier:
-    """What a training came to.
+    """The classifier as it is shipped (weights as they were rounded, in float32) and its card.
 
-    Attributes:
-      classifier: the classifier as it is shipped: its weights as they were rounded, in float32.
-      test_error: the share of the official test images that it gets wrong, by the test's name.
-      card: the whole model card.
-      files: the weights and the card, `()` without an output folder.
+    `files` are those of both, `()` without an output folder.
     """
 
     classifier: ImageClassifier
-    test_error: dict[str, float]
     card: dict[str, Any]
     files: tuple[Path, ...]
+
+    @property
+    def test_error(self) -> dict[str, float]:
+        """The share of the official test images that it gets wrong, by the test's name."""
+        return self.card["test_error"]
 
 
 def train_classifier(
@@ -74,12 +74,14 @@ def train_classifier(
 ) -> TrainedClassifier:
     """Trains a classifier that measures samples, or goes on with it.
 
+    With `output_dir`, weights, card and checkpoints are written there, and the same call goes on
+    where one was stopped.
+
     Args:
       dataset: "cifar10" (objects) or "color_mnist" (digits, grey or coloured).
       config: the whole recipe, or some of its fields; the others are those of the data set.
       progress: whether to show bars, or a function of (steps done, steps).
-      **options: fields that replace those of `config`. With `output_dir`, weights, card and
-        checkpoints are written there, and the same call goes on where one was stopped.
+      **options: fields that replace those of `config`.
 
     Raises:
       ValueError: there is no recipe of the data set, or a field is not admissible.
@@ -93,28 +95,17 @@ def train_classifier(
     recipe = config.recipe
     _check_fit(recipe, data)
     start = {"versions": versions(), "command": command(), "git_revision": git_revision()}
-    if config.output_dir is None:
-        return _train(dataset, recipe, data, None, start, progress)
-    folder = RunFolder(Path(config.output_dir).expanduser())
-    folder.create()
-    identity = {"classifier": dataset, **recipe.to_dict(), "dataset_digest": data.digest}
-    with folder.lock():
-        recorded = folder.claim_config({**identity, **start})
-        # Those of the start: what trained the network.
-        start = {field: recorded.get(field) for field in start}
-        return _train(dataset, recipe, data, folder, start, progress)
-
-
-def _train(
-    name: str,
-    recipe: ClassifierConfig,
-    data: LabelledImages,
-    folder: RunFolder | None,
-    start: dict[str, Any],
-    progress: ProgressOption,
-) -> TrainedClassifier:
-    training = ClassifierTraining(data.train, data.labels["train"], recipe)
-    with progress_bar(f"classifier of {name}", "step", progress) as show:
+    folder = None if config.output_dir is None else RunFolder(Path(config.output_dir).expanduser())
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            folder.create()
+            stack.enter_context(folder.lock())
+            identity = {"classifier": dataset, **recipe.to_dict(), "dataset_digest": data.digest}
+            recorded = folder.claim_config({**identity, **start})
+            # Those of the start: what trained the network.
+            start = {field: recorded.get(field) for field in start}
+        training = ClassifierTraining(data.train, data.labels["train"], recipe)
+        show = stack.enter_context(progress_bar(f"classifier of {dataset}", "step", progress))
         run_resumable(
             training,
             training.num_steps,
@@ -122,28 +113,27 @@ def _train(
             steps_a_save=_STEPS_A_SAVE,
             progress=show,
         )
-    weights = weights_bytes(training.finish())
-    card: dict[str, Any] = {
-        "name": name,
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "dataset": name,
-        "dataset_digest": data.digest,
-        "image_shape": list(data.train.shape[1:]),
-        "num_classes": NUM_CLASSES,
-        "num_parameters": int(training.network.count_params()),
-        "recipe": recipe.to_dict(),
-        "temperature": 1.0,
-        "feature_scale": 1.0,
-    }
-    # Measured on what is shipped: the weights as they were rounded, in float32.
-    card |= json_ready(measure(classifier_from(name, weights, card), data)) | start
-    classifier = classifier_from(name, weights, card)
-    files: tuple[Path, ...] = ()
-    if folder is not None:
-        files = folder.path / f"{name}.npz", folder.path / f"{name}.json"
-        atomic_write_bytes(files[0], weights)
-        atomic_write_json(files[1], card)
-    return TrainedClassifier(classifier, card["test_error"], card, files)
+        weights = weights_bytes(training.finish())
+        card: dict[str, Any] = {
+            "name": dataset,
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "dataset": dataset,
+            "dataset_digest": data.digest,
+            "image_shape": list(data.train.shape[1:]),
+            "num_classes": NUM_CLASSES,
+            "num_parameters": int(training.network.count_params()),
+            "recipe": recipe.to_dict(),
+            "temperature": 1.0,
+            "feature_scale": 1.0,
+        }
+        # Measured on what is shipped: the weights as they were rounded, in float32.
+        card |= json_ready(measure(classifier_from(dataset, weights, card), data)) | start
+        files: tuple[Path, ...] = ()
+        if folder is not None:
+            files = folder.path / f"{dataset}.npz", folder.path / f"{dataset}.json"
+            atomic_write_bytes(files[0], weights)
+            atomic_write_json(files[1], card)
+    return TrainedClassifier(classifier_from(dataset, weights, card), card, files)
 
 
 def read_data(name: str, data_dir: str | None, cache_dir: str | None) -> LabelledImages:
@@ -154,17 +144,15 @@ def read_data(name: str, data_dir: str | None, cache_dir: str | None) -> Labelle
     def official(splits: Any) -> np.ndarray:
         return np.concatenate([splits["validation"], splits["test"]])
 
+    train, tests = dataset.split("train"), {name: official(dataset.splits)}
     if name == "color_mnist":
         digits = {
             split: np.repeat(images[..., None], 3, axis=-1)
             for split, images in load_digits(data_dir).items()
         }
-        train = digits["train"]
-        tests = {"color_mnist": official(dataset.splits), "grey digits": official(digits)}
-    else:
-        train, tests = np.array(dataset.split("train")), {name: official(dataset.splits)}
+        train, tests["grey digits"] = digits["train"], official(digits)
     return LabelledImages(
-        train=train,
+        train=np.array(train),
         tests=tests,
         labels={"train": labels["train"], "test": official(labels)},
         num_validation=len(labels["validation"]),
@@ -175,41 +163,35 @@ def read_data(name: str, data_dir: str | None, cache_dir: str | None) -> Labelle
 def measure(classifier: ImageClassifier, data: LabelledImages) -> dict[str, Any]:
     """Returns what the card says of errors, calibration, and the score of real images."""
     outputs = {name: classifier.logits_and_features(images) for name, images in data.tests.items()}
-    logits = {name: rows for name, (rows, _) in outputs.items()}
-    features = next(iter(outputs.values()))[1].astype(np.float64)
+    logits, features = next(iter(outputs.values()))
     labels, number = data.labels["test"], data.num_validation
-    errors = {
-        name: float(np.mean(values.argmax(axis=1) != labels)) for name, values in logits.items()
-    }
-    first = next(iter(logits.values()))
-    temperature = fit_temperature(first[:number], labels[:number])
-    score = inception_score_from_logits(first)
-    return {
+    temperature = fit_temperature(logits[:number], labels[:number])
+    measured: dict[str, Any] = {
         "num_test": len(labels),
-        "test_error": errors,
-        "test_cross_entropy": cross_entropy(first[number:], labels[number:]),
+        "test_error": {
+            name: float(np.mean(rows.argmax(axis=1) != labels))
+            for name, (rows, _) in outputs.items()
+        },
         "temperature": temperature,
-        "feature_scale": float(np.sqrt(np.mean(features**2))),
-        "test_cross_entropy_calibrated": cross_entropy(
-            first[number:] / temperature, labels[number:]
-        ),
-        "inception_score_of_test_images": dataclasses.asdict(score),
-        "inception_score_of_test_images_calibrated": dataclasses.asdict(
-            inception_score_from_logits(first / temperature)
-        ),
+        "feature_scale": float(np.sqrt(np.mean(features.astype(np.float64) ** 2))),
     }
+    for ending, scale in (("", 1.0), ("_calibrated", temperature)):
+        scaled = logits / scale
+        score = dataclasses.asdict(inception_score_from_logits(scaled))
+        measured[f"test_cross_entropy{ending}"] = cross_entropy(scaled[number:], labels[number:])
+        measured[f"inception_score_of_test_images{ending}"] = score
+    return measured
 
 
 def _check_fit(config: ClassifierConfig, data: LabelledImages) -> None:
     number, side = data.train.shape[:2]
-    problem = None
-    if config.batch_size > config.epochs * number:
-        problem = f"--batch_size={config.batch_size} is more than {config.epochs} x {number} images"
-    elif config.cutout > side:
-        problem = f"--cutout={config.cutout} is larger than the images of {side}x{side}"
-    elif config.translate >= side:
-        problem = f"--translate={config.translate} shifts images of {side}x{side} out of sight"
-    elif config.small_share and config.small_side > side:
-        problem = f"--small_side={config.small_side} is larger than the images of {side}x{side}"
-    if problem:
-        raise UserError(f"{problem}: choose a smaller value")
+    epochs, images = config.epochs, f"images of {side}x{side}"
+    limits = {
+        "batch_size": (epochs * number, f"is more than {epochs} x {number} images"),
+        "cutout": (side, f"is larger than the {images}"),
+        "translate": (side - 1, f"shifts {images} out of sight"),
+        "small_side": (side if config.small_share else np.inf, f"is larger than the {images}"),
+    }
+    for name, (most, problem) in limits.items():
+        if getattr(config, name) > most:
+            raise UserError(f"--{name}={getattr(config, name)} {problem}: choose a smaller value")
