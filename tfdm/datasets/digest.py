@@ -25,13 +25,9 @@ _THREADS = 2
 
 
 def block_digests(path: Path, blocks: Sequence[int] | None = None) -> list[str]:
-    """Returns the SHA-256 (hex) of blocks of the pixels in a `.npy` file.
+    """Returns the SHA-256 (hex) of blocks, by default all, of the pixels in a `.npy` file.
 
     The file is read, not mapped, so that checking does not count as memory of the process.
-
-    Args:
-      path: a `.npy` file.
-      blocks: the numbers of the blocks, counted from 0; None stands for all.
 
     Raises:
       OSError, ValueError: the file cannot be read, or is no complete array.
@@ -67,15 +63,11 @@ def array_block_digests(array: np.ndarray) -> list[str]:
 
 
 def dataset_digest(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the SHA-256 (hex) of a data set from its splits' shapes and block digests.
+    """Returns the SHA-256 (hex) of a data set.
 
-    Args:
-      splits: for each split {"shape": [N, H, W, C], "blocks": [hex, ..]}.
+    `splits` holds {"shape": [N, H, W, C], "blocks": [hex, ..]} of each split.
     """
-    content = [
-        [name, list(record["shape"]), list(record["blocks"])]
-        for name, record in sorted(splits.items())
-    ]
+    content = [[name, list(r["shape"]), list(r["blocks"])] for name, r in sorted(splits.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

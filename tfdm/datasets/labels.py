@@ -18,15 +18,11 @@ _SETS = {"color_mnist": tfds_sources.MNIST, "cifar10": tfds_sources.CIFAR10}
 
 
 def load_labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarray]:
-    """Returns the class of every image of a set.
-
-    Args:
-      name: "color_mnist" or "cifar10".
-      data_dir: TFDS's data folder; `None` stands for TFDS_DATA_DIR or TFDS's own.
+    """Returns the class of every image of "color_mnist" or "cifar10".
 
     Returns:
       For each split of `load_dataset(name)`, int64 [N] in [0, 10): entry i is the class of image
-      i.
+      i. `data_dir` is TFDS's data folder (default: $TFDS_DATA_DIR or TFDS's own).
 
     Raises:
       ValueError: the set has no classes.
@@ -44,10 +40,6 @@ def load_labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> di
 def load_digits(data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarray]:
     """Returns the digits behind "color_mnist", in its order, for each split uint8 [N, 28, 28].
 
-    Args:
-      data_dir: TFDS's data folder; `None` stands for TFDS_DATA_DIR or TFDS's own.
-
-    Raises:
-      UserError: TFDS cannot read or fetch the set.
+    `data_dir` and errors are as of `load_labels`.
     """
     return tfds_sources.read_digits(None if data_dir is None else str(data_dir))

@@ -29,12 +29,8 @@ def export_model(model: Any, folder: str | os.PathLike[str]) -> list[Path]:
       posterior `z` is its mean, and `loc` and `scale` [n, L] its parameters; with an implicit one
       `z` is a fresh sample at every call; with a deterministic one it is the code.
 
-    Args:
-      model: a trained model, built outside of a strategy with several replicas.
-      folder: where the SavedModels stand; those of before are replaced.
-
-    Returns:
-      The folders written.
+    The model was built outside of a strategy with several replicas. SavedModels of before are
+    replaced. Returns the folders written.
     """
     signatures = model.export_signatures()
     return [_write(Path(folder, name), functions) for name, functions in signatures.items()]

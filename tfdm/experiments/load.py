@@ -16,7 +16,7 @@ from tfdm.datasets.load import Data
 from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
 from tfdm.experiments.config import RunConfig
-from tfdm.models import registry
+from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.state import restore_state
 
@@ -75,23 +75,15 @@ class Run:
 
 
 def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> Any:
-    """Returns the untrained model of a run.
-
-    Args:
-      config: the configuration.
-      image_shape: (H, W, C) of the data.
+    """Returns the untrained model of a run for images of shape (H, W, C).
 
     Raises:
       UserError: there are no networks for images of this shape.
     """
-    model_class = registry.find_model(config.model).load()
+    model_class = find_model(config.model).load()
+    options = {"image_shape": image_shape, "seed": config.seed, "dtype": config.precision}
     try:
-        return model_class(
-            config.hyperparameters,
-            image_shape=image_shape,
-            seed=config.seed,
-            dtype=config.precision,
-        )
+        return model_class(config.hyperparameters, **options)
     except ValueError as error:
         raise UserError(f"cannot build {config.model} for {config.dataset}: {error}") from error
 
@@ -127,6 +119,9 @@ def load_run(
     if "image_shape" not in recorded:
         raise UserError(f"{folder.config_path} lacks image_shape; start a new run")
     model = build_model(config, tuple(recorded["image_shape"]))
+    data = None if dataset is None else open_dataset(dataset, data_dir=data_dir)
+    if data is not None:
+        _check_digest(data, recorded, folder)
     weights = folder.weights / WEIGHTS_NAME
     checkpoint = CheckpointStore(folder.checkpoints).latest()
     if checkpoint is not None:
@@ -138,23 +133,15 @@ def load_run(
             raise _misfit(weights, error) from error
     else:
         raise UserError(f"{folder.path} holds no trained weights yet: train it first")
-    data = None if dataset is None else open_dataset(dataset, data_dir=data_dir)
-    if data is not None:
-        _check_digest(data, recorded, folder)
     step = int(model.step.numpy())
     return Run(model, step, config, recorded, folder, data, data_dir, cache_dir)
 
 
 def restore_checkpoint(model: Any, arrays: Mapping[str, np.ndarray], source: Path) -> None:
-    """Puts a run's state into its model.
-
-    Args:
-      model: the model that `config.json` describes.
-      arrays: the state.
-      source: where it was read, for the message.
+    """Puts a run's state into the model that `config.json` describes.
 
     Raises:
-      UserError: the state does not fit the model.
+      UserError: the state, which comes from `source`, does not fit the model.
     """
     try:
         restore_state(model, arrays)

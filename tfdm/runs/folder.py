@@ -20,21 +20,14 @@ from typing import Any
 
 from tfdm.errors import UserError
 from tfdm.runs import atomic
-from tfdm.runs.results import differences, locked, read_json
+from tfdm.runs.results import differences, locked, read_json, writing
 
 # What a folder may record without deciding the weights that come out of the run.
 NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images"})
 # What may change when a run is resumed, and is then recorded anew: the same weights come out.
 MAY_CHANGE = frozenset(
-    {
-        "log_every",
-        "sample_every",
-        "checkpoint_every",
-        "strategy",
-        "preset",
-        "data_dir",
-        "model_source",
-    }
+    {"log_every", "sample_every", "checkpoint_every", "strategy", "preset", "data_dir"}
+    | {"model_source"}
 )
 
 
@@ -43,10 +36,30 @@ class RunFolder:
 
     Attributes:
       path: the folder.
+      config_path: `config.json`, the configuration; it makes a folder a run folder.
+      metrics_path: `metrics.jsonl`, one JSON object per logging step.
+      summary_path: `summary.json`, written when the run is done.
+      checkpoints: the folder of the checkpoints, for `CheckpointStore`.
+      weights: the folder of `last.weights.h5`.
+      tensorboard: the log folder of TensorBoard.
+      samples: the folder of the sample grids.
+      reconstructions: the folder of the reconstruction grids.
+      export: the folder of the SavedModels.
+      lock_path: the file that the writer of the folder holds locked.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.config_path = self.path / "config.json"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.summary_path = self.path / "summary.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.weights = self.path / "weights"
+        self.tensorboard = self.path / "tensorboard"
+        self.samples = self.path / "samples"
+        self.reconstructions = self.path / "reconstructions"
+        self.export = self.path / "export"
+        self.lock_path = self.path / ".lock"
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -54,55 +67,10 @@ class RunFolder:
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
-    @property
-    def config_path(self) -> Path:
-        """`config.json`, the configuration; it makes a folder a run folder."""
-        return self.path / "config.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints, for `CheckpointStore`."""
-        return self.path / "checkpoints"
-
-    @property
-    def weights(self) -> Path:
-        """The folder of `last.weights.h5`."""
-        return self.path / "weights"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The log folder of TensorBoard."""
-        return self.path / "tensorboard"
-
-    @property
-    def samples(self) -> Path:
-        """The folder of the sample grids."""
-        return self.path / "samples"
-
-    @property
-    def reconstructions(self) -> Path:
-        """The folder of the reconstruction grids."""
-        return self.path / "reconstructions"
-
-    @property
-    def export(self) -> Path:
-        """The folder of the SavedModels."""
-        return self.path / "export"
-
-    @property
-    def metrics_path(self) -> Path:
-        """`metrics.jsonl`, one JSON object per logging step."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def summary_path(self) -> Path:
-        """`summary.json`, written when the run is done."""
-        return self.path / "summary.json"
-
-    @property
-    def lock_path(self) -> Path:
-        """The file that the writer of the folder holds locked."""
-        return self.path / ".lock"
+    def last_grid(self, name: str) -> Path | None:
+        """Returns the newest grid of `samples` or `reconstructions`, `None` where there is none."""
+        grids = (self.path / name).glob("step_*.png")
+        return max(grids, default=None, key=lambda path: (len(path.name), path))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -124,7 +92,7 @@ class RunFolder:
         Raises:
           UserError: it cannot be written to, or holds something that is no run.
         """
-        try:
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = [
                 entry.name
@@ -134,11 +102,6 @@ class RunFolder:
             probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"cannot write into {self.path}: {reason}; choose another --output_dir"
-            ) from None
         if foreign and not self.config_path.is_file():
             raise UserError(
                 f"{self.path} holds {foreign[0]!r} but no run: "
@@ -252,11 +215,7 @@ class RunFolder:
             file.write(line)
 
     def truncate_metrics(self, step: int) -> None:
-        """Drops the lines of steps after `step`, and a line that was cut when a writer died.
-
-        Args:
-          step: completed steps of the state that training goes on from; 0 drops everything.
-        """
+        """Drops the lines of steps after `step`, and a line that was cut when a writer died."""
         if not self.metrics_path.exists():
             return
         lines = self.metrics_path.read_bytes().splitlines(keepends=True)
