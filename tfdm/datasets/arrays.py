@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 
-from tfdm.datasets.dataset import (
-    HELD_OUT_FRACTION,
-    SPLIT_SEED,
-    SPLITS,
-    ImageDataset,
-    split_indices,
-)
+from tfdm.datasets.dataset import SPLIT_KEY, SPLITS, ImageDataset, split_indices
 from tfdm.datasets.digest import array_block_digests, dataset_digest
 
 
@@ -38,17 +31,11 @@ def from_array(array: np.ndarray, name: str = "array") -> ImageDataset:
             f"images have shape {list(array.shape)}, expected at least {len(SPLITS)} "
             "(train, validation, test) with pixels"
         )
-    splits: dict[str, np.ndarray] = {}
-    records: dict[str, dict[str, Any]] = {}
+    splits, records = {}, {}
     for split, indices in split_indices(len(array)).items():
         images = array[indices]
         images.flags.writeable = False
         splits[split] = images
         records[split] = {"shape": images.shape, "blocks": array_block_digests(images)}
-    meta = {
-        "source": "array",
-        "shape": list(array.shape),
-        "held_out_fraction": HELD_OUT_FRACTION,
-        "split_seed": SPLIT_SEED,
-    }
+    meta = {"source": "array", "shape": list(array.shape), **SPLIT_KEY}
     return ImageDataset(name, splits, dataset_digest(records), meta)

@@ -87,12 +87,9 @@ def stratified_split(labels: np.ndarray, sizes: dict[str, int], seed: int) -> di
         raise ValueError(f"split sizes {sizes} are not multiples of {len(classes)} classes")
     rng = np.random.default_rng(seed)
     by_class = np.stack([rng.permutation(np.flatnonzero(labels == c)) for c in classes])
-    result, start = {}, 0
-    for split, size in sizes.items():
-        stop = start + size // len(classes)
-        result[split] = rng.permutation(by_class[:, start:stop].ravel())
-        start = stop
-    return result
+    shares = np.cumsum([size // len(classes) for size in sizes.values()])[:-1]
+    parts = np.split(by_class, shares, axis=1)
+    return {name: rng.permutation(p.ravel()) for name, p in zip(sizes, parts, strict=True)}
 
 
 def color_mnist_5k_source(data_dir: str | None = None) -> Source:

@@ -70,11 +70,7 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 
 
 def read_image_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
-    """Returns the shape (H, W, C) of what `read_image` returns, from the header where it can.
-
-    Raises:
-      UserError: as `read_image`.
-    """
+    """Returns the shape (H, W, C) of what `read_image` returns, from the header where it can."""
     with _opened(path) as image:
         width, height = image.size
         # Where the header gives the sides is a matter of the format, so such images are decoded.
@@ -102,8 +98,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             yield image
     except Exception as error:  # Pillow's decoders raise many kinds.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        advice = "repair or remove it"
-        raise UserError(f"cannot read {path} ({' '.join(reason.split())}): {advice}") from error
+        reason = " ".join(reason.split())
+        raise UserError(f"cannot read {path} ({reason}): repair or remove it") from error
 
 
 def _is_deep(image: Any) -> bool:

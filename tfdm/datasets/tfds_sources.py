@@ -82,7 +82,7 @@ CELEB_A = TfdsSet(
 )
 
 # Makes images of a chunk of TFDS's, from (values, split, index of the first).
-_Transform = Callable[[np.ndarray, str, int], np.ndarray]
+Transform = Callable[[np.ndarray, str, int], np.ndarray]
 
 
 def color_mnist_source(data_dir: str | None = None, tfds_set: TfdsSet = MNIST) -> Source:
@@ -112,6 +112,7 @@ def celeb_a_source(
       data_dir: TFDS's data folder.
       image_size: the side of the result in pixels; None stands for 64.
       crop: the side of the central square of the 218x178 originals; None stands for 160.
+      tfds_set: what TFDS reads.
 
     Raises:
       UserError: the crop is larger than the originals.
@@ -135,7 +136,7 @@ def _source(
     image_shape: tuple[int, int, int],
     tfds_set: TfdsSet,
     data_dir: str | None,
-    transform: _Transform,
+    transform: Transform,
     construction: dict[str, Any],
 ) -> Source:
     key = {
@@ -143,35 +144,13 @@ def _source(
         "source_splits": {split: text for split, (text, _) in tfds_set.splits.items()},
         **construction,
     }
-    return Source(name, image_shape, key, lambda: _open(tfds_set, data_dir, transform))
+    return Source(name, image_shape, key, lambda: open_splits(tfds_set, data_dir, transform))
 
 
-def read_labels(tfds_set: TfdsSet, data_dir: str | None) -> dict[str, np.ndarray]:
-    """Returns the classes of each of our splits, int64 [N], in the order of the images."""
-    return _read(tfds_set, _open(tfds_set, data_dir, lambda labels, *_: labels, "label"))
-
-
-def read_digits(data_dir: str | None, tfds_set: TfdsSet = MNIST) -> dict[str, np.ndarray]:
-    """Returns the digits of each of our splits, uint8 [N, 28, 28], not coloured."""
-    return _read(tfds_set, _open(tfds_set, data_dir, lambda images, *_: images[..., 0]))
-
-
-def _read(tfds_set: TfdsSet, streams: dict[str, SplitStream]) -> dict[str, np.ndarray]:
-    """Reads whole splits; raises `UserError` where one has another number of examples."""
-    arrays = {split: np.concatenate(list(s.chunks())) for split, s in streams.items()}
-    for split, array in arrays.items():
-        if len(array) != streams[split].size:
-            raise UserError(
-                f"TFDS {tfds_set.name} {split}: the source holds {len(array)} examples, "
-                f"expected {streams[split].size}"
-            )
-    return arrays
-
-
-def _open(
-    tfds_set: TfdsSet, data_dir: str | None, transform: _Transform, feature: str = "image"
+def open_splits(
+    tfds_set: TfdsSet, data_dir: str | None, transform: Transform, feature: str = "image"
 ) -> dict[str, SplitStream]:
-    """Opens TFDS's prepared copy, after fetching it when there is none."""
+    """Opens a feature of TFDS's prepared copy, after fetching it when there is none."""
     import tensorflow_datasets as tfds
 
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or None
@@ -208,11 +187,7 @@ def _open(
 
 
 def _fetch(builder: Any, tfds_set: TfdsSet) -> None:
-    """Downloads and prepares a set; what it downloaded is removed, also after a failure.
-
-    Raises:
-      UserError: there is no network, or the download failed.
-    """
+    """Downloads and prepares a set; what it downloaded is removed, also after a failure."""
     wanted = f"{tfds_set.name} {tfds_set.version} is not in {builder.data_dir_root}"
     advice = (
         "set --data_dir or TFDS_DATA_DIR to a folder in which TFDS has prepared it, "

@@ -68,13 +68,7 @@ class RunReport:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A page of runs.
-
-    Attributes:
-      runs: what it shows, in order; their names differ.
-      page: the page, Markdown.
-      path: where it was written, or `None`.
-    """
+    """A page of runs, whose names differ: Markdown, and where it was written, or `None`."""
 
     runs: tuple[RunReport, ...]
     page: str
@@ -193,25 +187,25 @@ def _page(runs: Sequence[RunReport], title: str) -> str:
     lines = [f"# {title}", "", "| run | steps | minutes | steps / s | final terms |"]
     lines.append("|---|---|---|---|---|")
     for run in runs:
-        summary = run.summary
-        final = ", ".join(f"{k} {v:.4g}" for k, v in sorted(summary["final"].items()))
-        minutes, rate = summary["wall_seconds"] / 60, summary["steps_per_second"]
-        speed = "-" if rate is None else f"{rate:.2f}"
-        cells = [f"[{run.name}](#{run.name})", str(summary["steps"]), f"{minutes:.1f}", speed]
-        lines.append(f"| {' | '.join([*cells, final])} |")
-    for run in runs:
-        lines += ["", *_section(run)]
-    return "\n".join(lines) + "\n"
+        summary, rate = run.summary, run.summary["steps_per_second"]
+        cells = [
+            f"[{run.name}](#{run.name})",
+            str(summary["steps"]),
+            f"{summary['wall_seconds'] / 60:.1f}",
+            "-" if rate is None else f"{rate:.2f}",
+            ", ".join(f"{name} {value:.4g}" for name, value in sorted(summary["final"].items())),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, *(line for run in runs for line in _section(run))]) + "\n"
 
 
 def _section(run: RunReport) -> list[str]:
     fields = ", ".join(f"{name} {run.config.get(name)}" for name in MAIN_FIELDS)
     versions = ", ".join(f"{k} {v}" for k, v in run.config.get("versions", {}).items())
-    lines = [f"## {run.name}", "", f"{fields}."]
+    lines = ["", f"## {run.name}", "", f"{fields}."]
     if run.config.get("command"):
         lines += ["", "```", run.config["command"], "```"]
     lines += ["", f"![samples]({run.name}/samples.png)"]
     if run.reconstructions is not None:
         lines += ["", f"![images beside their reconstructions]({run.name}/reconstructions.png)"]
-    lines += ["", f"![curves]({run.name}/curves.png)", "", f"Versions: {versions}."]
-    return lines
+    return [*lines, "", f"![curves]({run.name}/curves.png)", "", f"Versions: {versions}."]

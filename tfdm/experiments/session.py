@@ -10,11 +10,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdm.datasets import ImageDataset, open_dataset, train_batches
+from tfdm.datasets import ImageDataset, train_batches
 from tfdm.errors import UserError
-from tfdm.experiments import artefacts
 from tfdm.experiments.config import RunConfig
-from tfdm.experiments.load import build_model, restore_checkpoint
+from tfdm.experiments.export import (
+    grid_paths,
+    is_whole,
+    peak_memory_mib,
+    read_summary,
+    write_networks,
+)
+from tfdm.experiments.load import build_model, fitting, open_data
 from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder, provenance
 from tfdm.training import grids, metrics
@@ -36,15 +42,9 @@ def run_session(
     hold: Callable[[], None],
     progress: bool,
 ) -> tuple[dict[str, Any], ImageDataset]:
-    """Trains a run to its end.
+    """Trains a run to its end; the caller holds the folder, but for several workers.
 
-    Args:
-      config: what is trained.
-      folder: where; the caller holds it, but for several workers.
-      dataset: on what, if not on the data that `config` names.
-      signals: what asks the session to stop.
-      hold: holds the folder; called on the chief of several workers.
-      progress: whether to show a progress bar on the standard error stream.
+    `hold` holds it for their chief. The data are opened when they are `None`.
 
     Returns:
       The content of `summary.json` and the data; on a worker that is not the chief `steps` alone.
@@ -59,13 +59,7 @@ def run_session(
     if config.strategy == "multi_worker":
         _on_chief(workers, hold)
     if dataset is None:
-        dataset = open_dataset(
-            config.dataset,
-            data_dir=config.data_dir,
-            cache_dir=config.cache_dir,
-            image_size=config.image_size,
-            crop=config.crop,
-        )
+        dataset = open_data(config)
     session = _Session(config, folder, dataset, strategy, workers, signals, progress)
     _on_chief(workers, session.record_config)
     _logger.info(
@@ -124,8 +118,8 @@ class _Session:
         steps, summary = self.config.steps, None
         if self.workers.is_chief:
             model_class: Any = find_model(self.config.model).load()
-            if artefacts.is_whole(self.folder, steps, model_class.has_encoder):
-                summary = artefacts.read_summary(self.folder, steps)
+            if is_whole(self.folder, steps, model_class.has_encoder):
+                summary = read_summary(self.folder, steps)
             if summary is not None:
                 _logger.info("%s is complete: %d steps are trained", self.folder.path, steps)
         if self.workers.maximum(int(summary is not None)):
@@ -159,7 +153,8 @@ class _Session:
         checkpoint = self._store.latest() if self.workers.is_chief else None
         if self.workers.maximum(int(checkpoint is not None)):
             arrays = capture_state(model) if checkpoint is None else checkpoint.arrays
-            restore_checkpoint(model, self.workers.from_chief(arrays), self.folder.checkpoints)
+            with fitting(self.folder.checkpoints):
+                restore_state(model, self.workers.from_chief(arrays))
         return int(model.step.numpy())
 
     def _fit(self, model: Any, start: int, clock: metrics.RunClock) -> float | None:
@@ -203,11 +198,11 @@ class _Session:
             # The files hold plain variables, not ones with a copy on each replica.
             mirrored, model = model, build_model(self.config, self.dataset.image_shape)
             restore_state(model, capture_state(mirrored))
-        if not all(p.is_file() for p in artefacts.grid_paths(self.folder, step, model.has_encoder)):
+        if not all(p.is_file() for p in grid_paths(self.folder, step, model.has_encoder)):
             with contextlib.ExitStack() as stack:
                 self._grids(Span(step, step), self._tensorboard(stack)).write(model, step)
-        artefacts.write_networks(model, self.folder)
-        summary = artefacts.read_summary(self.folder, step)
+        write_networks(model, self.folder)
+        summary = read_summary(self.folder, step)
         if summary is None:
             record = metrics.last_record(self.folder)
             summary = {
@@ -220,7 +215,7 @@ class _Session:
                 "final": metrics.losses_of(record),
                 "batch_size": self.config.batch_size,
                 "replicas": replicas,
-                "peak_memory_mib": artefacts.peak_memory_mib(),
+                "peak_memory_mib": peak_memory_mib(),
                 "dataset_digest": self.dataset.digest,
                 **provenance.software(),
             }

@@ -59,11 +59,9 @@ class TrainingResult:
             return f"done: {self.steps} steps"
         folder, rate = self.folder, self.steps_per_second
         rows = {name: f"{value:.4g}" for name, value in self.final.items() if value is not None}
-        rows |= {
-            "steps": f"{self.steps}",
-            "steps a second": "-" if rate is None else f"{rate:.3g}",
-            "time": _duration(self.wall_seconds),
-        }
+        rows["steps"] = f"{self.steps}"
+        rows["steps a second"] = "-" if rate is None else f"{rate:.3g}"
+        rows["time"] = _duration(self.wall_seconds)
         places = {
             "samples": folder.last_grid("samples"),
             "reconstructions": folder.last_grid("reconstructions"),
@@ -127,13 +125,7 @@ def train_run(
 ) -> TrainingResult:
     """Does what `train` does, from a configuration that names everything.
 
-    Args:
-      config: what to train, on what, for how long, and where.
-      dataset: the data, if they are not those that `config` names.
-      progress: whether to show a progress bar on the standard error stream.
-
-    Raises:
-      UserError, DivergedError, Terminated: as `train`.
+    `dataset` are the data, if they are not those that `config` names.
     """
     if config.data_dir is not None:
         # As it can be found again from another working directory.

@@ -109,11 +109,11 @@ def json_ready(value: Any) -> Any:
         return [json_ready(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
         return json_ready(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise ValueError(f"value is {value!r} of type {type(value).__name__}, expected a JSON type")
 

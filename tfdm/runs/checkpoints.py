@@ -28,11 +28,7 @@ _NO_ARRAY = "__foreign_types__"
 
 
 class NonFiniteError(ValueError):
-    """An array to be saved holds NaN or an infinity.
-
-    Attributes:
-      name: the name of the array.
-    """
+    """An array to be saved, called `name`, holds NaN or an infinity."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,13 +37,7 @@ class NonFiniteError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A state read back.
-
-    Attributes:
-      step: the number of completed steps.
-      arrays: the arrays by name, bit for bit as they were saved.
-      path: the file.
-    """
+    """A state read back: its completed steps, its arrays bit for bit as saved, its file."""
 
     step: int
     arrays: dict[str, np.ndarray]
@@ -71,7 +61,7 @@ class CheckpointStore:
         self.finite = finite
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Writes a checkpoint, makes it the newest one, and removes those beyond `keep`.
+        """Writes the state after `step` steps, and removes checkpoints beyond `keep`.
 
         Files of later steps are removed too: the run went on from an earlier state, so that they
         are damaged or belong to a past that is not this run's.

@@ -138,11 +138,7 @@ class RunFolder:
                     self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:
-        """Returns the recorded configuration.
-
-        Raises:
-          UserError: `config.json` is missing or cannot be read.
-        """
+        """Returns the recorded configuration; raises `UserError` when it cannot be read."""
         return read_json(self.config_path, advice="start a new run")
 
     def check_config(
@@ -160,7 +156,7 @@ class RunFolder:
         """
         if self.config_path.exists():
             recorded = {**(defaults or {}), **self.read_config()}
-            self._refuse(_differences({k: v for k, v in recorded.items() if k in flat}, flat))
+            self._compare({name: recorded[name] for name in recorded if name in flat}, flat)
 
     def claim_config(
         self, flat: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
@@ -179,7 +175,7 @@ class RunFolder:
           The configuration as it stood in `config.json` before; `flat` for a new run.
 
         Raises:
-          UserError: a field differs; the line lists every one as `name: recorded -> asked`.
+          UserError: as `check_config`.
         """
         asked: dict[str, Any] = atomic.json_ready(dict(flat))
         if not self.config_path.exists():
@@ -187,27 +183,27 @@ class RunFolder:
             return asked
         before = self.read_config()
         recorded = {**(defaults or {}), **before}
-        self._refuse(_differences(recorded, asked))
-        recorded |= {
-            name: asked[name] for name in MAY_CHANGE | {"steps"} if asked.get(name) is not None
-        }
+        self._compare(recorded, asked)
+        changed = {name: asked.get(name) for name in MAY_CHANGE | {"steps"}}
+        recorded |= {name: value for name, value in changed.items() if value is not None}
         if recorded != before:
             atomic.atomic_write_json(self.config_path, recorded)
         return before
 
-    def _refuse(self, differences: list[str]) -> None:
-        if differences:
+    def _compare(self, recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+        """Refuses what decides the weights and differs; fewer steps do, more go on with a run."""
+        before, after = recorded.get("steps"), asked.get("steps")
+        goes_on = isinstance(before, int) and isinstance(after, int) and after >= before
+        ignored = NOT_COMPARED | MAY_CHANGE | ({"steps"} if goes_on else set())
+        found = differences(recorded, asked, ignored)
+        if found:
             raise UserError(
                 f"{self.path} holds a run with another configuration "
-                f"({'; '.join(differences)}): choose another --output_dir or the recorded values"
+                f"({'; '.join(found)}): choose another --output_dir or the recorded values"
             )
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Appends one line to `metrics.jsonl`.
-
-        Args:
-          record: numbers by name; `step`, the number of completed steps, must be among them.
-        """
+        """Appends numbers by name, `step` among them, as one line to `metrics.jsonl`."""
         if not isinstance(record.get("step"), int):
             raise ValueError(f"step is {record.get('step')!r}, expected a whole number")
         line = json.dumps(atomic.json_ready(dict(record)), allow_nan=False) + "\n"
@@ -228,37 +224,26 @@ class RunFolder:
         atomic.atomic_write_json(self.summary_path, dict(summary))
 
 
-def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Lists what decides the weights and differs; more steps go on with a run, fewer do not."""
-    before, after = recorded.get("steps"), asked.get("steps")
-    goes_on = isinstance(before, int) and isinstance(after, int) and after >= before
-    ignored = NOT_COMPARED | MAY_CHANGE | ({"steps"} if goes_on else set())
-    return differences(recorded, asked, ignored)
-
-
 def _is_metrics_line_until(line: bytes, step: int) -> bool:
-    if not line.endswith(b"\n"):
-        return False
     try:
-        return json.loads(line)["step"] <= step
+        return line.endswith(b"\n") and json.loads(line)["step"] <= step
     except (ValueError, KeyError, TypeError):
         return False
 
 
 def _runs_near(path: Path) -> str:
     """Says what to give instead of `path`: runs inside it, runs of a like name beside it."""
-    inside = [run.name for run in _runs_in(path)]
+    inside = _runs_in(path)
     if inside:
         return f"it holds the runs {', '.join(inside)}; give one of them"
-    beside = {run.name: run for run in _runs_in(path.parent)}
-    near = [str(beside[n]) for n in difflib.get_close_matches(path.name, beside, n=2, cutoff=0.5)]
+    near = difflib.get_close_matches(path.name, _runs_in(path.parent), n=2, cutoff=0.5)
     if near:
-        return f"did you mean {' or '.join(near)}?"
+        return f"did you mean {' or '.join(str(path.parent / name) for name in near)}?"
     return "give the --output_dir of a training run, the folder that holds its config.json"
 
 
-def _runs_in(path: Path) -> list[Path]:
+def _runs_in(path: Path) -> list[str]:
     try:
-        return sorted(child for child in path.iterdir() if (child / "config.json").is_file())
+        return sorted(child.name for child in path.iterdir() if (child / "config.json").is_file())
     except OSError:
         return []

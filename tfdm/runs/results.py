@@ -124,7 +124,7 @@ def earlier_results(
     about: str = "something else",
     ignore: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Reads the results that a file holds before more are added to them.
+    """Returns the results that a file holds before more are added; `{}` where there is no file.
 
     Args:
       path: the file.
@@ -134,9 +134,6 @@ def earlier_results(
       groups: fields that must hold records by name.
       about: what the results of another identity are about, such as "other samples".
       ignore: fields inside of the identity's mappings that may differ.
-
-    Returns:
-      The content of the file, `{}` where there is none.
 
     Raises:
       UserError: the file is damaged, or is about something else.
