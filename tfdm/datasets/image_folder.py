@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tfdm.datasets.dataset import SPLIT_KEY, SPLITS, Source, SplitStream, split_indices
-from tfdm.datasets.images import crop_and_resize
-from tfdm.datasets.reader import EXTENSIONS, list_images, read_image
+from tfdm.datasets.reader import EXTENSIONS, crop_and_resize, list_images, read_image
 from tfdm.errors import UserError
 
 DEFAULT_SIZE = 64

@@ -22,7 +22,7 @@ from PIL import Image
 
 from tfdm.datasets import color_mnist
 from tfdm.datasets.dataset import Source, SplitStream
-from tfdm.datasets.images import crop_and_resize
+from tfdm.datasets.reader import crop_and_resize
 from tfdm.errors import UserError
 
 CELEB_A_CROP = 160
@@ -91,13 +91,14 @@ def color_mnist_source(data_dir: str | None = None, tfds_set: TfdsSet = MNIST) -
     def color(images: np.ndarray, split: str, first: int) -> np.ndarray:
         return color_mnist.color_digits(images[..., 0], split, first)
 
-    shape, construction = color_mnist.IMAGE_SHAPE, color_mnist.construction()
-    return _source("color_mnist", shape, tfds_set, data_dir, color, construction)
+    construction = color_mnist.construction()
+    shape = color_mnist.IMAGE_SHAPE
+    return _source("color_mnist", shape, tfds_set, data_dir, color, **construction)
 
 
 def cifar10_source(data_dir: str | None = None, tfds_set: TfdsSet = CIFAR10) -> Source:
     """Returns 50,000 / 5,000 / 5,000 images of CIFAR-10, 32x32."""
-    return _source("cifar10", (32, 32, 3), tfds_set, data_dir, lambda images, *_: images, {})
+    return _source("cifar10", (32, 32, 3), tfds_set, data_dir, lambda images, *_: images)
 
 
 def celeb_a_source(
@@ -128,7 +129,7 @@ def celeb_a_source(
         return np.stack([crop_and_resize(Image.fromarray(x), side, size) for x in images])
 
     how = {"crop": side, "resize": "bilinear, antialiased"}
-    return _source("celeb_a", (size, size, 3), tfds_set, data_dir, shrink, how)
+    return _source("celeb_a", (size, size, 3), tfds_set, data_dir, shrink, **how)
 
 
 def _source(
@@ -137,7 +138,7 @@ def _source(
     tfds_set: TfdsSet,
     data_dir: str | None,
     transform: Transform,
-    construction: dict[str, Any],
+    **construction: Any,
 ) -> Source:
     key = {
         "source": f"tfds:{tfds_set.name}:{tfds_set.version}",
@@ -201,9 +202,8 @@ def _fetch(builder: Any, tfds_set: TfdsSet) -> None:
         download_dir = tempfile.mkdtemp(prefix="downloads-", dir=builder.data_dir_root)
         builder.download_and_prepare(download_dir=download_dir)
     except Exception as error:  # network, archive, disk: each raises its own.
-        raise UserError(
-            f"{wanted} and fetching it failed ({_first_line(error)}): {advice}"
-        ) from error
+        reason = _first_line(error)
+        raise UserError(f"{wanted} and fetching it failed ({reason}): {advice}") from error
     finally:
         if download_dir:
             shutil.rmtree(download_dir, ignore_errors=True)

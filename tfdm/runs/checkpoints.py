@@ -103,7 +103,7 @@ class CheckpointStore:
         for step, path in self._files():
             try:
                 return Checkpoint(step, _read(path), path)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 _logger.warning("skipped the damaged checkpoint %s: %s", path, error)
         return None
 
