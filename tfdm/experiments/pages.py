@@ -1,14 +1,9 @@
 """A page of finished runs: what was trained, how, the pictures and the curves.
 
-For every run a small folder of the report holds
-
-    run.json             command, seed, configuration, versions, summary
-    curves.json          every logged term, thinned to some hundred steps
-    curves.png           the same as a plot
-    samples.png          the last grid of samples
-    reconstructions.png  the last grid of reconstructions, where there is one
-
-and `README.md` shows them all. TensorFlow is not needed.
+For every run a folder of the report holds run.json (command, seed, configuration, versions,
+summary), curves.json (every logged term, thinned to some hundred steps), curves.png (the same as a
+plot), samples.png and, where there are some, reconstructions.png: the last grids. `README.md` shows
+them all. TensorFlow is not needed.
 """
 
 from __future__ import annotations

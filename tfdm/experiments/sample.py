@@ -37,12 +37,12 @@ class SampleConfig(CheckedConfig):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:
-    """Images that a model generated.
+    """Images that a model generated, uint8.
 
     Attributes:
       noise: standard normal noise, float32 [n, L], which the model's prior turns into codes.
-      images: uint8 [n, H, W, C].
-      interpolations: uint8 [rows, columns, H, W, C]; each row leads from one noise to another.
+      images: [n, H, W, C].
+      interpolations: [rows, columns, H, W, C]; each row leads from one noise to another.
       files: what was written.
     """
 
