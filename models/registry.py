@@ -20,7 +20,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +60,19 @@ class ModelEntry:
         return getattr(importlib.import_module(f"tfdm.models.{self.name}"), self.class_name)
 
 
-def _entry(name: str, class_name: str, summary: str) -> ModelEntry:
-    return ModelEntry(name, class_name, getattr(model_configs, f"{class_name}Config"), summary)
-
-
 MODELS: dict[str, ModelEntry] = {
-    entry.name: entry
-    for entry in (
-        _entry("vae", "VAE", "variational autoencoder (eq. 3, Appendix B)"),
-        _entry("dcgan", "DCGAN", "GAN with the classifier's loss (section 3)"),
-        _entry("wgan_gp", "WGANGP", "Wasserstein GAN with gradient penalty"),
-        _entry("aae", "AAE", "adversarial autoencoder (section 6.1)"),
-        _entry("veegan", "VEEGAN", "VEEGAN, joint discriminator (section 6.2, eq. 14)"),
-        _entry("aae_plus_plus", "AAEPlusPlus", "AAE with a data discriminator (eq. 10)"),
-        _entry("aae_gan", "AAEGAN", "AAE++ whose samples are judged too (eq. 11, Algorithm 4)"),
+    name: ModelEntry(name, class_name, getattr(model_configs, f"{class_name}Config"), summary)
+    for name, class_name, summary in (
+        ("vae", "VAE", "variational autoencoder (eq. 3, Appendix B)"),
+        ("dcgan", "DCGAN", "GAN with the classifier's loss (section 3)"),
+        ("wgan_gp", "WGANGP", "Wasserstein GAN with gradient penalty"),
+        ("aae", "AAE", "adversarial autoencoder (section 6.1)"),
+        ("veegan", "VEEGAN", "VEEGAN, joint discriminator (section 6.2, eq. 14)"),
+        ("aae_plus_plus", "AAEPlusPlus", "AAE with a data discriminator (eq. 10)"),
+        ("aae_gan", "AAEGAN", "AAE++ whose samples are judged too (eq. 11, Algorithm 4)"),
     )
 }
 BUILT_IN = tuple(MODELS)
-
-# What is executed now, for the entries that it registers.
-_source: Mapping[str, str] = {}
 
 
 def model_names() -> tuple[str, ...]:
@@ -94,12 +87,10 @@ def find_model(name: str) -> ModelEntry:
       UserError: no model has this name, or the package that has it cannot be imported.
     """
     if name not in MODELS:
-        for point in _entry_points():
-            if point.name == name:
-                _register_entry_point(point)
-                break
-        else:
+        point = next((point for point in _entry_points() if point.name == name), None)
+        if point is None:
             raise UserError(f"unknown model {name!r}: {did_you_mean(name, model_names())}")
+        _register_entry_point(point)
     return MODELS[name]
 
 
@@ -131,19 +122,14 @@ def register_model(
     config_class = config_class or getattr(model_class, "config_class", None)
     if not (isinstance(config_class, type) and issubclass(config_class, ModelConfig)):
         raise ValueError(f"config_class is {config_class!r}, expected a subclass of ModelConfig")
-    documentation = inspect.cleandoc(model_class.__doc__ or model_class.__name__)
-    summary = summary or documentation.partition("\n")[0]
-    source = _source or {"class": f"{model_class.__module__}.{model_class.__qualname__}"}
-    MODELS[name] = ModelEntry(
-        name, model_class.__name__, config_class, summary, model_class, dict(source)
-    )
+    class_name = model_class.__name__
+    summary = summary or inspect.cleandoc(model_class.__doc__ or class_name).partition("\n")[0]
+    source = _source_of(model_class)
+    MODELS[name] = ModelEntry(name, class_name, config_class, summary, model_class, source)
 
 
 def name_of(model: str | type) -> str:
-    """Returns the name of a model; a class that has none is registered under one made of its own.
-
-    Args:
-      model: a name, which is returned as it is, or a class: `MyVAE` becomes `my_vae`.
+    """Returns the name of a model; a class that has none is registered: `MyVAE` as `my_vae`.
 
     Raises:
       ValueError: the class is no model, or its name is another model's.
@@ -153,13 +139,12 @@ def name_of(model: str | type) -> str:
     if not isinstance(model, type):
         raise ValueError(f"model is {model!r}, expected a name or a class")
     for entry in MODELS.values():
-        # A class of this package is at hand only if its module was imported.
+        # A class of this package can be meant only if its module was imported.
         home = sys.modules.get(f"tfdm.models.{entry.name}")
         if model is (entry.model_class or getattr(home, entry.class_name, None)):
             return entry.name
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", model.__name__).lower()
-    taken = MODELS.get(name)
-    if taken and taken.source != {"class": f"{model.__module__}.{model.__qualname__}"}:
+    if name in MODELS and MODELS[name].source != _source_of(model):
         raise ValueError(
             f"{model.__name__} would be called {name!r}, which is another model: give it a name "
             "by tfdm.register_model"
@@ -169,15 +154,13 @@ def name_of(model: str | type) -> str:
 
 
 def register_file(path: str | os.PathLike[str]) -> None:
-    """Executes a Python file that makes models known by `tfdm.register_model`.
+    """Executes a Python file that makes models known by `tfdm.register_model`, once.
 
-    The entries remember the file's name and SHA-256, and so does a run's `config.json`. A file
-    is executed once.
+    The entries remember the file's name and SHA-256, and so does a run's `config.json`.
 
     Raises:
       UserError: the file cannot be read, fails, or registers nothing.
     """
-    global _source
     file = Path(path).expanduser()
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -191,42 +174,32 @@ def register_file(path: str | os.PathLike[str]) -> None:
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
         raise UserError(f"{file} is no Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    _source = source
+    module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        _register_from(source, spec.loader.exec_module, module)
     except Exception as error:  # Whatever the file does.
         raise UserError(f"{file} fails: {_one_line(error)}") from error
-    finally:
-        _source = {}
     if not any(entry.source == source for entry in MODELS.values()):
         raise UserError(f"{file} registers no model: call tfdm.register_model in it")
 
 
 def unknown_model_advice(name: str, source: Mapping[str, str] | None) -> str:
-    """Says how a model that made a run, and is not known here, can be made known.
-
-    Args:
-      name: the model's name.
-      source: what `ModelEntry.source` was when the run was made.
-    """
-    source = source or {}
-    if "file" in source:
-        file, digest = source["file"], source["sha256"][:16]
-        how = (
-            f"{file} (SHA-256 {digest}) made it known: pass --register={file}, or call "
-            "tfdm.models.registry.register_file"
-        )
-    elif "package" in source:
-        how = f"it comes with the package {source['package']} {source['version']}"
-    elif "class" in source:
-        how = (
-            f"it was the class {source['class']}: call tfdm.register_model, or pass "
-            "--register=FILE.py with a file that does"
-        )
-    else:
-        return f"unknown model {name!r}: {did_you_mean(name, model_names())}"
+    """Says how a model that is not known here, and had `ModelEntry.source`, can be made known."""
+    match source or {}:
+        case {"file": file, "sha256": digest}:
+            how = (
+                f"{file} (SHA-256 {digest[:16]}) made it known: pass --register={file}, or call "
+                "tfdm.models.registry.register_file"
+            )
+        case {"package": package, "version": version}:
+            how = f"it comes with the package {package} {version}"
+        case {"class": its_class}:
+            how = (
+                f"it was the class {its_class}: call tfdm.register_model, or pass "
+                "--register=FILE.py with a file that does"
+            )
+        case _:
+            return f"unknown model {name!r}: {did_you_mean(name, model_names())}"
     return f"the model {name!r} is not known here; {how}"
 
 
@@ -235,19 +208,29 @@ def _entry_points() -> importlib.metadata.EntryPoints:
 
 
 def _register_entry_point(point: importlib.metadata.EntryPoint) -> None:
-    global _source
     package = point.dist.name if point.dist is not None else point.module
     version = point.dist.version if point.dist is not None else "?"
-    _source = {"package": package, "version": version}
+    source = {"package": package, "version": version}
     try:
-        register_model(point.name, point.load())
+        _register_from(source, lambda: register_model(point.name, point.load()))
     except Exception as error:  # Whatever the package does.
         raise UserError(
             f"the model {point.name!r} of the package {package} cannot be loaded "
             f"({_one_line(error)}): repair or remove the package"
         ) from error
-    finally:
-        _source = {}
+
+
+def _register_from(source: Mapping[str, str], action: Callable[..., object], *args: Any) -> None:
+    """Calls `action`; what it registers comes from `source`."""
+    before = dict(MODELS)
+    action(*args)
+    for name, entry in MODELS.items():
+        if before.get(name) is not entry:
+            MODELS[name] = dataclasses.replace(entry, source=source)
+
+
+def _source_of(model_class: type) -> dict[str, str]:
+    return {"class": f"{model_class.__module__}.{model_class.__qualname__}"}
 
 
 def _one_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_evaluation import write_classifier
-from tfdm.datasets import cache, color_mnist, load_dataset, tfds_sources
+from tfdm.datasets import cache, color_mnist, labels as classes_of, load_dataset, tfds_sources
 from tfdm.errors import UserError
 from tfdm.eval.classifiers.config import RECIPES
 from tfdm.eval.classifiers.network import image_classifier, whiten
@@ -304,30 +304,32 @@ def _real(name: str) -> Any:
     return pytest.param(name, marks=pytest.mark.skipif(not present, reason=reason))
 
 
-def _first_test_images(name: str, tmp_path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _first_test_images(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The first 1,000 official test images, which are validation images here, and classes."""
-    splits = {"validation": ("test[:1000]", 1000)}
+    first = ("test[:1000]", 1000)
+    splits = {"train": ("train[:1]", 1), "validation": first, "test": first}
+    few = dataclasses.replace(classes_of._SETS[name], splits=splits)
+    monkeypatch.setitem(classes_of._SETS, name, few)
     if name == "cifar10":
-        few = dataclasses.replace(
-            tfds_sources.CIFAR10,
-            splits={**splits, "train": ("train[:1]", 1), "test": splits["validation"]},
-        )
         source = tfds_sources.cifar10_source(None, few)
         images = {name: np.array(cache.prepared(source, tmp_path).splits["validation"])}
     else:
-        few = dataclasses.replace(tfds_sources.MNIST, splits=splits)
-        digits = tfds_sources.read_digits(None, few)["validation"]
+        digits = classes_of.load_digits()["validation"]
         images = {
             name: color_mnist.color_digits(digits, "validation"),
             "grey digits": digits[..., None],
         }
-    return images, tfds_sources.read_labels(few, None)["validation"]
+    return images, classes_of.load_labels(name)["validation"]
 
 
 @pytest.mark.parametrize("name", [_real(name) for name in NAMES])
-def test_a_thousand_test_images_are_classified_as_the_card_says(name: str, tmp_path: Path) -> None:
+def test_a_thousand_test_images_are_classified_as_the_card_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     classifier = load_classifier(name)
-    tests, labels = _first_test_images(name, tmp_path)
+    tests, labels = _first_test_images(name, tmp_path, monkeypatch)
     assert tests.keys() == classifier.card["test_error"].keys()
     for kind, images in tests.items():
         share = classifier.card["test_error"][kind]

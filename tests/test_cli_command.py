@@ -144,7 +144,7 @@ def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
         ("train", "--output_dir=run"): "(seed: 5 -> 0)",
         ("export", "--run=nowhere"): "nowhere does not exist",
         ("export", "--run=foreign"): "foreign is no run folder",
-        ("export", "--run=old"): "the configuration lacks ",
+        ("export", "--run=old"): "config.json lacks image_shape",
         ("export", "--nope=1"): "unknown flag --nope",
     }
     records = _run(list(expected), cwd=tmp_path)

@@ -18,7 +18,7 @@ from tfdm.runs import RunFolder, atomic
 def run(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    folder.claim_config(resolve_run_config({"model": "vae"}).flat())
+    folder.claim_config(resolve_run_config({"model": "vae"}).flat() | {"image_shape": [28, 28, 3]})
     return folder
 
 

@@ -29,24 +29,24 @@ SUMMARY = {
 Calls = list[RunConfig]
 
 
-def _result(folder: Path, summary: dict[str, Any] = SUMMARY, **changes: Any) -> TrainingResult:
+def _result(folder: Path, **changes: Any) -> TrainingResult:
     fields = ("steps", "final", "wall_seconds", "steps_per_second")
-    values = {name: summary.get(name) for name in fields} | changes
-    return TrainingResult(folder=RunFolder(folder), summary=summary, dataset=None, **values)
+    values = {name: SUMMARY[name] for name in fields} | changes
+    return TrainingResult(folder=RunFolder(folder), summary=SUMMARY, dataset=None, **values)
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Calls]:
-    """Puts a trainer that does as told in place of the real one; returns its calls."""
+    """Puts a session that does as told in place of the real one; returns its calls."""
 
     def install(outcome: Callable[[], Any]) -> Calls:
         calls: Calls = []
 
-        def fake(config: RunConfig) -> Any:
+        def fake(config: RunConfig, *_: Any) -> Any:
             calls.append(config)
-            return outcome()
+            return outcome(), None
 
-        monkeypatch.setattr("tfdm.experiments.train.train_run", fake)
+        monkeypatch.setattr("tfdm.experiments.session.run_session", fake)
         return calls
 
     return install
@@ -63,7 +63,7 @@ def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
     tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(tmp_path / "run")
-    calls = trainer(lambda: _result(folder.path))
+    calls = trainer(lambda: SUMMARY)
     status = train.main(
         ["--model=vae", "--steps=20", f"--output_dir={folder.path}", "--cache_dir=c", "--beta=3"]
     )
@@ -126,13 +126,13 @@ def test_a_run_that_diverged_is_kept(
     trainer(diverge)
     assert train.main([f"--output_dir={folder.path}"]) == 3
     assert "generator_loss is not finite at step 2" in capsys.readouterr().err
-    assert [path.name for path in folder.path.iterdir()] == ["metrics.jsonl"]
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "metrics.jsonl"]
 
 
 def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(
     tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trainer(lambda: _result(tmp_path, {"steps": 20}, final={}))
+    trainer(lambda: {"steps": 20})
     assert train.main(["--strategy=multi_worker", f"--output_dir={tmp_path / 'run'}"]) == 0
     assert capsys.readouterr().out == "done: 20 steps\n"  # The rest is the chief's to tell.
     assert list(tmp_path.iterdir()) == []
@@ -141,7 +141,7 @@ def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(
 def test_a_run_of_an_older_version_is_handed_to_the_trainer(
     tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = trainer(lambda: _result(tmp_path))
+    calls = trainer(lambda: SUMMARY)
     recorded = resolve_run_config({"model": "vae", "steps": 20}).flat()
     (tmp_path / "config.json").write_text(json.dumps({**recorded, "beta": 2.0}))
     assert train.main(["--model=vae", f"--output_dir={tmp_path}"]) == 2

@@ -19,6 +19,7 @@ import pytest
 from tfdm.datasets import cache, digest
 from tfdm.datasets.dataset import Source, SplitStream
 from tfdm.errors import UserError
+from tfdm.runs import atomic
 
 SHAPE = (4, 5, 3)
 SIZES = {"train": 7, "validation": 3, "test": 2}
@@ -267,7 +268,7 @@ def test_two_processes_at_once_prepare_once(tmp_path):
 
 
 def test_leftovers_of_other_sets_are_removed_unless_someone_is_at_work(tmp_path):
-    dead, alive = tmp_path / "dead.unfinished", tmp_path / "alive.unfinished"
+    dead, alive = (atomic.temporary_sibling(tmp_path / name) for name in ("dead", "alive"))
     dead.mkdir()
     alive.mkdir()
     with filelock.FileLock(tmp_path / "alive.lock"):

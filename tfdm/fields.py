@@ -21,6 +21,8 @@ from tfdm.errors import did_you_mean
 
 Choices = Iterable[Any] | Callable[[], Iterable[Any]]
 
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
 
 def setting(
     default: Any,
@@ -54,12 +56,11 @@ def setting(
     """
     many = isinstance(default, tuple)
     example = default[0] if many and default else default
-    kind = kind or (type(example) if example is not None and example != () else None)
-    if kind is None:
+    if kind is None and (example is None or example == ()):
         raise ValueError(f"default is {default!r}, expected a kind beside it")
     metadata = {
         "help": help,
-        "kind": kind,
+        "kind": kind or type(example),
         "many": many,
         "optional": optional or default is None,
         "minimum": minimum,
@@ -91,11 +92,11 @@ def choices_of(field: dataclasses.Field) -> tuple[Any, ...]:
 def range_of(field: dataclasses.Field) -> str:
     """Returns the range of a field as the end of a sentence, such as `; at least 1`."""
     low, high = field.metadata["minimum"], field.metadata["maximum"]
-    if low is not None and high is not None:
-        return f"; {shown_value(low)} to {shown_value(high)}"
-    if low is not None:
+    if low is None:
+        return "" if high is None else f"; at most {shown_value(high)}"
+    if high is None:
         return f"; at least {shown_value(low)}"
-    return f"; at most {shown_value(high)}" if high is not None else ""
+    return f"; {shown_value(low)} to {shown_value(high)}"
 
 
 def shown_value(value: object) -> str:
@@ -122,21 +123,22 @@ def _check_one(field: dataclasses.Field, value: Any) -> Any:
     kind: type = field.metadata["kind"]
     if hasattr(value, "item") and not isinstance(value, kind):
         value = value.item()  # a NumPy scalar
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int:
         value = float(value)
+    choices, low, high = choices_of(field), field.metadata["minimum"], field.metadata["maximum"]
     if type(value) is not kind:
-        raise ValueError(f"{field.name} is {value!r}, expected a value of type {kind.__name__}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{field.name} is {value!r}, expected a finite number")
-    choices = choices_of(field)
-    if choices and value not in choices:
-        raise ValueError(f"{field.name} is {value!r}, expected one of {_listed(choices)}")
-    minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
-    if minimum is not None and value < minimum:
-        raise ValueError(f"{field.name} is {value!r}, expected at least {minimum}")
-    if maximum is not None and value > maximum:
-        raise ValueError(f"{field.name} is {value!r}, expected at most {maximum}")
-    return value
+        expected = f"a value of type {kind.__name__}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        expected = "a finite number"
+    elif choices and value not in choices:
+        expected = f"one of {', '.join(map(str, choices))}"
+    elif low is not None and value < low:
+        expected = f"at least {low}"
+    elif high is not None and value > high:
+        expected = f"at most {high}"
+    else:
+        return value
+    raise ValueError(f"{field.name} is {value!r}, expected {expected}")
 
 
 def parse_value(field: dataclasses.Field, text: str) -> Any:
@@ -157,24 +159,12 @@ def parse_value(field: dataclasses.Field, text: str) -> Any:
 
 def _parse_one(field: dataclasses.Field, text: str) -> Any:
     kind: type = field.metadata["kind"]
-    readers: dict[type, Callable[[str], Any]] = {bool: _parse_bool}
     try:
-        return readers.get(kind, kind)(text)
-    except ValueError:
+        return _TRUTH[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
         names = {bool: "true or false", int: "a whole number", float: "a number"}
         expected = names.get(kind, kind.__name__)
         raise ValueError(f"{field.name} is {text!r}, expected {expected}") from None
-
-
-def _parse_bool(text: str) -> bool:
-    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if text.lower() not in known:
-        raise ValueError(text)
-    return known[text.lower()]
-
-
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(str(value) for value in values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,9 +201,7 @@ class CheckedConfig:
     def of(cls, config: Self | Mapping[str, Any] | None, **values: Any) -> Self:
         """Returns the group that a caller described by an object, a mapping or keywords.
 
-        Args:
-          config: a group of this class, or some of its fields; `None` stands for the defaults.
-          **values: fields that replace those of `config`.
+        `None` stands for the defaults; `values` replace the fields of `config`.
 
         Raises:
           ValueError: `config` is of another class, a name is not a field's, or a value is not

@@ -23,13 +23,8 @@ def lazy_attributes(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Returns the `__getattr__`, the `__dir__` and the `__all__` of a package that loads lazily.
 
-    Args:
-      package: the package's `__name__`; the names are those of its block `if TYPE_CHECKING:`.
-
-    Returns:
-      Two functions and a list for the package's `__init__`: the first imports the module of a name
-      and returns the attribute, or raises `AttributeError` for a name that is not public; the
-      second lists the public names, as the list does.
+    `package` is its `__name__`; the names are those of its block `if TYPE_CHECKING:`. A name that
+    is not public raises `AttributeError`.
     """
     modules = {
         alias.name: node.module

@@ -26,7 +26,7 @@ def image_grid(images: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
       One image, uint8 [rows (H + 2) + 2, columns (W + 2) + 2, C].
 
     Raises:
-      ValueError: the images do not have four axes, or not 1 or 3 channels.
+      ValueError: the images do not have this shape.
     """
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"images have shape {images.shape}, expected [n, H, W, 1 or 3]")

@@ -31,12 +31,12 @@ ProgressOption = bool | Callable[[int, int], Any]
 
 
 class Bar:
-    """A bar on the error stream, a `Progress`.
+    """A bar on a stream, by default the standard error stream; a `Progress`.
 
     Args:
       title: what is done.
       unit: of what is counted.
-      stream: where the bar is shown, by default the standard error stream.
+      stream: where the bar is shown.
       start: how many were done before.
       total: how many there are, if known.
     """
@@ -93,34 +93,25 @@ class Bar:
             state = dict(self._bar.format_dict)
             columns = (state["ncols"] or shutil.get_terminal_size().columns) - _SPARE_COLUMNS
             state["ncols"] = 0  # without the bar, which takes what is left
-            while shown:
-                line = tqdm.tqdm.format_meter(**{**state, "postfix": ", ".join(shown)})
-                if len(line) <= columns:
-                    break
+
+            def width() -> int:
+                return len(tqdm.tqdm.format_meter(**{**state, "postfix": ", ".join(shown)}))
+
+            while shown and width() > columns:
                 shown.pop()
         return ", ".join(shown)
 
 
 @contextlib.contextmanager
 def progress_bar(title: str, unit: str, progress: ProgressOption = True) -> Iterator[Progress]:
-    """Yields what a long function reports to: a bar, nothing, or the caller's own function.
-
-    Args:
-      title: what is done.
-      unit: of what is counted.
-      progress: whether there is a bar on the error stream, or a function of (done, total).
-    """
+    """Yields what a long function reports to: a bar, nothing, or the caller's own function."""
     if callable(progress):
         yield lambda done, total, terms=None: progress(done, total)
-        return
-    if not progress:
+    elif not progress:
         yield lambda done, total, terms=None: None
-        return
-    bar = Bar(title, unit)
-    try:
-        yield bar
-    finally:
-        bar.close()
+    else:
+        with contextlib.closing(Bar(title, unit)) as bar:
+            yield bar
 
 
 class _Lines:
@@ -130,9 +121,8 @@ class _Lines:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        line = text.strip()
-        if line:
-            self._stream.write(line + "\n")
+        if text.strip():
+            self._stream.write(text.strip() + "\n")
 
     def flush(self) -> None:
         self._stream.flush()

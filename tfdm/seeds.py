@@ -16,25 +16,15 @@ import numpy as np
 def stream(seed: int, name: str, *index: int) -> np.random.Generator:
     """Returns the generator of a stream.
 
-    Args:
-      seed: the seed of the run or the call, at least 0.
-      name: what is drawn.
-      *index: where it is drawn, each at least 0.
-
-    Raises:
-      ValueError: a number is negative.
+    `name` says what is drawn, `index` where; `ValueError` refuses negative numbers.
     """
     return np.random.default_rng(np.random.SeedSequence(_key(seed, name, index)))
 
 
 def derive(seed: int, name: str, *index: int, bits: int = 63) -> int:
-    """Returns a seed for something that takes a whole number.
+    """Returns a seed of `bits` bits, up to 63, from the arguments of `stream`.
 
-    Args:
-      seed: as of `stream`.
-      name: as of `stream`.
-      *index: as of `stream`.
-      bits: the size of the seed, up to 63; Keras's initialisers take 31.
+    Keras's initialisers take 31 bits.
     """
     state = np.random.SeedSequence(_key(seed, name, index)).generate_state(1, np.uint64)
     return int(state[0]) >> (64 - bits)

@@ -6,7 +6,6 @@ import dataclasses
 
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, RunFlag, flags_of
-from tfdm.experiments.config import RunConfig
 from tfdm.fields import setting
 from tfdm.quiet import quiet_tensorflow
 
@@ -17,14 +16,12 @@ class _ExportConfig(RunFlag):
 
 
 def _export(given: Given) -> str:
-    from tfdm.runs import RunFolder  # loads NumPy, which the help does without
+    from tfdm.experiments.load import load_run, open_run  # loads NumPy, which the help does without
 
-    folder = RunFolder.open(given["run"])
-    RunConfig.from_flat(folder.read_config())
+    folder, _, _ = open_run(given["run"])
     with folder.lock():
         with quiet_tensorflow():
             from tfdm.experiments.export import export_model
-            from tfdm.experiments.load import load_run
         run = load_run(folder.path)
         written = export_model(run.model, folder.export)
     lines = [f"{run.config.model} after {run.step} steps:", *(f"  {path}" for path in written)]

@@ -10,7 +10,7 @@ from tfdm.cli.command import Command
 from tfdm.cli.flags import Flag, FlagGroup, Given, flags_of, listed
 from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
-from tfdm.experiments.config import RunConfig, default_fields, preset_default, resolve_run_config
+from tfdm.experiments.config import RunConfig, preset_default, resolve_run_config
 from tfdm.models.registry import MODELS, find_model, model_names
 from tfdm.quiet import quiet_tensorflow
 from tfdm.training.config import ModelConfig
@@ -75,25 +75,9 @@ def _short_forms(taken: Iterable[str]) -> tuple[Flag, ...]:
 
 
 def _train(given: Given) -> str:
-    from tfdm.runs import RunFolder  # loads NumPy, which the help does without
+    from tfdm.experiments.train import train_run  # loads NumPy, which the help does without
 
-    config = run_config(given)
-    if config.strategy == "multi_worker":
-        # The folder may be the chief's alone, and is checked when it is known who that is.
-        return _run(config)
-    folder = RunFolder(config.folder)
-    folder.create()
-    try:
-        folder.check_config(config.flat(), default_fields(config))
-        return _run(config)
-    finally:
-        folder.discard_if_unused()
-
-
-def _run(config: RunConfig) -> str:
-    with quiet_tensorflow():
-        from tfdm.experiments.train import train_run
-    return train_run(config).table()
+    return train_run(run_config(given)).table()
 
 
 COMMAND = Command(

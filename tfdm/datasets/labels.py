@@ -10,23 +10,19 @@ import os
 
 import numpy as np
 
-from tfdm.datasets import tfds_sources
+from tfdm.datasets.tfds_sources import CIFAR10, MNIST, Transform, open_splits
 from tfdm.errors import UserError
 
 NUM_CLASSES = 10
-_SETS = {"color_mnist": tfds_sources.MNIST, "cifar10": tfds_sources.CIFAR10}
+_SETS = {"color_mnist": MNIST, "cifar10": CIFAR10}
 
 
 def load_labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarray]:
-    """Returns the class of every image of a set.
-
-    Args:
-      name: "color_mnist" or "cifar10".
-      data_dir: TFDS's data folder; `None` stands for TFDS_DATA_DIR or TFDS's own.
+    """Returns the class of every image of "color_mnist" or "cifar10".
 
     Returns:
       For each split of `load_dataset(name)`, int64 [N] in [0, 10): entry i is the class of image
-      i.
+      i. `data_dir` is TFDS's data folder (default: $TFDS_DATA_DIR or TFDS's own).
 
     Raises:
       ValueError: the set has no classes.
@@ -34,7 +30,7 @@ def load_labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> di
     """
     if name not in _SETS:
         raise ValueError(f"{name!r} has no labels, only {', '.join(_SETS)} have")
-    labels = tfds_sources.read_labels(_SETS[name], None if data_dir is None else str(data_dir))
+    labels = _read(name, data_dir, lambda values, *_: values, "label")
     for split, classes in labels.items():
         if classes.min() < 0 or classes.max() >= NUM_CLASSES:
             raise UserError(f"split {split} of {name} has classes outside 0..{NUM_CLASSES - 1}")
@@ -44,10 +40,22 @@ def load_labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> di
 def load_digits(data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarray]:
     """Returns the digits behind "color_mnist", in its order, for each split uint8 [N, 28, 28].
 
-    Args:
-      data_dir: TFDS's data folder; `None` stands for TFDS_DATA_DIR or TFDS's own.
-
-    Raises:
-      UserError: TFDS cannot read or fetch the set.
+    `data_dir` and errors are as of `load_labels`.
     """
-    return tfds_sources.read_digits(None if data_dir is None else str(data_dir))
+    return _read("color_mnist", data_dir, lambda images, *_: images[..., 0], "image")
+
+
+def _read(
+    name: str, data_dir: str | os.PathLike[str] | None, transform: Transform, feature: str
+) -> dict[str, np.ndarray]:
+    """Reads whole splits; raises `UserError` where one has another number of examples."""
+    folder = None if data_dir is None else os.fspath(data_dir)
+    streams = open_splits(_SETS[name], folder, transform, feature)
+    arrays = {split: np.concatenate(list(s.chunks())) for split, s in streams.items()}
+    for split, array in arrays.items():
+        if len(array) != streams[split].size:
+            raise UserError(
+                f"TFDS {_SETS[name].name} {split}: the source holds {len(array)} examples, "
+                f"expected {streams[split].size}"
+            )
+    return arrays

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfdm.datasets import cache
-from tfdm.datasets.arrays import from_array
-from tfdm.datasets.dataset import ImageDataset
-from tfdm.datasets.registry import DATASETS, DatasetEntry, find_dataset
+from tfdm.datasets.dataset import SPLIT_KEY, SPLITS, ImageDataset, split_indices
+from tfdm.datasets.digest import array_block_digests, dataset_digest
+from tfdm.datasets.registry import DATASETS, find_dataset
 from tfdm.errors import UserError
 
 Data = str | np.ndarray | ImageDataset
@@ -35,10 +37,10 @@ def load_dataset(
         for "image_folder", the folder of images.
       cache_dir: the cache folder (default: $TFDM_CACHE_DIR, else $XDG_CACHE_HOME/tfdm, else
         ~/.cache/tfdm).
-      image_size: the side of the images in pixels, for "celeb_a" and "image_folder" (default:
-        64). None or 0 stands for the data set's own.
-      crop: the side of the central square that is scaled to `image_size`. Default: 160 for
-        "celeb_a", the largest that fits for "image_folder". None or 0 stands for the default.
+      image_size: the side of the images in pixels, for "celeb_a" and "image_folder"; None or 0
+        stands for 64.
+      crop: the side of the central square that is scaled to `image_size`; None or 0 stands for
+        160 of "celeb_a", the largest that fits of "image_folder".
 
     Returns:
       Splits "train", "validation", "test", each uint8 [N, H, W, C], read-only and memory-mapped.
@@ -51,31 +53,60 @@ def load_dataset(
     for flag, value in (("image_size", image_size), ("crop", crop)):
         if value is not None and value < 0:
             raise UserError(f"--{flag}={value} is negative: give a number of pixels")
-    data_dir = os.path.expanduser(data_dir) if data_dir else None
-    folder = Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
+    sizes = {"image_size": image_size or None, "crop": crop or None}
     if entry.side:
-        _check_fixed(entry, image_size, crop)
-        return cache.prepared(entry.load()(data_dir), folder)
-    return cache.prepared(entry.load()(data_dir, image_size or None, crop or None), folder)
+        flexible = " and ".join(other.name for other in DATASETS.values() if not other.side)
+        if image_size not in (None, 0, entry.side):
+            raise UserError(
+                f"{name} has images of {entry.side}x{entry.side}: drop "
+                f"--image_size={image_size}, which is for {flexible}"
+            )
+        if crop:
+            raise UserError(f"{name} is not cropped: drop --crop={crop}, which is for {flexible}")
+        sizes = {}
+    source = entry.load()(os.path.expanduser(data_dir) if data_dir else None, **sizes)
+    folder = Path(cache_dir).expanduser() if cache_dir else cache.default_cache_dir()
+    return cache.prepared(source, folder)
 
 
-def open_dataset(
-    what: Data,
-    *,
-    data_dir: str | os.PathLike[str] | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    image_size: int | None = None,
-    crop: int | None = None,
-) -> ImageDataset:
+def from_array(array: np.ndarray, name: str = "array") -> ImageDataset:
+    """Returns the images of an array as a data set: 80 / 10 / 10 %, as folders are split.
+
+    Args:
+      array: uint8 [n, H, W, C], n >= 3; every split is a copy of its images in their order.
+      name: what the data set is called in a run's configuration and the name of its folder.
+
+    Raises:
+      ValueError: the array is of another type or shape, or the name does not fit a folder.
+    """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"name is {name!r}, expected letters, digits, '_', '.' and '-'")
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim != 4:
+        given = getattr(array, "dtype", type(array).__name__)
+        shape = list(getattr(array, "shape", ()))
+        raise ValueError(f"images are {given} {shape}, expected an array uint8 [n, H, W, C]")
+    if len(array) < len(SPLITS) or 0 in array.shape:
+        raise ValueError(
+            f"images have shape {list(array.shape)}, expected at least {len(SPLITS)} "
+            "(train, validation, test) with pixels"
+        )
+    splits, records = {}, {}
+    for split, indices in split_indices(len(array)).items():
+        images = array[indices]
+        images.flags.writeable = False
+        splits[split] = images
+        records[split] = {"shape": images.shape, "blocks": array_block_digests(images)}
+    meta = {"source": "array", "shape": list(array.shape), **SPLIT_KEY}
+    return ImageDataset(name, splits, dataset_digest(records), meta)
+
+
+def open_dataset(what: Data, **options: Any) -> ImageDataset:
     """Returns the data set that a caller means.
 
     Args:
-      what: a name, for which the other arguments count (`load_dataset`); images uint8
-        [n, H, W, C] (`from_array`); or a data set, which is returned as it is.
-      data_dir: where a set by name is read from.
-      cache_dir: where prepared sets stand.
-      image_size: the side of the images of a set by name.
-      crop: the side of the centre crop of a set by name.
+      what: a name, for which `load_dataset` is called; images uint8 [n, H, W, C] (`from_array`);
+        or a data set, which is returned as it is.
+      **options: for `load_dataset`.
 
     Raises:
       UserError: a set by name cannot be had.
@@ -83,19 +114,4 @@ def open_dataset(
     """
     if isinstance(what, ImageDataset):
         return what
-    if isinstance(what, str):
-        return load_dataset(
-            what, data_dir=data_dir, cache_dir=cache_dir, image_size=image_size, crop=crop
-        )
-    return from_array(what)
-
-
-def _check_fixed(entry: DatasetEntry, image_size: int | None, crop: int | None) -> None:
-    flexible = " and ".join(other.name for other in DATASETS.values() if not other.side)
-    if image_size not in (None, 0, entry.side):
-        raise UserError(
-            f"{entry.name} has images of {entry.side}x{entry.side}: drop "
-            f"--image_size={image_size}, which is for {flexible}"
-        )
-    if crop:
-        raise UserError(f"{entry.name} is not cropped: drop --crop={crop}, which is for {flexible}")
+    return load_dataset(what, **options) if isinstance(what, str) else from_array(what)

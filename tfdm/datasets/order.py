@@ -10,17 +10,11 @@ from tfdm.seeds import stream
 
 
 def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """Returns which examples the batch of a step holds.
+    """Returns which of N examples the batch of a step, counted from 0, holds.
 
     The epochs, each an independent permutation of all examples, are laid end to end and cut
     into batches; a batch may straddle epochs and may be larger than one. Nothing is carried
     from step to step, so a resumed run reads what the uninterrupted one would have read.
-
-    Args:
-      num_examples: the number N of examples.
-      batch_size: the number B of indices wanted.
-      seed: the seed of the order, >= 0.
-      step: the step, counted from 0.
 
     Returns:
       int64 [B] in [0, N). At position p = step * B + i stands element p mod N of the
@@ -29,22 +23,22 @@ def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> n
     Raises:
       ValueError: an argument is out of its range.
     """
-    for name, value, least in (
-        ("num_examples", num_examples, 1),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("step", step, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}, expected at least {least}")
+    check_least(1, num_examples=num_examples, batch_size=batch_size)
+    check_least(0, seed=seed, step=step)
     position, end = step * batch_size, (step + 1) * batch_size
     pieces = []
     while position < end:
         epoch, offset = divmod(position, num_examples)
-        piece = _permutation(num_examples, seed, epoch)[offset : offset + end - position]
-        pieces.append(piece)
-        position += len(piece)
+        pieces.append(_permutation(num_examples, seed, epoch)[offset : offset + end - position])
+        position += len(pieces[-1])
     return np.concatenate(pieces)
+
+
+def check_least(least: int, **numbers: int) -> None:
+    """Raises `ValueError` that names the first number below `least`."""
+    for name, number in numbers.items():
+        if number < least:
+            raise ValueError(f"{name} is {number}, expected at least {least}")
 
 
 # Four: a batch straddles two epochs, and two iterators (training, warm-up) may be open.

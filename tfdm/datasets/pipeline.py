@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tfdm.datasets.order import batch_indices
+from tfdm.datasets.order import batch_indices, check_least
 
 _PREFETCHED_STEPS = 4
 
@@ -31,7 +31,7 @@ def train_batches(
     Args:
       images: uint8 [N, H, W, C], memory-mapped or not.
       batch_size: B, the global batch size.
-      seed: the seed of the order, >= 0.
+      seed: the seed of the order, at least 0.
       start_step: the first step, counted from 0.
       num_steps: the number of elements; may be 0.
       batches_per_step: K, 5 for a model with five critic updates a step.
@@ -47,24 +47,15 @@ def train_batches(
         raise ValueError(
             f"images are {images.dtype} {list(images.shape)}, expected uint8 [N >= 1, H, W, C]"
         )
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("start_step", start_step, 0),
-        ("num_steps", num_steps, 0),
-        ("batches_per_step", batches_per_step, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}, expected at least {least}")
-
+    check_least(1, batch_size=batch_size, batches_per_step=batches_per_step)
+    check_least(0, seed=seed, start_step=start_step, num_steps=num_steps)
     pixels = np.asarray(images)  # A plain view: indexing an np.memmap costs more.
     sub_steps = () if batches_per_step == 1 else (batches_per_step,)
 
     def read(step: np.ndarray) -> np.ndarray:
         first = int(step) * batches_per_step
-        indices = [
-            batch_indices(len(pixels), batch_size, seed, first + k) for k in range(batches_per_step)
-        ]
+        batches = range(first, first + batches_per_step)
+        indices = [batch_indices(len(pixels), batch_size, seed, batch) for batch in batches]
         return pixels[np.stack(indices, axis=1).reshape(batch_size, *sub_steps)]
 
     def element(step: tf.Tensor) -> tf.Tensor:

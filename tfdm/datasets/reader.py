@@ -1,4 +1,4 @@
-"""Image files: which files of a folder are images, and the pixels of one.
+"""Image files: which files of a folder are images, the pixels of one, and squares of one size.
 
 Every part of the package that reads image files reads them here, so that one file gives the same
 pixels everywhere: 8 bits, upright, the first frame of an animation, without transparency.
@@ -45,12 +45,10 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in files:
-            path = Path(root, file)
-            if file.lower().endswith(EXTENSIONS) and not file.startswith("."):
-                # A link to nothing stays in the list, to be named when it is read.
-                if path.is_file() or not path.exists():
-                    names.append(path.relative_to(folder).as_posix())
+        for path in (Path(root, file) for file in files if not file.startswith(".")):
+            # A link to nothing stays in the list, to be named when it is read.
+            if path.name.lower().endswith(EXTENSIONS) and (path.is_file() or not path.exists()):
+                names.append(path.relative_to(folder).as_posix())
     return sorted(names)
 
 
@@ -70,17 +68,42 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 
 
 def read_image_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
-    """Returns the shape (H, W, C) of what `read_image` returns, from the header where it can.
-
-    Raises:
-      UserError: as `read_image`.
-    """
+    """Returns the shape (H, W, C) of what `read_image` returns, from the header where it can."""
     with _opened(path) as image:
         width, height = image.size
         # Where the header gives the sides is a matter of the format, so such images are decoded.
         if width != height and image.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE:
             height, width = _pixels(image).shape[:2]
         return height, width, 1 if image.mode in _GREY_MODES else 3
+
+
+def crop_and_resize(image: Image.Image, crop: int | None, image_size: int) -> np.ndarray:
+    """Takes the central square of an image and scales it, bilinear with antialiasing.
+
+    Args:
+      image: 8-bit RGB, any size.
+      crop: the side of the square in pixels; None takes the largest that fits, which must not
+        be smaller than the result: only a crop that was asked for is enlarged.
+      image_size: the side S of the result.
+
+    Returns:
+      uint8 [S, S, 3].
+
+    Raises:
+      ValueError: the image is not RGB, or smaller than the crop or the result.
+    """
+    if image.mode != "RGB":
+        raise ValueError(f"mode is {image.mode}, expected RGB")
+    width, height = image.size
+    if min(width, height) < (crop or image_size):
+        wanted = f"crop {crop}" if crop else f"image_size {image_size}"
+        raise ValueError(f"it is {width}x{height}, smaller than {wanted}")
+    side = crop or min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    # Not `resize(box=..)`: its filter would reach beyond the square.
+    square = image.crop((left, top, left + side, top + side))
+    # Pillow widens the filter when it shrinks an image: that is the antialiasing.
+    return np.asarray(square.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -102,8 +125,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             yield image
     except Exception as error:  # Pillow's decoders raise many kinds.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        advice = "repair or remove it"
-        raise UserError(f"cannot read {path} ({' '.join(reason.split())}): {advice}") from error
+        reason = " ".join(reason.split())
+        raise UserError(f"cannot read {path} ({reason}): repair or remove it") from error
 
 
 def _is_deep(image: Any) -> bool:

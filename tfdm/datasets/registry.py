@@ -31,7 +31,7 @@ class DatasetEntry:
     name: str
     home: str
     summary: str
-    side: int = 0
+    side: int
 
     def load(self) -> Callable[..., Source]:
         """Imports the module and returns the function that opens the source."""
@@ -39,25 +39,19 @@ class DatasetEntry:
 
 
 DATASETS: dict[str, DatasetEntry] = {
-    entry.name: entry
-    for entry in (
-        DatasetEntry(
-            "color_mnist_5k", "color_mnist", "5,000 MNIST digits in colour, no download", 28
-        ),
-        DatasetEntry("color_mnist", "tfds_sources", "70,000 MNIST digits in colour, 28x28", 28),
-        DatasetEntry("cifar10", "tfds_sources", "CIFAR-10, 32x32", 32),
-        DatasetEntry("celeb_a", "tfds_sources", "CelebA faces, centre crop, 64x64"),
-        DatasetEntry("image_folder", "image_folder", "any folder of images, given by --data_dir"),
+    name: DatasetEntry(name, home, summary, side)
+    for name, home, summary, side in (
+        ("color_mnist_5k", "color_mnist", "5,000 MNIST digits in colour, no download", 28),
+        ("color_mnist", "tfds_sources", "70,000 MNIST digits in colour, 28x28", 28),
+        ("cifar10", "tfds_sources", "CIFAR-10, 32x32", 32),
+        ("celeb_a", "tfds_sources", "CelebA faces, centre crop, 64x64", 0),
+        ("image_folder", "image_folder", "any folder of images, given by --data_dir", 0),
     )
 }
 
 
 def find_dataset(name: str) -> DatasetEntry:
-    """Returns the entry of a data set.
-
-    Raises:
-      UserError: no data set has this name.
-    """
+    """Returns the entry of a data set; raises `UserError` when there is none."""
     if name not in DATASETS:
         raise UserError(f"unknown dataset {name!r}: {did_you_mean(name, DATASETS)}")
     return DATASETS[name]

@@ -7,6 +7,7 @@ absent. Versions are pinned, since another version may hold other pixels in anot
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 import socket
@@ -21,7 +22,7 @@ from PIL import Image
 
 from tfdm.datasets import color_mnist
 from tfdm.datasets.dataset import Source, SplitStream
-from tfdm.datasets.images import crop_and_resize
+from tfdm.datasets.reader import crop_and_resize
 from tfdm.errors import UserError
 
 CELEB_A_CROP = 160
@@ -51,27 +52,22 @@ class TfdsSet:
     side_step: str
 
 
+_HALVED_TEST = {"validation": ("test[:5000]", 5_000), "test": ("test[5000:]", 5_000)}
+_TO_5K = "use --dataset=color_mnist_5k, which needs no download"
+
 MNIST = TfdsSet(
     "mnist",
     "3.0.1",
     "storage.googleapis.com",
-    {
-        "train": ("train", 60_000),
-        "validation": ("test[:5000]", 5_000),
-        "test": ("test[5000:]", 5_000),
-    },
-    "use --dataset=color_mnist_5k, which needs no download",
+    {"train": ("train", 60_000), **_HALVED_TEST},
+    _TO_5K,
 )
 CIFAR10 = TfdsSet(
     "cifar10",
     "3.0.2",
     "www.cs.toronto.edu",
-    {
-        "train": ("train", 50_000),
-        "validation": ("test[:5000]", 5_000),
-        "test": ("test[5000:]", 5_000),
-    },
-    "use --dataset=color_mnist_5k, which needs no download",
+    {"train": ("train", 50_000), **_HALVED_TEST},
+    _TO_5K,
 )
 CELEB_A = TfdsSet(
     "celeb_a",
@@ -85,25 +81,24 @@ CELEB_A = TfdsSet(
     "use --dataset=image_folder with the folder of the aligned images",
 )
 
+# Makes images of a chunk of TFDS's, from (values, split, index of the first).
+Transform = Callable[[np.ndarray, str, int], np.ndarray]
+
 
 def color_mnist_source(data_dir: str | None = None, tfds_set: TfdsSet = MNIST) -> Source:
     """Returns 60,000 / 5,000 / 5,000 MNIST digits, coloured; see `tfdm.datasets.color_mnist`."""
 
-    def open_splits() -> dict[str, SplitStream]:
-        streams = _open(tfds_set, data_dir, lambda images: images[..., 0])
-        return {split: color_mnist.color_stream(s, split) for split, s in streams.items()}
+    def color(images: np.ndarray, split: str, first: int) -> np.ndarray:
+        return color_mnist.color_digits(images[..., 0], split, first)
 
-    key = _key(tfds_set) | color_mnist.construction()
-    return Source("color_mnist", color_mnist.IMAGE_SHAPE, key, open_splits)
+    construction = color_mnist.construction()
+    shape = color_mnist.IMAGE_SHAPE
+    return _source("color_mnist", shape, tfds_set, data_dir, color, **construction)
 
 
 def cifar10_source(data_dir: str | None = None, tfds_set: TfdsSet = CIFAR10) -> Source:
     """Returns 50,000 / 5,000 / 5,000 images of CIFAR-10, 32x32."""
-
-    def open_splits() -> dict[str, SplitStream]:
-        return _open(tfds_set, data_dir, lambda images: images)
-
-    return Source("cifar10", (32, 32, 3), _key(tfds_set), open_splits)
+    return _source("cifar10", (32, 32, 3), tfds_set, data_dir, lambda images, *_: images)
 
 
 def celeb_a_source(
@@ -118,6 +113,7 @@ def celeb_a_source(
       data_dir: TFDS's data folder.
       image_size: the side of the result in pixels; None stands for 64.
       crop: the side of the central square of the 218x178 originals; None stands for 160.
+      tfds_set: what TFDS reads.
 
     Raises:
       UserError: the crop is larger than the originals.
@@ -129,66 +125,33 @@ def celeb_a_source(
             f"{_CELEB_A_SMALLER_SIDE}"
         )
 
-    def shrink(images: np.ndarray) -> np.ndarray:
+    def shrink(images: np.ndarray, split: str, first: int) -> np.ndarray:
         return np.stack([crop_and_resize(Image.fromarray(x), side, size) for x in images])
 
-    def open_splits() -> dict[str, SplitStream]:
-        return _open(tfds_set, data_dir, shrink)
-
-    key = _key(tfds_set) | {"crop": side, "resize": "bilinear, antialiased"}
-    return Source("celeb_a", (size, size, 3), key, open_splits)
+    how = {"crop": side, "resize": "bilinear, antialiased"}
+    return _source("celeb_a", (size, size, 3), tfds_set, data_dir, shrink, **how)
 
 
-def _key(tfds_set: TfdsSet) -> dict[str, Any]:
-    splits = {split: instruction for split, (instruction, _) in tfds_set.splits.items()}
-    return {"source": f"tfds:{tfds_set.name}:{tfds_set.version}", "source_splits": splits}
-
-
-def read_labels(tfds_set: TfdsSet, data_dir: str | None) -> dict[str, np.ndarray]:
-    """Returns the classes of each of our splits, int64 [N], in the order of the images."""
-    return _read(tfds_set, _open(tfds_set, data_dir, lambda labels: labels, "label"))
-
-
-def read_digits(data_dir: str | None, tfds_set: TfdsSet = MNIST) -> dict[str, np.ndarray]:
-    """Returns the digits of each of our splits, uint8 [N, 28, 28], not coloured."""
-    return _read(tfds_set, _open(tfds_set, data_dir, lambda images: images[..., 0]))
-
-
-def _read(tfds_set: TfdsSet, streams: dict[str, SplitStream]) -> dict[str, np.ndarray]:
-    """Reads whole splits into memory.
-
-    Raises:
-      UserError: a split cannot be read, or holds another number of examples than it should.
-    """
-    arrays = {}
-    for split, stream in streams.items():
-        chunks = list(stream.chunks())
-        number = sum(map(len, chunks))
-        if number != stream.size:
-            raise UserError(
-                f"TFDS {tfds_set.name} {split}: the source holds {number} examples, "
-                f"expected {stream.size}"
-            )
-        arrays[split] = np.concatenate(chunks)
-    return arrays
-
-
-def _open(
+def _source(
+    name: str,
+    image_shape: tuple[int, int, int],
     tfds_set: TfdsSet,
     data_dir: str | None,
-    transform: Callable[[np.ndarray], np.ndarray],
-    feature: str = "image",
-) -> dict[str, SplitStream]:
-    """Opens TFDS's prepared copy, after fetching it when there is none."""
-    builder = _prepared(tfds_set, data_dir)
-    return {
-        split: SplitStream(size, _chunks(builder, instruction, tfds_set, transform, feature))
-        for split, (instruction, size) in tfds_set.splits.items()
+    transform: Transform,
+    **construction: Any,
+) -> Source:
+    key = {
+        "source": f"tfds:{tfds_set.name}:{tfds_set.version}",
+        "source_splits": {split: text for split, (text, _) in tfds_set.splits.items()},
+        **construction,
     }
+    return Source(name, image_shape, key, lambda: open_splits(tfds_set, data_dir, transform))
 
 
-def _prepared(tfds_set: TfdsSet, data_dir: str | None) -> Any:
-    """Returns TFDS's builder of a set that is prepared, after fetching it when it is not."""
+def open_splits(
+    tfds_set: TfdsSet, data_dir: str | None, transform: Transform, feature: str = "image"
+) -> dict[str, SplitStream]:
+    """Opens a feature of TFDS's prepared copy, after fetching it when there is none."""
     import tensorflow_datasets as tfds
 
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or None
@@ -197,19 +160,9 @@ def _prepared(tfds_set: TfdsSet, data_dir: str | None) -> Any:
     if not builder.is_prepared():
         _fetch(builder, tfds_set)
         builder = tfds.builder(name, data_dir=folder)
-    return builder
 
-
-def _chunks(
-    builder: Any,
-    instruction: str,
-    tfds_set: TfdsSet,
-    transform: Callable[[np.ndarray], np.ndarray],
-    feature: str,
-) -> Callable[[], Generator[np.ndarray, None, None]]:
-    import tensorflow_datasets as tfds
-
-    def chunks() -> Generator[np.ndarray, None, None]:
+    def chunks(split: str) -> Generator[np.ndarray, None, None]:
+        instruction, first = tfds_set.splits[split][0], 0
         try:
             examples = builder.as_dataset(
                 split=instruction,
@@ -219,7 +172,8 @@ def _chunks(
             )
             batches = examples.map(lambda example: example[feature]).batch(_CHUNK).prefetch(1)
             for values in batches.as_numpy_iterator():
-                yield transform(values)
+                yield transform(values, split, first)
+                first += len(values)
         except Exception as error:  # TFDS raises whatever its reader raises.
             raise UserError(
                 f"cannot read split {instruction!r} of TFDS {tfds_set.name} {tfds_set.version} in "
@@ -227,15 +181,14 @@ def _chunks(
                 "again"
             ) from error
 
-    return chunks
+    return {
+        split: SplitStream(size, functools.partial(chunks, split))
+        for split, (_, size) in tfds_set.splits.items()
+    }
 
 
 def _fetch(builder: Any, tfds_set: TfdsSet) -> None:
-    """Downloads and prepares a set; what it downloaded is removed, also after a failure.
-
-    Raises:
-      UserError: there is no network, or the download failed.
-    """
+    """Downloads and prepares a set; what it downloaded is removed, also after a failure."""
     wanted = f"{tfds_set.name} {tfds_set.version} is not in {builder.data_dir_root}"
     advice = (
         "set --data_dir or TFDS_DATA_DIR to a folder in which TFDS has prepared it, "
@@ -249,9 +202,8 @@ def _fetch(builder: Any, tfds_set: TfdsSet) -> None:
         download_dir = tempfile.mkdtemp(prefix="downloads-", dir=builder.data_dir_root)
         builder.download_and_prepare(download_dir=download_dir)
     except Exception as error:  # network, archive, disk: each raises its own.
-        raise UserError(
-            f"{wanted} and fetching it failed ({_first_line(error)}): {advice}"
-        ) from error
+        reason = _first_line(error)
+        raise UserError(f"{wanted} and fetching it failed ({reason}): {advice}") from error
     finally:
         if download_dir:
             shutil.rmtree(download_dir, ignore_errors=True)

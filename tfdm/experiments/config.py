@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tfdm.datasets.registry import DATASETS, find_dataset
 from tfdm.errors import UserError, did_you_mean
-from tfdm.fields import CheckedConfig, check_value, parse_value, setting
+from tfdm.fields import CheckedConfig, check_value, folder, parse_value, setting
 from tfdm.models.config import AAEPlusPlusConfig
 from tfdm.models.registry import MODELS, ModelEntry, find_model, model_names, unknown_model_advice
 from tfdm.training.config import ModelConfig
@@ -21,9 +21,6 @@ from tfdm.training.config import ModelConfig
 PRESETS = ("quick", "paper")
 STRATEGIES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16")
-
-# Where a run reads and writes: these decide nothing that it computes.
-FOLDERS = ("output_dir", "data_dir", "cache_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,26 +45,15 @@ class RunConfig(CheckedConfig):
     sample_every: int = setting(500, "steps between two grids of images", minimum=1)
     checkpoint_every: int = setting(500, "steps between two checkpoints", minimum=1)
     steps_per_execution: int = setting(1, "steps in one call of the traced function", minimum=1)
-    output_dir: str | None = setting(
-        None,
-        "the run folder; one that holds the same run is resumed",
-        kind=str,
-        placeholder="DIR",
-        shown_default="runs/MODEL-DATASET-seedSEED",
+    output_dir: str | None = folder(
+        "the run folder; one that holds the same run is resumed", "runs/MODEL-DATASET-seedSEED"
     )
-    data_dir: str | None = setting(
-        None,
+    data_dir: str | None = folder(
         "where the data set is read from: the data folder of TFDS, or your folder of images",
-        kind=str,
-        placeholder="DIR",
-        shown_default="$TFDS_DATA_DIR or TFDS's own",
+        "$TFDS_DATA_DIR or TFDS's own",
     )
-    cache_dir: str | None = setting(
-        None,
-        "where prepared data sets are kept",
-        kind=str,
-        placeholder="DIR",
-        shown_default="$TFDM_CACHE_DIR or ~/.cache/tfdm",
+    cache_dir: str | None = folder(
+        "where prepared data sets are kept", "$TFDM_CACHE_DIR or ~/.cache/tfdm"
     )
     hyperparameters: ModelConfig = dataclasses.field(default_factory=AAEPlusPlusConfig)
 
@@ -81,13 +67,10 @@ class RunConfig(CheckedConfig):
         if type(self.hyperparameters) is not expected:
             given = type(self.hyperparameters).__name__
             raise ValueError(f"hyperparameters are a {given}, expected a {expected.__name__}")
-        own = {field.name for field in dataclasses.fields(expected)}
-        taken = sorted(own.intersection(field.name for field in run_fields()))
+        taken = sorted(_names(expected) & {field.name for field in run_fields()})
         if taken:
-            raise ValueError(
-                f"{expected.__name__} has {', '.join(taken)}, which every run has: choose "
-                "other names"
-            )
+            name = expected.__name__
+            raise ValueError(f"{name} has {', '.join(taken)}, which every run has: rename them")
 
     @property
     def folder(self) -> str:
@@ -105,21 +88,22 @@ class RunConfig(CheckedConfig):
             del fields[name]
         return fields | self.hyperparameters.to_dict()
 
+    def default_flat(self) -> dict[str, Any]:
+        """Returns what a run of the same model records where nothing is chosen."""
+        return RunConfig(model=self.model, hyperparameters=type(self.hyperparameters)()).flat()
+
     @classmethod
     def of(cls, config: Self | Mapping[str, Any] | None, **values: Any) -> Self:
         """Returns the configuration that an object, a mapping or keywords describe.
 
-        Args:
-          config: a configuration, or some of its fields; those of the model stand beside those
-            of the run.
-          **values: fields that replace those of `config`.
+        The fields of the model stand beside those of the run; `values` replace those of `config`.
 
         Raises:
           UserError: as `resolve_run_config`.
         """
         if isinstance(config, RunConfig):
-            folders = {name: getattr(config, name) for name in FOLDERS}
-            config = config.flat() | folders
+            run = {field.name: getattr(config, field.name) for field in run_fields()}
+            config = config.hyperparameters.to_dict() | run
         return cls(**_resolved({**(config or {}), **values}, {}))
 
     @classmethod
@@ -135,14 +119,13 @@ class RunConfig(CheckedConfig):
         name = flat.get("model")
         if not isinstance(name, str):
             raise UserError("the configuration names no model; start a new run")
-        if name not in MODELS and name not in model_names():
+        if name not in model_names():
             raise UserError(unknown_model_advice(name, flat.get("model_source")))
-        entry = find_model(name)
-        own = {field.name for field in dataclasses.fields(entry.config)}
-        fields = {field.name for field in run_fields()}
+        model_config = find_model(name).config
+        run = {field.name for field in run_fields()}
         try:
-            config = entry.config(**{name: flat[name] for name in own & set(flat)})
-            return cls(**{name: flat[name] for name in fields & set(flat)}, hyperparameters=config)
+            own = model_config(**{name: flat[name] for name in _names(model_config) & set(flat)})
+            return cls(**{name: flat[name] for name in run & set(flat)}, hyperparameters=own)
         except ValueError as error:
             raise UserError(f"bad configuration: {error}") from None
 
@@ -161,11 +144,9 @@ def default_fields(config: RunConfig) -> dict[str, Any]:
 def preset_values(preset: str, dataset: str) -> dict[str, int]:
     """Returns the steps, intervals and hyperparameters of a preset (Appendix K).
 
-    Args:
-      preset: `quick`, some six minutes on two cores for AAE++ on the default data, and on
-        ColorMNIST the smallest latent size of the paper's sweep, whose prior is matched soonest;
-        `paper`, 100,000 steps on ColorMNIST and 200,000 on the other data sets.
-      dataset: the name of the data set.
+    `quick` takes some six minutes on two cores for AAE++ on the default data; on ColorMNIST it has
+    the smallest latent size of the paper's sweep, whose prior is matched soonest. `paper` takes
+    100,000 steps on ColorMNIST and 200,000 on the other data sets.
 
     Raises:
       ValueError: there is no such preset.
@@ -182,13 +163,12 @@ def preset_values(preset: str, dataset: str) -> dict[str, int]:
 
 def preset_default(field: str) -> str | None:
     """Returns the values of a field in the presets in words, `None` where they have none."""
-    values = {p: {preset_values(p, name).get(field) for name in DATASETS} for p in PRESETS}
-    if all(None in by_dataset for by_dataset in values.values()):
-        return None
-    shown = {
-        p: sorted(str(v) for v in by_dataset if v is not None) for p, by_dataset in values.items()
-    }
-    return ", ".join(f"{' or '.join(texts)} ({p})" for p, texts in shown.items() if texts)
+    shown = []
+    for preset in PRESETS:
+        values = {preset_values(preset, name).get(field) for name in DATASETS} - {None}
+        if values:
+            shown.append(f"{' or '.join(sorted(map(str, values)))} ({preset})")
+    return ", ".join(shown) or None
 
 
 def resolve_run_config(
@@ -218,41 +198,29 @@ def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, A
     entry = find_model(str(values.get("model", run["model"].default)))
     dataset = str(values.get("dataset", run["dataset"].default))
     own = {field.name: field for field in dataclasses.fields(entry.config)}
-
-    chosen_run: dict[str, Any] = {}
-    chosen_own: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in run:
-            chosen_run[name] = _read(run[name], value)
-        elif name in own:
-            chosen_own[name] = _read(own[name], value)
-        else:
-            raise _unknown(entry, name, [*run, *own])
-    for name, value in full.items():
-        if name not in own:
-            raise _unknown(entry, name, own)
-        read = _read(own[name], value)
-        if name in chosen_own and chosen_own[name] != read:
-            raise UserError(f"{name} is given twice, {chosen_own[name]} and {read}: drop one")
-        chosen_own[name] = read
-
-    preset = chosen_run.get("preset", run["preset"].default)
-    preset_run: dict[str, Any] = {}
-    preset_own: dict[str, Any] = {}
-    for name, value in preset_values(preset, dataset).items():
-        (preset_run if name in run else preset_own)[name] = value
+    chosen: dict[str, Any] = {}
+    for given, known in ((values, own | run), (full, own)):
+        for name, value in given.items():
+            if name not in known:
+                raise _unknown(entry, name, known)
+            read = _read(known[name], value)
+            if chosen.setdefault(name, read) != read:
+                raise UserError(f"{name} is given twice, {chosen[name]} and {read}: drop one")
+    chosen = preset_values(chosen.get("preset", run["preset"].default), dataset) | chosen
     try:
-        config = entry.config(**{**preset_own, **chosen_own})
+        config = entry.config(**{name: chosen[name] for name in chosen if name not in run})
     except ValueError as error:
         raise UserError(f"bad value: {error}") from None
-    return {**preset_run, **chosen_run, "hyperparameters": config}
+    return {name: chosen[name] for name in chosen if name in run} | {"hyperparameters": config}
+
+
+def _names(config: type[ModelConfig]) -> set[str]:
+    return {field.name for field in dataclasses.fields(config)}
 
 
 def _unknown(entry: ModelEntry, name: str, known: Iterable[str]) -> UserError:
     """Returns the refusal of a name, with the models that have a hyperparameter of it."""
-    owners = [
-        n for n, e in MODELS.items() if name in {f.name for f in dataclasses.fields(e.config)}
-    ]
+    owners = [model for model, other in MODELS.items() if name in _names(other.config)]
     if owners:
         return UserError(
             f"{name} is a hyperparameter of {' and '.join(owners)}, not of {entry.name}: "

@@ -1,4 +1,4 @@
-"""Trained networks as SavedModels, which load without this package and without Keras.
+"""What a finished run leaves: networks, and SavedModels that load without this package and Keras.
 
 generator = tf.saved_model.load("export/generator").signatures["serving_default"]
 images = generator(z=tf.random.normal([16, 100]))["images"]
@@ -6,14 +6,19 @@ images = generator(z=tf.random.normal([16, 100]))["images"]
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from tfdm.runs.atomic import atomic_directory
+from tfdm.experiments.load import WEIGHTS_NAME
+from tfdm.runs import RunFolder
+from tfdm.runs.atomic import atomic_directory, atomic_file
+from tfdm.training.grids import grid_path
 
 
 def export_model(model: Any, folder: str | os.PathLike[str]) -> list[Path]:
@@ -29,12 +34,8 @@ def export_model(model: Any, folder: str | os.PathLike[str]) -> list[Path]:
       posterior `z` is its mean, and `loc` and `scale` [n, L] its parameters; with an implicit one
       `z` is a fresh sample at every call; with a deterministic one it is the code.
 
-    Args:
-      model: a trained model, built outside of a strategy with several replicas.
-      folder: where the SavedModels stand; those of before are replaced.
-
-    Returns:
-      The folders written.
+    The model was built outside of a strategy with several replicas. SavedModels of before are
+    replaced. Returns the folders written.
     """
     signatures = model.export_signatures()
     return [_write(Path(folder, name), functions) for name, functions in signatures.items()]
@@ -49,6 +50,45 @@ def exported_folders(has_encoder: bool, folder: str | os.PathLike[str]) -> list[
 def is_exported(path: Path) -> bool:
     """Says whether a SavedModel stands at `path`."""
     return (path / "saved_model.pb").is_file()
+
+
+def write_networks(model: Any, folder: RunFolder) -> None:
+    """Writes `weights/last.weights.h5` and `export/` of a model that has one replica."""
+    with atomic_file(folder.weights / WEIGHTS_NAME) as temporary:
+        model.save_weights(temporary)
+    export_model(model, folder.export)
+
+
+def grid_paths(folder: RunFolder, step: int, has_encoder: bool) -> list[Path]:
+    """Returns where the grids of a step stand, of a model with or without an encoder."""
+    folders = [folder.samples, folder.reconstructions] if has_encoder else [folder.samples]
+    return [grid_path(path, step) for path in folders]
+
+
+def is_whole(folder: RunFolder, step: int, has_encoder: bool) -> bool:
+    """Says whether a finished run has all that it should have, its summary apart."""
+    files = [folder.weights / WEIGHTS_NAME, *grid_paths(folder, step, has_encoder)]
+    saved_models = exported_folders(has_encoder, folder.export)
+    return all(path.is_file() for path in files) and all(map(is_exported, saved_models))
+
+
+def read_summary(folder: RunFolder, steps: int) -> dict[str, Any] | None:
+    """Returns `summary.json` if it tells of a run of so many steps, else `None`."""
+    try:
+        summary = json.loads(folder.summary_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) and summary.get("steps") == steps else None
+
+
+def peak_memory_mib() -> float | None:
+    """Returns the largest resident memory of this process so far, `None` where unknown."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def _write(folder: Path, functions: Mapping[str, Any]) -> Path:

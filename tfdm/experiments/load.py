@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tfdm.datasets import ImageDataset, load_dataset, open_dataset
 from tfdm.datasets.load import Data
 from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
 from tfdm.experiments.config import RunConfig
-from tfdm.models import registry
+from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.state import restore_state
 
@@ -54,44 +53,45 @@ class Run:
         Raises:
           UserError: the data cannot be had, or differ from those of the training.
         """
-        name = self.config.dataset
-        if self.data is not None:
-            return self.data
-        if name not in DATASETS:
+        if self.data is None and self.config.dataset not in DATASETS:
             shape = "x".join(map(str, self.recorded["image_shape"]))
             raise UserError(
                 f"{self.folder.path} was trained on {shape} images that its caller had, called "
-                f"{name!r}: give them, tfdm.load_run(.., dataset=images)"
+                f"{self.config.dataset!r}: give them, tfdm.load_run(.., dataset=images)"
             )
-        dataset = load_dataset(
-            name,
-            data_dir=self.data_dir or self.config.data_dir,
-            cache_dir=self.cache_dir,
-            image_size=self.config.image_size,
-            crop=self.config.crop,
-        )
-        _check_digest(dataset, self.recorded, self.folder)
-        return dataset
+        data = self.data or open_data(self.config, self.data_dir, self.cache_dir)
+        if self.recorded.get("dataset_digest", data.digest) != data.digest:
+            raise UserError(
+                f"{data.name} is not what {self.folder.path} was trained on: its digest differs"
+            )
+        return data
+
+
+def open_data(
+    config: RunConfig,
+    data_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> ImageDataset:
+    """Opens the data that a run names, in other folders than the run's if they are given."""
+    return load_dataset(
+        config.dataset,
+        data_dir=data_dir or config.data_dir,
+        cache_dir=cache_dir or config.cache_dir,
+        image_size=config.image_size,
+        crop=config.crop,
+    )
 
 
 def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> Any:
-    """Returns the untrained model of a run.
-
-    Args:
-      config: the configuration.
-      image_shape: (H, W, C) of the data.
+    """Returns the untrained model of a run for images of shape (H, W, C).
 
     Raises:
       UserError: there are no networks for images of this shape.
     """
-    model_class = registry.find_model(config.model).load()
+    model_class = find_model(config.model).load()
+    options = {"image_shape": image_shape, "seed": config.seed, "dtype": config.precision}
     try:
-        return model_class(
-            config.hyperparameters,
-            image_shape=image_shape,
-            seed=config.seed,
-            dtype=config.precision,
-        )
+        return model_class(config.hyperparameters, **options)
     except ValueError as error:
         raise UserError(f"cannot build {config.model} for {config.dataset}: {error}") from error
 
@@ -121,56 +121,47 @@ def load_run(
         model, or `dataset` has another digest.
       ValueError: `dataset` is no array of images.
     """
+    folder, recorded, config = open_run(path)
+    model = build_model(config, tuple(recorded["image_shape"]))
+    weights = folder.weights / WEIGHTS_NAME
+    checkpoint = CheckpointStore(folder.checkpoints).latest()
+    if checkpoint is not None:
+        with fitting(checkpoint.path):
+            restore_state(model, checkpoint.arrays)
+    elif weights.is_file():
+        with fitting(weights):
+            model.load_weights(weights)
+    else:
+        raise UserError(f"{folder.path} holds no trained weights yet: train it first")
+    data = None if dataset is None else open_dataset(dataset, data_dir=data_dir)
+    step = int(model.step.numpy())
+    run = Run(model, step, config, recorded, folder, data, data_dir, cache_dir)
+    if data is not None:
+        _ = run.dataset  # which compares its digest
+    return run
+
+
+def open_run(path: str | os.PathLike[str]) -> tuple[RunFolder, dict[str, Any], RunConfig]:
+    """Returns a run folder, all of its `config.json`, and the configuration in it.
+
+    Raises:
+      UserError: `path` is no run folder, or its model is not known here.
+    """
     folder = RunFolder.open(path)
     recorded = folder.read_config()
     config = RunConfig.from_flat(recorded)
     if "image_shape" not in recorded:
         raise UserError(f"{folder.config_path} lacks image_shape; start a new run")
-    model = build_model(config, tuple(recorded["image_shape"]))
-    weights = folder.weights / WEIGHTS_NAME
-    checkpoint = CheckpointStore(folder.checkpoints).latest()
-    if checkpoint is not None:
-        restore_checkpoint(model, checkpoint.arrays, checkpoint.path)
-    elif weights.is_file():
-        try:
-            model.load_weights(weights)
-        except (ValueError, OSError) as error:
-            raise _misfit(weights, error) from error
-    else:
-        raise UserError(f"{folder.path} holds no trained weights yet: train it first")
-    data = None if dataset is None else open_dataset(dataset, data_dir=data_dir)
-    if data is not None:
-        _check_digest(data, recorded, folder)
-    step = int(model.step.numpy())
-    return Run(model, step, config, recorded, folder, data, data_dir, cache_dir)
+    return folder, recorded, config
 
 
-def restore_checkpoint(model: Any, arrays: Mapping[str, np.ndarray], source: Path) -> None:
-    """Puts a run's state into its model.
-
-    Args:
-      model: the model that `config.json` describes.
-      arrays: the state.
-      source: where it was read, for the message.
-
-    Raises:
-      UserError: the state does not fit the model.
-    """
+@contextlib.contextmanager
+def fitting(source: Path) -> Iterator[None]:
+    """Says in one line that the state in `source` does not fit the model of `config.json`."""
     try:
-        restore_state(model, arrays)
-    except ValueError as error:
-        raise _misfit(source, error) from error
-
-
-def _check_digest(dataset: ImageDataset, recorded: Mapping[str, Any], folder: RunFolder) -> None:
-    if recorded.get("dataset_digest", dataset.digest) != dataset.digest:
+        yield
+    except (ValueError, OSError) as error:
         raise UserError(
-            f"{dataset.name} is not what {folder.path} was trained on: its digest differs"
-        )
-
-
-def _misfit(source: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{source} does not fit the model that config.json describes ({error}): "
-        "use the version of tfdm that made it"
-    )
+            f"{source} does not fit the model that config.json describes ({error}): "
+            "use the version of tfdm that made it"
+        ) from error

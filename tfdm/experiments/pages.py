@@ -1,14 +1,9 @@
 """A page of finished runs: what was trained, how, the pictures and the curves.
 
-For every run a small folder of the report holds
-
-    run.json             command, seed, configuration, versions, summary
-    curves.json          every logged term, thinned to some hundred steps
-    curves.png           the same as a plot
-    samples.png          the last grid of samples
-    reconstructions.png  the last grid of reconstructions, where there is one
-
-and `README.md` shows them all. TensorFlow is not needed.
+For every run a folder of the report holds run.json (command, seed, configuration, versions,
+summary), curves.json (every logged term, thinned to some hundred steps), curves.png (the same as a
+plot), samples.png and, where there are some, reconstructions.png: the last grids. `README.md` shows
+them all. TensorFlow is not needed.
 """
 
 from __future__ import annotations
@@ -23,17 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from tfdm.errors import UserError
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import CheckedConfig, folder, setting
 from tfdm.pictures import figure_png, new_figure
 from tfdm.runs import atomic
 from tfdm.runs.folder import MAY_CHANGE, NOT_COMPARED, RunFolder
+from tfdm.runs.results import writing
 
 MAX_POINTS = 200
 COLUMNS = 3
 # Fields that every run has and that a reader wants first; the others stand in run.json.
 MAIN_FIELDS = ("dataset", "steps", "batch_size", "seed", "precision", "latent_dim")
-
-
 # A run is told apart from others of its name by at most so many fields.
 _MAX_FIELDS = 3
 
@@ -42,7 +36,7 @@ _MAX_FIELDS = 3
 class ReportConfig(CheckedConfig):
     """Where the page goes and what it is called."""
 
-    output_dir: str | None = setting(None, "where the page goes", kind=str, placeholder="DIR")
+    output_dir: str | None = folder("where the page goes")
     title: str = setting("Runs", "the heading of the page")
 
 
@@ -69,13 +63,7 @@ class RunReport:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A page of runs.
-
-    Attributes:
-      runs: what it shows, in order; their names differ.
-      page: the page, Markdown.
-      path: where it was written, or `None`.
-    """
+    """A page of runs, whose names differ: Markdown, and where it was written, or `None`."""
 
     runs: tuple[RunReport, ...]
     page: str
@@ -102,47 +90,35 @@ def report(
       ValueError: an option is not admissible.
     """
     config = ReportConfig.of(config, **options)
-    reports = _with_names([read_run(RunFolder.open(path)) for path in runs])
+    reports = _with_names([_read_run(RunFolder.open(path)) for path in runs])
     page = _page(reports, config.title)
     if config.output_dir is None:
         return Report(reports, page, None)
-    folder = Path(config.output_dir).expanduser()
-    try:
+    with writing(config.output_dir) as target:
         for run in reports:
-            _write_run(run, folder / run.name)
-        atomic.atomic_write_text(folder / "README.md", page)
-    except OSError as error:
-        raise UserError(
-            f"cannot write into {folder}: {error.strerror or error}; choose another --output_dir"
-        ) from None
-    return Report(reports, page, folder / "README.md")
+            _write_run(run, target / run.name)
+        atomic.atomic_write_text(target / "README.md", page)
+    return Report(reports, page, target / "README.md")
 
 
-def read_run(folder: RunFolder) -> RunReport:
-    """Reads a finished run.
-
-    Raises:
-      UserError: the run is not finished, or left no samples.
-    """
+def _read_run(folder: RunFolder) -> RunReport:
     config = folder.read_config()
     if not folder.summary_path.is_file():
         raise UserError(f"{folder.path} is not finished: run the command that started it again")
     summary = json.loads(folder.summary_path.read_text(encoding="utf-8"))
-    samples = _last_grid(folder.samples)
+    samples = folder.last_grid("samples")
     if samples is None:
         raise UserError(f"{folder.path} has no samples: run the command that started it again")
     name = f"{config['model']}-{config['dataset']}-seed{config['seed']}"
     curves = read_curves(folder.metrics_path)
-    return RunReport(name, config, summary, curves, samples, _last_grid(folder.reconstructions))
+    return RunReport(name, config, summary, curves, samples, folder.last_grid("reconstructions"))
 
 
 def read_curves(path: Path, max_points: int = MAX_POINTS) -> dict[str, dict[str, list[float]]]:
     """Reads `metrics.jsonl` as curves of at most about `max_points` steps, the last included."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    stride = max(1, len(records) // max_points)
-    kept = records[::-1][::stride][::-1]
     curves: dict[str, dict[str, list[float]]] = {}
-    for record in kept:
+    for record in records[:: -max(1, len(records) // max_points)][::-1]:
         for term, value in record.items():
             if term not in ("step", "wall_seconds", "steps_per_second"):
                 curve = curves.setdefault(term, {"step": [], "value": []})
@@ -166,15 +142,15 @@ def plot_curves(curves: dict[str, dict[str, list[float]]], title: str) -> bytes:
 
 def _with_names(runs: Sequence[RunReport]) -> tuple[RunReport, ...]:
     """Returns the runs with names that differ."""
-    named: list[RunReport] = []
+    named: dict[str, RunReport] = {}
     for run in runs:
         alike = [other.config for other in runs if other.name == run.name]
         name = "-".join([run.name, *(_shown(run.config, f) for f in _differing(alike))])
-        taken = [other.name for other in named]
         # Equal configurations in two folders are numbered.
-        number = next(n for n in range(1, len(runs) + 1) if _numbered(name, n) not in taken)
-        named.append(dataclasses.replace(run, name=_numbered(name, number)))
-    return tuple(named)
+        numbered = (f"{name}-{number}" for number in range(2, len(runs) + 1))
+        name = next(n for n in (name, *numbered) if n not in named)
+        named[name] = dataclasses.replace(run, name=name)
+    return tuple(named.values())
 
 
 def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:
@@ -189,10 +165,6 @@ def _shown(config: dict[str, Any], field: str) -> str:
     """A field and its value, as they may stand in the name of a file."""
     value = str(config.get(field, "absent"))
     return re.sub(r"[^\w.=-]+", "_", f"{field}={value[:16]}")
-
-
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}-{number}"
 
 
 def _write_run(run: RunReport, folder: Path) -> None:
@@ -210,30 +182,25 @@ def _page(runs: Sequence[RunReport], title: str) -> str:
     lines = [f"# {title}", "", "| run | steps | minutes | steps / s | final terms |"]
     lines.append("|---|---|---|---|---|")
     for run in runs:
-        summary = run.summary
-        final = ", ".join(f"{k} {v:.4g}" for k, v in sorted(summary["final"].items()))
-        minutes, rate = summary["wall_seconds"] / 60, summary["steps_per_second"]
-        speed = "-" if rate is None else f"{rate:.2f}"
-        cells = [f"[{run.name}](#{run.name})", str(summary["steps"]), f"{minutes:.1f}", speed]
-        lines.append(f"| {' | '.join([*cells, final])} |")
-    for run in runs:
-        lines += ["", *_section(run)]
-    return "\n".join(lines) + "\n"
+        summary, rate = run.summary, run.summary["steps_per_second"]
+        cells = [
+            f"[{run.name}](#{run.name})",
+            str(summary["steps"]),
+            f"{summary['wall_seconds'] / 60:.1f}",
+            "-" if rate is None else f"{rate:.2f}",
+            ", ".join(f"{name} {value:.4g}" for name, value in sorted(summary["final"].items())),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, *(line for run in runs for line in _section(run))]) + "\n"
 
 
 def _section(run: RunReport) -> list[str]:
     fields = ", ".join(f"{name} {run.config.get(name)}" for name in MAIN_FIELDS)
     versions = ", ".join(f"{k} {v}" for k, v in run.config.get("versions", {}).items())
-    lines = [f"## {run.name}", "", f"{fields}."]
+    lines = ["", f"## {run.name}", "", f"{fields}."]
     if run.config.get("command"):
         lines += ["", "```", run.config["command"], "```"]
     lines += ["", f"![samples]({run.name}/samples.png)"]
     if run.reconstructions is not None:
         lines += ["", f"![images beside their reconstructions]({run.name}/reconstructions.png)"]
-    lines += ["", f"![curves]({run.name}/curves.png)", "", f"Versions: {versions}."]
-    return lines
-
-
-def _last_grid(folder: Path) -> Path | None:
-    grids = sorted(folder.glob("step_*.png")) if folder.is_dir() else []
-    return grids[-1] if grids else None
+    return [*lines, "", f"![curves]({run.name}/curves.png)", "", f"Versions: {versions}."]

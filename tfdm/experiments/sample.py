@@ -11,9 +11,10 @@ import numpy as np
 
 from tfdm.errors import UserError
 from tfdm.experiments.load import Run, load_run
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import CheckedConfig, folder, setting
 from tfdm.pictures import image_grid, png_bytes
 from tfdm.runs.atomic import atomic_write_bytes
+from tfdm.runs.results import writing
 from tfdm.seeds import stream
 
 _BLOCK = 500
@@ -29,23 +30,19 @@ class SampleConfig(CheckedConfig):
     interpolations: int = setting(
         8, "rows that lead from one sample to another; 0 is none", minimum=0
     )
-    output_dir: str | None = setting(
-        None,
-        "where samples.png, samples.npz and interpolations.png go",
-        kind=str,
-        placeholder="DIR",
-        shown_default="RUN/generated",
+    output_dir: str | None = folder(
+        "where samples.png, samples.npz and interpolations.png go", "RUN/generated"
     )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:
-    """Images that a model generated.
+    """Images that a model generated, uint8.
 
     Attributes:
       noise: standard normal noise, float32 [n, L], which the model's prior turns into codes.
-      images: uint8 [n, H, W, C].
-      interpolations: uint8 [rows, columns, H, W, C]; each row leads from one noise to another.
+      images: [n, H, W, C].
+      interpolations: [rows, columns, H, W, C]; each row leads from one noise to another.
       files: what was written.
     """
 
@@ -73,35 +70,29 @@ def sample(run: Run | str | Path, config: SampleConfig | None = None, **options:
     """
     config = SampleConfig.of(config, **options)
     run = run if isinstance(run, Run) else load_run(run)
-    model = run.model
+    model, columns = run.model, config.columns
     rng = stream(config.seed, "sample/noise")
     noise = rng.standard_normal((config.num, model.latent_dim), np.float32)
     images = _generate(model, noise)
     rows = min(config.interpolations, config.num // 2)
-    between = _interpolated(noise[:rows], noise[rows : 2 * rows], config.columns)
-    shape = (rows, config.columns, *model.image_shape)
-    interpolations = _generate(model, between.reshape(-1, model.latent_dim)).reshape(shape)
-    files: list[Path] = []
+    between = _interpolated(noise[:rows], noise[rows : 2 * rows], columns)
+    interpolations = _generate(model, between.reshape(-1, model.latent_dim))
+    files: tuple[Path, ...] = ()
     if config.output_dir is not None:
-        folder = Path(config.output_dir).expanduser()
         arrays = io.BytesIO()
         np.savez(arrays, images=images, noise=noise)
         contents = {
-            "samples.png": png_bytes(image_grid(images, config.columns)),
+            "samples.png": png_bytes(image_grid(images, columns)),
             "samples.npz": arrays.getvalue(),
         }
         if rows:
-            grid = image_grid(interpolations.reshape(-1, *model.image_shape), config.columns)
-            contents["interpolations.png"] = png_bytes(grid)
-        try:
+            contents["interpolations.png"] = png_bytes(image_grid(interpolations, columns))
+        with writing(config.output_dir) as target:
             for name, content in contents.items():
-                atomic_write_bytes(folder / name, content)
-                files.append(folder / name)
-        except OSError as error:
-            raise UserError(
-                f"cannot write into {folder}: {error.strerror}; choose another --output_dir"
-            ) from None
-    return Samples(noise, images, interpolations, tuple(files))
+                atomic_write_bytes(target / name, content)
+        files = tuple(target / name for name in contents)
+    shape = (rows, columns, *model.image_shape)
+    return Samples(noise, images, interpolations.reshape(shape), files)
 
 
 def _interpolated(first: np.ndarray, last: np.ndarray, columns: int) -> np.ndarray:
@@ -114,11 +105,8 @@ def _interpolated(first: np.ndarray, last: np.ndarray, columns: int) -> np.ndarr
 
 
 def _generate(model: Any, noise: np.ndarray) -> np.ndarray:
-    blocks = [
-        np.asarray(model.generate(noise[first : first + _BLOCK]))
-        for first in range(0, len(noise), _BLOCK)
-    ]
-    images = np.concatenate(blocks) if blocks else np.empty([0, *model.image_shape])
+    blocks = [model.generate(noise[i : i + _BLOCK]) for i in range(0, len(noise), _BLOCK)]
+    images = np.concatenate([np.empty([0, *model.image_shape], np.float32), *blocks])
     if not np.isfinite(images).all():
         raise UserError("the model generates images that are not finite: choose another run")
     return np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)

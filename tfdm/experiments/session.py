@@ -1,49 +1,93 @@
-"""One session of a run: what is left to train, and what a finished run leaves.
-
-The folder is locked, the configuration recorded and the data open when a session starts;
-`tfdm.experiments.train` sees to that.
-"""
+"""One session of a run: what is left to train, and what a finished run leaves."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tfdm.datasets import ImageDataset, train_batches
 from tfdm.errors import UserError
-from tfdm.experiments import artefacts
 from tfdm.experiments.config import RunConfig
-from tfdm.experiments.load import build_model, restore_checkpoint
-from tfdm.models import registry
-from tfdm.runs import CheckpointStore, RunFolder
+from tfdm.experiments.export import (
+    grid_paths,
+    is_whole,
+    peak_memory_mib,
+    read_summary,
+    write_networks,
+)
+from tfdm.experiments.load import build_model, fitting, open_data
+from tfdm.models.registry import find_model
+from tfdm.runs import CheckpointStore, RunFolder, provenance
 from tfdm.training import grids, metrics
 from tfdm.training.callbacks import Checkpointer, DivergenceGuard, RawLogs, Span, StopOnSignal
 from tfdm.training.graphs import repeatable_graphs
 from tfdm.training.progress import ProgressBar
 from tfdm.training.signals import StopSignals
 from tfdm.training.state import capture_state, restore_state
-from tfdm.training.strategy import Workers
+from tfdm.training.strategy import Workers, check_batch_size, describe, make_strategy
 
 _logger = logging.getLogger("tfdm")
 
 
-@dataclasses.dataclass(frozen=True)
-class Session:
-    """One session of a run.
+def run_session(
+    config: RunConfig,
+    folder: RunFolder,
+    dataset: ImageDataset | None,
+    signals: StopSignals,
+    hold: Callable[[], None],
+    progress: bool,
+) -> tuple[dict[str, Any], ImageDataset]:
+    """Trains a run to its end; the caller holds the folder, but for several workers.
 
-    Attributes:
-      config: what is trained.
-      folder: where.
-      dataset: on what.
-      strategy: on which devices.
-      workers: the processes of the run.
-      signals: what asks it to stop.
-      progress: whether to show a progress bar on the standard error stream.
+    `hold` holds it for their chief. The data are opened when they are `None`.
+
+    Returns:
+      The content of `summary.json` and the data; on a worker that is not the chief `steps` alone.
+
+    Raises:
+      UserError, DivergedError, Terminated: as `tfdm.train`.
     """
+    clock = metrics.RunClock()
+    strategy = make_strategy(config.strategy)
+    check_batch_size(strategy, config.batch_size)
+    workers = Workers(strategy)
+    if config.strategy == "multi_worker":
+        _on_chief(workers, hold)
+    if dataset is None:
+        dataset = open_data(config)
+    session = _Session(config, folder, dataset, strategy, workers, signals, progress)
+    _on_chief(workers, session.record_config)
+    _logger.info(
+        "%s on %s: %d steps of batch %d, latent_dim %d, seed %d, %s, into %s",
+        config.model, config.dataset, config.steps, config.batch_size,
+        config.hyperparameters.latent_dim, config.seed, describe(strategy), config.folder,
+    )  # fmt: skip
+    return session.summary_of_complete() or session.go(clock), dataset
+
+
+def _on_chief(workers: Workers, action: Callable[[], None]) -> None:
+    """Runs what only the chief does; where it is refused, all workers end."""
+    refusal = None
+    if workers.is_chief:
+        try:
+            action()
+        except UserError as error:
+            refusal = error
+    refused = workers.maximum(int(refusal is not None))
+    if refusal is not None:
+        raise refusal
+    if refused:
+        raise UserError("the chief worker refused the run; its message says why")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Session:
+    """What the steps of `run_session` share."""
 
     config: RunConfig
     folder: RunFolder
@@ -53,15 +97,29 @@ class Session:
     signals: StopSignals
     progress: bool
 
-    # --- The course of a session ----------------------------------------------------------
+    def record_config(self) -> None:
+        """Writes `config.json`, or checks that the folder's run is this one."""
+        source = dict(find_model(self.config.model).source)
+        flat = {
+            **self.config.flat(),
+            "image_shape": list(self.dataset.image_shape),
+            "num_images": {name: len(images) for name, images in self.dataset.splits.items()},
+            "dataset_digest": self.dataset.digest,
+            **({"model_source": source} if source else {}),
+            **provenance.software(),
+            "command": provenance.command(),
+        }
+        before = self.folder.claim_config(flat, self.config.default_flat())
+        if before.get("model_source", source).get("sha256") != source.get("sha256"):
+            _logger.warning("%s has changed since the run was started", source.get("file"))
 
     def summary_of_complete(self) -> dict[str, Any] | None:
         """Returns the summary of a run that is done and whole, which is said, else `None`."""
         steps, summary = self.config.steps, None
         if self.workers.is_chief:
-            model_class: Any = registry.find_model(self.config.model).load()
-            if not artefacts.missing_files(self.folder, steps, model_class.has_encoder):
-                summary = artefacts.read_summary(self.folder, steps)
+            model_class: Any = find_model(self.config.model).load()
+            if is_whole(self.folder, steps, model_class.has_encoder):
+                summary = read_summary(self.folder, steps)
             if summary is not None:
                 _logger.info("%s is complete: %d steps are trained", self.folder.path, steps)
         if self.workers.maximum(int(summary is not None)):
@@ -70,28 +128,23 @@ class Session:
 
     def go(self, clock: metrics.RunClock) -> dict[str, Any]:
         """Trains what is left to train and writes what is missing."""
+        steps, is_chief = self.config.steps, self.workers.is_chief
         with self.strategy.scope():
             model = build_model(self.config, self.dataset.image_shape)
         start = self._resume(model)
-        if start > self.config.steps:
+        if start > steps:
             raise UserError(
                 f"{self.folder.path} is trained for {start} steps already, "
-                f"more than the {self.config.steps} asked for"
+                f"more than the {steps} asked for"
             )
-        rate = None
-        if self.workers.is_chief:
+        if is_chief:
             self.folder.truncate_metrics(start)
-            clock = metrics.RunClock(
-                metrics.last_record(self.folder).get("wall_seconds", 0.0) + clock.seconds()
-            )
-        if start < self.config.steps:
-            if self.workers.is_chief:
-                # It tells of an end that is not this run's any more.
+            earlier = metrics.last_record(self.folder).get("wall_seconds", 0.0)
+            clock = metrics.RunClock(earlier + clock.seconds())
+            if start < steps:  # It tells of an end that is not this run's any more.
                 self.folder.summary_path.unlink(missing_ok=True)
-            rate = self._fit(model, start, clock)
-        summary: dict[str, Any] = {"steps": self.config.steps}
-        if self.workers.is_chief:
-            summary = self._finish(model, clock, rate)
+        rate = self._fit(model, start, clock) if start < steps else None
+        summary = self._finish(model, clock, rate) if is_chief else {"steps": steps}
         self.workers.wait()
         return summary
 
@@ -100,27 +153,27 @@ class Session:
         checkpoint = self._store.latest() if self.workers.is_chief else None
         if self.workers.maximum(int(checkpoint is not None)):
             arrays = capture_state(model) if checkpoint is None else checkpoint.arrays
-            restore_checkpoint(model, self.workers.from_chief(arrays), self.folder.checkpoints)
+            with fitting(self.folder.checkpoints):
+                restore_state(model, self.workers.from_chief(arrays))
         return int(model.step.numpy())
 
     def _fit(self, model: Any, start: int, clock: metrics.RunClock) -> float | None:
         """Trains; returns the steps a second, on the chief."""
-        config, span = self.config, Span(start, self.config.steps)
-        intervals = (config.log_every, config.sample_every, config.checkpoint_every)
-        guard = DivergenceGuard(span, intervals)
-        callbacks: list[Any] = [guard]
+        config, span, is_chief = self.config, Span(start, self.config.steps), self.workers.is_chief
+        guard = DivergenceGuard(
+            span, (config.log_every, config.sample_every, config.checkpoint_every)
+        )
+        store = self._store if is_chief else None
+        checkpointer = Checkpointer(span, config.checkpoint_every, guard, store)
+        stopper = StopOnSignal(span, config.log_every, self.signals, checkpointer, self.workers)
+        callbacks: list[Any] = [guard, checkpointer, stopper]
+        logger = None
         with contextlib.ExitStack() as stack:
-            logger = None
-            if self.workers.is_chief:
+            if is_chief:
                 writer = self._tensorboard(stack)
                 logger = metrics.MetricsLogger(span, config.log_every, self.folder, writer, clock)
-                callbacks += [logger, self._grids(span, writer)]
-            checkpointer = Checkpointer(
-                span, config.checkpoint_every, guard, self._store if self.workers.is_chief else None
-            )
-            stopper = StopOnSignal(span, config.log_every, self.signals, checkpointer, self.workers)
-            callbacks += [checkpointer, stopper]
-            if self.progress and self.workers.is_chief:
+                callbacks[1:1] = [logger, self._grids(span, writer)]
+            if is_chief and self.progress:
                 bar = ProgressBar(span)
                 stack.callback(bar.close)
                 callbacks.append(bar)
@@ -133,14 +186,10 @@ class Session:
                 batches_per_step=model.batches_per_step,
             )
             model.compile(steps_per_execution=config.steps_per_execution)
+            lists = RawLogs(callbacks, add_history=True, model=model)
             with self.signals.deferred(), repeatable_graphs():
-                model.fit(
-                    batches,
-                    verbose=0,
-                    shuffle=False,
-                    callbacks=RawLogs(callbacks, add_history=True, model=model),
-                )
-        return logger.steps_per_second if logger is not None else None
+                model.fit(batches, verbose=0, shuffle=False, callbacks=lists)
+        return None if logger is None else logger.steps_per_second
 
     def _finish(self, model: Any, clock: metrics.RunClock, rate: float | None) -> dict[str, Any]:
         """Writes what is missing of a trained run; returns its summary."""
@@ -149,28 +198,34 @@ class Session:
             # The files hold plain variables, not ones with a copy on each replica.
             mirrored, model = model, build_model(self.config, self.dataset.image_shape)
             restore_state(model, capture_state(mirrored))
-        if not all(p.is_file() for p in artefacts.grid_paths(self.folder, step, model.has_encoder)):
+        if not all(p.is_file() for p in grid_paths(self.folder, step, model.has_encoder)):
             with contextlib.ExitStack() as stack:
                 self._grids(Span(step, step), self._tensorboard(stack)).write(model, step)
-        artefacts.write_networks(model, self.folder)
-        summary = artefacts.read_summary(self.folder, step)
+        write_networks(model, self.folder)
+        summary = read_summary(self.folder, step)
         if summary is None:
-            summary = artefacts.summarize(
-                self.config,
-                self.folder,
-                dataset_digest=self.dataset.digest,
-                replicas=replicas,
-                wall_seconds=clock.seconds(),
-                steps_per_second=rate,
-            )
+            record = metrics.last_record(self.folder)
+            summary = {
+                "model": self.config.model,
+                "dataset": self.config.dataset,
+                "steps": step,
+                "seed": self.config.seed,
+                "wall_seconds": round(clock.seconds(), 3),
+                "steps_per_second": rate or record.get("steps_per_second"),
+                "final": metrics.losses_of(record),
+                "batch_size": self.config.batch_size,
+                "replicas": replicas,
+                "peak_memory_mib": peak_memory_mib(),
+                "dataset_digest": self.dataset.digest,
+                **provenance.software(),
+            }
             self.folder.write_summary(summary)
         return summary
 
-    # --- Pieces ---------------------------------------------------------------------------
-
     @property
     def _store(self) -> CheckpointStore:
-        return CheckpointStore(self.folder.checkpoints)
+        # `Checkpointer` has every worker look for values that are not finite.
+        return CheckpointStore(self.folder.checkpoints, finite=False)
 
     def _tensorboard(self, stack: contextlib.ExitStack) -> tf.summary.SummaryWriter:
         writer = tf.summary.create_file_writer(str(self.folder.tensorboard))
@@ -179,7 +234,6 @@ class Session:
         return writer
 
     def _grids(self, span: Span, writer: tf.summary.SummaryWriter) -> grids.ImageGrids:
-        held_out = self.dataset.splits["validation"]
-        images = grids.fixed_images(held_out)
+        images = grids.fixed_images(self.dataset.splits["validation"])
         every = self.config.sample_every
         return grids.ImageGrids(span, every, self.folder, writer, images, self.config.seed)

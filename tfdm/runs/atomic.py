@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -27,13 +28,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path that becomes `path` when the block ends without an exception.
 
     The temporary name ends as `path` does, so that writers that look at the suffix
-    (`save_weights` of Keras wants `.weights.h5`) are content. Missing parents are made.
-
-    Args:
-      path: where the file shall stand; an existing file is replaced.
-
-    Yields:
-      The path to write to. The block must leave a file there.
+    (`save_weights` of Keras wants `.weights.h5`) are content. Missing parents are made; an
+    existing file is replaced. The block must leave a file there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,12 +49,6 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     An old folder at `path` stays as it is until the new one is complete. Between the two renames
     that swap them `path` is absent for a moment; `remove_leftovers` puts the old one back if the
     process was killed just there.
-
-    Args:
-      path: where the folder shall stand; an existing folder is replaced as a whole.
-
-    Yields:
-      The folder to write into.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,11 +109,11 @@ def json_ready(value: Any) -> Any:
         return [json_ready(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
         return json_ready(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise ValueError(f"value is {value!r} of type {type(value).__name__}, expected a JSON type")
 
@@ -145,6 +135,12 @@ def is_leftover(path: Path) -> bool:
     return path.name.startswith((TEMPORARY_PREFIX, _REPLACED_PREFIX))
 
 
+def original_name(leftover: Path) -> str:
+    """Returns the name of what a temporary was to become, or had been."""
+    prefixes = f"{re.escape(TEMPORARY_PREFIX)}[0-9a-f]+-|{re.escape(_REPLACED_PREFIX)}"
+    return re.sub(prefixes, "", leftover.name, count=1)
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Removes what killed writers left anywhere below `folder`.
 
@@ -152,12 +148,9 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     temporaries of a living writer away too.
     """
     for parent, folders, files in os.walk(folder):
-        for name in [*folders, *files]:
-            path = Path(parent, name)
-            if not is_leftover(path):
-                continue
-            original = path.with_name(name.removeprefix(_REPLACED_PREFIX))
-            if name.startswith(_REPLACED_PREFIX) and not original.exists():
+        for path in filter(is_leftover, (Path(parent, name) for name in [*folders, *files])):
+            original = path.with_name(original_name(path))
+            if path.name.startswith(_REPLACED_PREFIX) and not original.exists():
                 os.replace(path, original)  # killed between the two renames of a swap
             elif path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 import os
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,16 +23,12 @@ from tfdm.runs import atomic
 _logger = logging.getLogger("tfdm")
 
 _NAME = re.compile(r"step_(?P<step>\d{8,})-(?P<digest>[0-9a-f]{64})\.npz")
-# The member that says which arrays stand in the file as the bits of a type NumPy cannot name.
-_FOREIGN_TYPES = "__foreign_types__"
+# A member of older files that is no array of the state.
+_NO_ARRAY = "__foreign_types__"
 
 
 class NonFiniteError(ValueError):
-    """An array to be saved holds NaN or an infinity.
-
-    Attributes:
-      name: the name of the array.
-    """
+    """An array to be saved, called `name`, holds NaN or an infinity."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,13 +37,7 @@ class NonFiniteError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A state read back.
-
-    Attributes:
-      step: the number of completed steps.
-      arrays: the arrays by name, bit for bit as they were saved.
-      path: the file.
-    """
+    """A state read back: its completed steps, its arrays bit for bit as saved, its file."""
 
     step: int
     arrays: dict[str, np.ndarray]
@@ -73,18 +61,14 @@ class CheckpointStore:
         self.finite = finite
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Writes a checkpoint, makes it the newest one, and removes those beyond `keep`.
+        """Writes the state after `step` steps, and removes checkpoints beyond `keep`.
 
         Files of later steps are removed too: the run went on from an earlier state, so that they
         are damaged or belong to a past that is not this run's.
 
         Args:
           step: the number of completed steps.
-          arrays: the state: booleans, integers, floating and complex numbers, and the types of
-            `ml_dtypes` (bfloat16), of any shape.
-
-        Returns:
-          The file.
+          arrays: the state: booleans, integers, floating and complex numbers of any shape.
 
         Raises:
           NonFiniteError: an array holds NaN or an infinity, where `finite` refuses them; nothing
@@ -117,10 +101,10 @@ class CheckpointStore:
             if not _NAME.fullmatch(path.name):
                 _logger.warning("skipped %s: its name carries no SHA-256 digest", path)
         for step, path in self._files():
-            arrays, problem = _read(path)
-            if arrays is not None:
-                return Checkpoint(step, arrays, path)
-            _logger.warning("skipped the damaged checkpoint %s: %s", path, problem)
+            try:
+                return Checkpoint(step, _read(path), path)
+            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                _logger.warning("skipped the damaged checkpoint %s: %s", path, error)
         return None
 
     def steps(self) -> list[int]:
@@ -133,75 +117,36 @@ class CheckpointStore:
         return sorted(((int(match["step"]), path) for match, path in named if match), reverse=True)
 
     def _rotate(self, saved_step: int, saved: Path) -> None:
-        older = []
-        for step, path in self._files():
-            if step < saved_step:
-                older.append(path)
-            elif path != saved:
-                path.unlink(missing_ok=True)
-        for path in older[self.keep - 1 :]:
+        files = self._files()
+        older = [path for step, path in files if step < saved_step]
+        others = [path for step, path in files if step >= saved_step and path != saved]
+        for path in [*others, *older[self.keep - 1 :]]:
             path.unlink(missing_ok=True)
 
 
 def _check(name: str, array: np.ndarray, must_be_finite: bool) -> None:
-    if not name or name == _FOREIGN_TYPES or name.endswith(".npy"):
+    if not name or name == _NO_ARRAY or name.endswith(".npy"):
         raise ValueError(f"name of an array is {name!r}, expected a plain, non-empty name")
-    if array.dtype.kind in "biu":
-        return
-    if array.dtype.kind in "fc":
-        finite = np.isfinite(array).all()
-    elif _is_foreign(array.dtype):
-        finite = np.isfinite(array.astype(np.float32)).all()
-    else:
+    if array.dtype.kind not in "biufc":
         raise ValueError(f"{name} is of type {array.dtype}, expected booleans or numbers")
-    if must_be_finite and not finite:
+    if must_be_finite and not np.isfinite(array).all():
         raise NonFiniteError(name)
 
 
-def _is_foreign(dtype: np.dtype[Any]) -> bool:
-    """Says whether the type comes from `ml_dtypes`, which the `.npy` format does not know."""
-    return dtype.type.__module__.split(".")[0] == "ml_dtypes"
-
-
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    foreign = {n: array.dtype.name for n, array in arrays.items() if _is_foreign(array.dtype)}
-    members = dict(arrays)
-    for name in foreign:
-        array = arrays[name]
-        members[name] = array.view(f"u{array.dtype.itemsize}")
-    members[_FOREIGN_TYPES] = np.frombuffer(json.dumps(foreign).encode(), np.uint8)
     # Not `np.savez`: its keyword arguments would forbid an array to be named `file`.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name, array in members.items():
+        for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray] | None, str]:
-    """Returns the arrays and an empty text, or `None` and what is wrong with the file."""
-    match = _NAME.fullmatch(path.name)
-    try:
-        if match is None or _digest(path) != match["digest"]:
-            return None, "its content does not have the SHA-256 digest in its name"
-        arrays = {}
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.namelist():
-                with archive.open(entry) as member:
-                    array = np.lib.format.read_array(member, allow_pickle=False)
-                arrays[entry.removesuffix(".npy")] = array
-        for name, dtype in json.loads(arrays.pop(_FOREIGN_TYPES).tobytes()).items():
-            arrays[name] = arrays[name].view(_foreign_type(dtype))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        return None, str(error)
-    return arrays, ""
-
-
-def _foreign_type(name: str) -> np.dtype[Any]:
-    import ml_dtypes  # only a state that has such arrays needs it
-
-    if not hasattr(ml_dtypes, name):
-        raise ValueError(f"this ml_dtypes has no type {name!r}")
-    return np.dtype(getattr(ml_dtypes, name))
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file; what it raises says what is wrong with the file."""
+    if not path.stem.endswith(_digest(path)):
+        raise ValueError("its content does not have the SHA-256 digest in its name")
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files if name != _NO_ARRAY}
 
 
 def _digest(path: Path) -> str:

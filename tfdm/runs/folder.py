@@ -20,21 +20,14 @@ from typing import Any
 
 from tfdm.errors import UserError
 from tfdm.runs import atomic
-from tfdm.runs.results import differences, locked, read_json
+from tfdm.runs.results import differences, locked, read_json, writing
 
 # What a folder may record without deciding the weights that come out of the run.
 NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images"})
 # What may change when a run is resumed, and is then recorded anew: the same weights come out.
 MAY_CHANGE = frozenset(
-    {
-        "log_every",
-        "sample_every",
-        "checkpoint_every",
-        "strategy",
-        "preset",
-        "data_dir",
-        "model_source",
-    }
+    {"log_every", "sample_every", "checkpoint_every", "strategy", "preset", "data_dir"}
+    | {"model_source"}
 )
 
 
@@ -43,10 +36,30 @@ class RunFolder:
 
     Attributes:
       path: the folder.
+      config_path: `config.json`, the configuration; it makes a folder a run folder.
+      metrics_path: `metrics.jsonl`, one JSON object per logging step.
+      summary_path: `summary.json`, written when the run is done.
+      checkpoints: the folder of the checkpoints, for `CheckpointStore`.
+      weights: the folder of `last.weights.h5`.
+      tensorboard: the log folder of TensorBoard.
+      samples: the folder of the sample grids.
+      reconstructions: the folder of the reconstruction grids.
+      export: the folder of the SavedModels.
+      lock_path: the file that the writer of the folder holds locked.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.config_path = self.path / "config.json"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.summary_path = self.path / "summary.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.weights = self.path / "weights"
+        self.tensorboard = self.path / "tensorboard"
+        self.samples = self.path / "samples"
+        self.reconstructions = self.path / "reconstructions"
+        self.export = self.path / "export"
+        self.lock_path = self.path / ".lock"
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -54,55 +67,10 @@ class RunFolder:
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
-    @property
-    def config_path(self) -> Path:
-        """`config.json`, the configuration; it makes a folder a run folder."""
-        return self.path / "config.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints, for `CheckpointStore`."""
-        return self.path / "checkpoints"
-
-    @property
-    def weights(self) -> Path:
-        """The folder of `last.weights.h5`."""
-        return self.path / "weights"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The log folder of TensorBoard."""
-        return self.path / "tensorboard"
-
-    @property
-    def samples(self) -> Path:
-        """The folder of the sample grids."""
-        return self.path / "samples"
-
-    @property
-    def reconstructions(self) -> Path:
-        """The folder of the reconstruction grids."""
-        return self.path / "reconstructions"
-
-    @property
-    def export(self) -> Path:
-        """The folder of the SavedModels."""
-        return self.path / "export"
-
-    @property
-    def metrics_path(self) -> Path:
-        """`metrics.jsonl`, one JSON object per logging step."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def summary_path(self) -> Path:
-        """`summary.json`, written when the run is done."""
-        return self.path / "summary.json"
-
-    @property
-    def lock_path(self) -> Path:
-        """The file that the writer of the folder holds locked."""
-        return self.path / ".lock"
+    def last_grid(self, name: str) -> Path | None:
+        """Returns the newest grid of `samples` or `reconstructions`, `None` where there is none."""
+        grids = (self.path / name).glob("step_*.png")
+        return max(grids, default=None, key=lambda path: (len(path.name), path))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -124,7 +92,7 @@ class RunFolder:
         Raises:
           UserError: it cannot be written to, or holds something that is no run.
         """
-        try:
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = [
                 entry.name
@@ -134,11 +102,6 @@ class RunFolder:
             probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"cannot write into {self.path}: {reason}; choose another --output_dir"
-            ) from None
         if foreign and not self.config_path.is_file():
             raise UserError(
                 f"{self.path} holds {foreign[0]!r} but no run: "
@@ -175,11 +138,7 @@ class RunFolder:
                     self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:
-        """Returns the recorded configuration.
-
-        Raises:
-          UserError: `config.json` is missing or cannot be read.
-        """
+        """Returns the recorded configuration; raises `UserError` when it cannot be read."""
         return read_json(self.config_path, advice="start a new run")
 
     def check_config(
@@ -197,7 +156,7 @@ class RunFolder:
         """
         if self.config_path.exists():
             recorded = {**(defaults or {}), **self.read_config()}
-            self._refuse(_differences({k: v for k, v in recorded.items() if k in flat}, flat))
+            self._compare({name: recorded[name] for name in recorded if name in flat}, flat)
 
     def claim_config(
         self, flat: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
@@ -216,7 +175,7 @@ class RunFolder:
           The configuration as it stood in `config.json` before; `flat` for a new run.
 
         Raises:
-          UserError: a field differs; the line lists every one as `name: recorded -> asked`.
+          UserError: as `check_config`.
         """
         asked: dict[str, Any] = atomic.json_ready(dict(flat))
         if not self.config_path.exists():
@@ -224,27 +183,27 @@ class RunFolder:
             return asked
         before = self.read_config()
         recorded = {**(defaults or {}), **before}
-        self._refuse(_differences(recorded, asked))
-        recorded |= {
-            name: asked[name] for name in MAY_CHANGE | {"steps"} if asked.get(name) is not None
-        }
+        self._compare(recorded, asked)
+        changed = {name: asked.get(name) for name in MAY_CHANGE | {"steps"}}
+        recorded |= {name: value for name, value in changed.items() if value is not None}
         if recorded != before:
             atomic.atomic_write_json(self.config_path, recorded)
         return before
 
-    def _refuse(self, differences: list[str]) -> None:
-        if differences:
+    def _compare(self, recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+        """Refuses what decides the weights and differs; fewer steps do, more go on with a run."""
+        before, after = recorded.get("steps"), asked.get("steps")
+        goes_on = isinstance(before, int) and isinstance(after, int) and after >= before
+        ignored = NOT_COMPARED | MAY_CHANGE | ({"steps"} if goes_on else set())
+        found = differences(recorded, asked, ignored)
+        if found:
             raise UserError(
                 f"{self.path} holds a run with another configuration "
-                f"({'; '.join(differences)}): choose another --output_dir or the recorded values"
+                f"({'; '.join(found)}): choose another --output_dir or the recorded values"
             )
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Appends one line to `metrics.jsonl`.
-
-        Args:
-          record: numbers by name; `step`, the number of completed steps, must be among them.
-        """
+        """Appends numbers by name, `step` among them, as one line to `metrics.jsonl`."""
         if not isinstance(record.get("step"), int):
             raise ValueError(f"step is {record.get('step')!r}, expected a whole number")
         line = json.dumps(atomic.json_ready(dict(record)), allow_nan=False) + "\n"
@@ -252,11 +211,7 @@ class RunFolder:
             file.write(line)
 
     def truncate_metrics(self, step: int) -> None:
-        """Drops the lines of steps after `step`, and a line that was cut when a writer died.
-
-        Args:
-          step: completed steps of the state that training goes on from; 0 drops everything.
-        """
+        """Drops the lines of steps after `step`, and a line that was cut when a writer died."""
         if not self.metrics_path.exists():
             return
         lines = self.metrics_path.read_bytes().splitlines(keepends=True)
@@ -269,37 +224,26 @@ class RunFolder:
         atomic.atomic_write_json(self.summary_path, dict(summary))
 
 
-def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Lists what decides the weights and differs; more steps go on with a run, fewer do not."""
-    before, after = recorded.get("steps"), asked.get("steps")
-    goes_on = isinstance(before, int) and isinstance(after, int) and after >= before
-    ignored = NOT_COMPARED | MAY_CHANGE | ({"steps"} if goes_on else set())
-    return differences(recorded, asked, ignored)
-
-
 def _is_metrics_line_until(line: bytes, step: int) -> bool:
-    if not line.endswith(b"\n"):
-        return False
     try:
-        return json.loads(line)["step"] <= step
+        return line.endswith(b"\n") and json.loads(line)["step"] <= step
     except (ValueError, KeyError, TypeError):
         return False
 
 
 def _runs_near(path: Path) -> str:
     """Says what to give instead of `path`: runs inside it, runs of a like name beside it."""
-    inside = [run.name for run in _runs_in(path)]
+    inside = _runs_in(path)
     if inside:
         return f"it holds the runs {', '.join(inside)}; give one of them"
-    beside = {run.name: run for run in _runs_in(path.parent)}
-    near = [str(beside[n]) for n in difflib.get_close_matches(path.name, beside, n=2, cutoff=0.5)]
+    near = difflib.get_close_matches(path.name, _runs_in(path.parent), n=2, cutoff=0.5)
     if near:
-        return f"did you mean {' or '.join(near)}?"
+        return f"did you mean {' or '.join(str(path.parent / name) for name in near)}?"
     return "give the --output_dir of a training run, the folder that holds its config.json"
 
 
-def _runs_in(path: Path) -> list[Path]:
+def _runs_in(path: Path) -> list[str]:
     try:
-        return sorted(child for child in path.iterdir() if (child / "config.json").is_file())
+        return sorted(child.name for child in path.iterdir() if (child / "config.json").is_file())
     except OSError:
         return []

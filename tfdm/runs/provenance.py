@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import tfdm
 
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
 
 
+def software() -> dict[str, Any]:
+    """Returns `versions` and `git_revision` as records hold them."""
+    return {"versions": versions(), "git_revision": git_revision()}
+
+
 def versions() -> dict[str, str]:
     """Returns the versions of Python, of this package and of what decides its numbers."""
     found = {"python": platform.python_version(), "tfdm": tfdm.__version__}
     for package in _PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # as tensorflow-cpu
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # another build of it: tensorflow-cpu
-            continue
     return found
 
 
@@ -35,8 +40,7 @@ def command() -> str:
 def git_revision() -> str | None:
     """Returns the commit of the source tree, `-dirty` when files differ from it.
 
-    Returns:
-      `None` for an installed package: only a tree in which git tracks this very file counts.
+    It is `None` for an installed package: only a tree in which git tracks this very file counts.
     """
     source = Path(__file__).resolve()
     if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:

@@ -26,6 +26,17 @@ _MOVE_AWAY = f"move it away, or {_OTHER_FOLDER}"
 
 
 @contextlib.contextmanager
+def writing(folder: str | os.PathLike[str], advice: str = _OTHER_FOLDER) -> Iterator[Path]:
+    """Gives the path of a folder; a failure to write in it is one line with `advice`."""
+    path = Path(folder).expanduser()
+    try:
+        yield path
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot write into {path}: {reason}; {advice}") from error
+
+
+@contextlib.contextmanager
 def locked(
     folder: str | os.PathLike[str],
     name: str = ".lock",
@@ -48,22 +59,18 @@ def locked(
     """
     folder = Path(folder)
     lock = filelock.FileLock(folder / name, timeout=0)
-    try:
+    with writing(folder, advice):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
         except filelock.Timeout:
             if not wait:
-                raise
+                raise UserError(
+                    f"{folder} is in use by another process: wait until it ends, stop it, "
+                    f"or {advice}"
+                ) from None
             _logger.info("waiting for another process that writes into %s", folder)
             lock.acquire(timeout=-1)
-    except filelock.Timeout:
-        raise UserError(
-            f"{folder} is in use by another process: wait until it ends, stop it, or {advice}"
-        ) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write into {folder}: {reason}; {advice}") from None
     try:
         yield
     finally:
@@ -73,12 +80,8 @@ def locked(
 def read_json(path: str | os.PathLike[str], advice: str = _MOVE_AWAY) -> dict[str, Any]:
     """Reads a JSON file that holds an object.
 
-    Args:
-      path: the file.
-      advice: what the user may do if it cannot be read.
-
     Raises:
-      UserError: the file cannot be read, or holds something else.
+      UserError: the file cannot be read, or holds something else; the line ends with `advice`.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -112,13 +115,6 @@ def differences(
     return lines
 
 
-def first_difference(
-    recorded: Mapping[str, Any], asked: Mapping[str, Any], ignore: Collection[str] = ()
-) -> str | None:
-    """Returns the first of `differences`, `None` where there is none."""
-    return next(iter(differences(recorded, asked, ignore)), None)
-
-
 def earlier_results(
     path: str | os.PathLike[str],
     asked: Mapping[str, Any],
@@ -128,7 +124,7 @@ def earlier_results(
     about: str = "something else",
     ignore: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Reads the results that a file holds before more are added to them.
+    """Returns the results that a file holds before more are added; `{}` where there is no file.
 
     Args:
       path: the file.
@@ -139,9 +135,6 @@ def earlier_results(
       about: what the results of another identity are about, such as "other samples".
       ignore: fields inside of the identity's mappings that may differ.
 
-    Returns:
-      The content of the file, `{}` where there is none.
-
     Raises:
       UserError: the file is damaged, or is about something else.
     """
@@ -151,19 +144,16 @@ def earlier_results(
     for name in (*identity, *groups):
         if name not in earlier or (name in groups and not isinstance(earlier[name], dict)):
             raise UserError(f"{path} is damaged (it has no {name!r}): {_MOVE_AWAY}")
-    difference = first_difference(_flat(earlier, identity), _flat(asked, identity), ignore)
-    if difference is not None:
-        raise UserError(f"{path} is about {about} ({difference}): {_MOVE_AWAY}")
+    found = differences(_flat(earlier, identity), _flat(asked, identity), ignore)
+    if found:
+        raise UserError(f"{path} is about {about} ({found[0]}): {_MOVE_AWAY}")
     return earlier
 
 
 def merged(earlier: Mapping[str, Any], added: Mapping[str, Any], levels: int = 1) -> dict[str, Any]:
-    """Returns the records of both; the added one where both have one of the same name.
+    """Returns the records of both, the added one where both have one of the same name.
 
-    Args:
-      earlier: records by name.
-      added: the same.
-      levels: the number of names that lead to a record.
+    `levels` is the number of names that lead to a record.
     """
     result = {**earlier, **added}
     if levels > 1:
