@@ -18,7 +18,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfdm.runs.checkpoints import CheckpointStore
-from tfdm.training.adam import FusedAdam
 from tfdm.training.loop import ResumableTraining, run_resumable
 
 FloatArray = npt.NDArray[np.float64]
@@ -144,7 +143,7 @@ class _FitTraining(ResumableTraining):
         schedule: Schedule,
     ) -> None:
         self._variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
-        optimizer = FusedAdam(
+        optimizer = keras.optimizers.Adam(
             schedule.learning_rate, schedule.adam_beta_1, schedule.adam_beta_2, epsilon=1e-8
         )
         optimizer.build(self._variables)
@@ -245,7 +244,7 @@ def _steps_of_a_call(arrays: Mapping[str, FloatArray]) -> int:
 def _make_run(
     variables: Sequence[tf.Variable],
     loss: Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor],
-    optimizer: FusedAdam,
+    optimizer: keras.optimizers.Adam,
     clip_norm: float,
 ) -> Callable[[Mapping[str, npt.NDArray[np.float32]], tf.Tensor], tf.Tensor]:
     """Returns a traced function: batches [T, ...] -> the first step with a bad loss, or −1.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -26,7 +27,6 @@ from tfdm.estimators.config import SETTINGS, SyntheticConfig
 from tfdm.losses import fake_cross_entropy, real_cross_entropy, reverse_kl_loss
 from tfdm.seeds import derive, stream
 from tfdm.statistics import standard_error
-from tfdm.training.adam import FusedAdam
 from tfdm.training.loop import ResumableTraining
 
 SLOPE = 0.2
@@ -72,9 +72,11 @@ class SyntheticExperiment(ResumableTraining):
         self._bias = tf.Variable(np.stack([m.bias[None] for _, m in pairs]), dtype=tf.float32)
         self._layers = self._make_classifiers()
         self._classifier_variables = [v for layer in self._layers for v in layer]
-        self._discriminator_adam = FusedAdam(config.discriminator_learning_rate, *ADAM_BETAS)
+        self._discriminator_adam = keras.optimizers.Adam(
+            config.discriminator_learning_rate, *ADAM_BETAS
+        )
         self._discriminator_adam.build(self._classifier_variables)
-        self._generator_adam = FusedAdam(config.generator_learning_rate, *ADAM_BETAS)
+        self._generator_adam = keras.optimizers.Adam(config.generator_learning_rate, *ADAM_BETAS)
         self._generator_adam.build([self._weights, self._bias])
         self.optimizers = {
             "classifier": self._discriminator_adam,

@@ -3,14 +3,12 @@
 A model of this package is a file in `models/`, its hyperparameters in `models/config.py`, and one
 line here. Others become known in three ways: `register_model` in this process, `register_file`
 with a Python file that calls it, and a package with an entry point in the group `tfdm.models`,
-whose name is the model's and whose object is its class.
-
-A model's class is imported only when it is asked for, so that a command can check its flags and
-print its help before TensorFlow loads.
+whose name is the model's and whose object is its class. Classes are imported when asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -20,7 +18,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +52,7 @@ class ModelEntry:
     source: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def load(self) -> type[Any]:
-        """Returns the model's class, after importing its module where that is needed."""
+        """Returns the model's class; imports its module where that is needed."""
         if self.model_class is not None:
             return self.model_class
         return getattr(importlib.import_module(f"tfdm.models.{self.name}"), self.class_name)
@@ -84,7 +82,7 @@ _source: Mapping[str, str] = {}
 
 def model_names() -> tuple[str, ...]:
     """Returns the names of all models, those of installed packages included; imports none."""
-    return tuple(dict.fromkeys([*MODELS, *(point.name for point in _entry_points())]))
+    return tuple(dict.fromkeys([*MODELS, *sorted(_entry_points().names)]))
 
 
 def find_model(name: str) -> ModelEntry:
@@ -94,22 +92,26 @@ def find_model(name: str) -> ModelEntry:
       UserError: no model has this name, or the package that has it cannot be imported.
     """
     if name not in MODELS:
-        for point in _entry_points():
-            if point.name == name:
-                _register_entry_point(point)
-                break
-        else:
+        point = next(iter(_entry_points().select(name=name)), None)
+        if point is None:
             raise UserError(f"unknown model {name!r}: {did_you_mean(name, model_names())}")
+        package, version = (
+            (point.dist.name, point.dist.version) if point.dist else (point.module, "?")
+        )
+
+        def complain(why: str) -> str:
+            failure = f"the model {name!r} of the package {package} cannot be loaded ({why})"
+            return f"{failure}: repair or remove the package"
+
+        with _registering({"package": package, "version": version}, complain):
+            register_model(name, point.load())
     return MODELS[name]
 
 
 def register_model(
     name: str, model_class: type, config_class: type[ModelConfig] | None = None, summary: str = ""
 ) -> None:
-    """Makes a model known to every function of this process, under a name.
-
-    A name that was registered before is given to the new class, so that a notebook's cell may
-    run twice.
+    """Makes a model known to this process; a name given before goes to the new class.
 
     Args:
       name: lower-case letters, digits and underscores; not the name of a model of this package.
@@ -133,17 +135,14 @@ def register_model(
         raise ValueError(f"config_class is {config_class!r}, expected a subclass of ModelConfig")
     documentation = inspect.cleandoc(model_class.__doc__ or model_class.__name__)
     summary = summary or documentation.partition("\n")[0]
-    source = _source or {"class": f"{model_class.__module__}.{model_class.__qualname__}"}
+    source = dict(_source or _class_source(model_class))
     MODELS[name] = ModelEntry(
-        name, model_class.__name__, config_class, summary, model_class, dict(source)
+        name, model_class.__name__, config_class, summary, model_class, source
     )
 
 
 def name_of(model: str | type) -> str:
-    """Returns the name of a model; a class that has none is registered under one made of its own.
-
-    Args:
-      model: a name, which is returned as it is, or a class: `MyVAE` becomes `my_vae`.
+    """Returns the name of a model, given as it or as a class; `MyVAE` is registered as `my_vae`.
 
     Raises:
       ValueError: the class is no model, or its name is another model's.
@@ -159,7 +158,7 @@ def name_of(model: str | type) -> str:
             return entry.name
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", model.__name__).lower()
     taken = MODELS.get(name)
-    if taken and taken.source != {"class": f"{model.__module__}.{model.__qualname__}"}:
+    if taken and taken.source != _class_source(model):
         raise ValueError(
             f"{model.__name__} would be called {name!r}, which is another model: give it a name "
             "by tfdm.register_model"
@@ -177,7 +176,6 @@ def register_file(path: str | os.PathLike[str]) -> None:
     Raises:
       UserError: the file cannot be read, fails, or registers nothing.
     """
-    global _source
     file = Path(path).expanduser()
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -193,62 +191,44 @@ def register_file(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{file} is no Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    _source = source
-    try:
+    with _registering(source, lambda why: f"{file} fails: {why}"):
         spec.loader.exec_module(module)
-    except Exception as error:  # Whatever the file does.
-        raise UserError(f"{file} fails: {_one_line(error)}") from error
-    finally:
-        _source = {}
     if not any(entry.source == source for entry in MODELS.values()):
         raise UserError(f"{file} registers no model: call tfdm.register_model in it")
 
 
 def unknown_model_advice(name: str, source: Mapping[str, str] | None) -> str:
-    """Says how a model that made a run, and is not known here, can be made known.
-
-    Args:
-      name: the model's name.
-      source: what `ModelEntry.source` was when the run was made.
-    """
+    """Says how a model that made a run with this `ModelEntry.source` can be made known here."""
+    how = {
+        "file": "{file} (SHA-256 {sha256:.16}) made it known: pass --register={file}, or call "
+        "tfdm.models.registry.register_file",
+        "package": "it comes with the package {package} {version}",
+        "class": "it was the class {class}: call tfdm.register_model, or pass "
+        "--register=FILE.py with a file that does",
+    }
     source = source or {}
-    if "file" in source:
-        file, digest = source["file"], source["sha256"][:16]
-        how = (
-            f"{file} (SHA-256 {digest}) made it known: pass --register={file}, or call "
-            "tfdm.models.registry.register_file"
-        )
-    elif "package" in source:
-        how = f"it comes with the package {source['package']} {source['version']}"
-    elif "class" in source:
-        how = (
-            f"it was the class {source['class']}: call tfdm.register_model, or pass "
-            "--register=FILE.py with a file that does"
-        )
-    else:
-        return f"unknown model {name!r}: {did_you_mean(name, model_names())}"
-    return f"the model {name!r} is not known here; {how}"
+    for kind, advice in how.items():
+        if kind in source:
+            return f"the model {name!r} is not known here; {advice.format_map(source)}"
+    return f"unknown model {name!r}: {did_you_mean(name, model_names())}"
+
+
+def _class_source(model: type) -> dict[str, str]:
+    return {"class": f"{model.__module__}.{model.__qualname__}"}
 
 
 def _entry_points() -> importlib.metadata.EntryPoints:
     return importlib.metadata.entry_points(group=ENTRY_POINTS)
 
 
-def _register_entry_point(point: importlib.metadata.EntryPoint) -> None:
+@contextlib.contextmanager
+def _registering(source: Mapping[str, str], complain: Callable[[str], str]) -> Iterator[None]:
+    """Notes what registers models; turns what it raises into one line."""
     global _source
-    package = point.dist.name if point.dist is not None else point.module
-    version = point.dist.version if point.dist is not None else "?"
-    _source = {"package": package, "version": version}
+    _source = source
     try:
-        register_model(point.name, point.load())
-    except Exception as error:  # Whatever the package does.
-        raise UserError(
-            f"the model {point.name!r} of the package {package} cannot be loaded "
-            f"({_one_line(error)}): repair or remove the package"
-        ) from error
+        yield
+    except Exception as error:  # Whatever a file or a package does.
+        raise UserError(complain(" ".join(f"{type(error).__name__}: {error}".split()))) from error
     finally:
         _source = {}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

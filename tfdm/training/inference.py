@@ -47,13 +47,9 @@ class InferenceModel(GenerativeModel):
 
     def build_encoder(self) -> keras.Model:
         """Returns the encoder of the model's kind (Appendix K.5)."""
-        return image_networks.encoder(
-            self.layers_of("encoder"),
-            self.latent_dim,
-            self.image_shape,
-            self.encoder_kind,
-            self.noise_dim,
-        )
+        sizes = self.latent_dim, self.image_shape
+        make = self.layers_of("encoder")
+        return image_networks.encoder(make, *sizes, self.encoder_kind, self.noise_dim)
 
     def encoder_network(self) -> keras.layers.Layer:
         """The encoder."""
@@ -86,10 +82,7 @@ class InferenceModel(GenerativeModel):
         return noise.normal(name, [self.noise_dim])
 
     def posterior(self, images: tf.Tensor) -> Posterior:
-        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C].
-
-        It is asked by capability: `sample`; where they exist `log_prob`, `loc` and `scale`.
-        """
+        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C], asked by capability."""
         return self.infer(self._network_range(images), training=False)
 
     def encode(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
@@ -109,8 +102,7 @@ class InferenceModel(GenerativeModel):
 
         def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
             posterior: Any = self.posterior(images)
-            if hasattr(posterior, "loc"):
-                # Distinct outputs need distinct tensors.
+            if hasattr(posterior, "loc"):  # Distinct outputs need distinct tensors.
                 z = tf.identity(posterior.loc)
                 return {"z": z, "loc": posterior.loc, "scale": posterior.scale}
             if not hasattr(posterior, "from_noise"):

@@ -9,19 +9,15 @@ Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from tfdm.training.config import ModelConfig
-from tfdm.training.hyperparameters import split_options
-from tfdm.training.networks import copy_network
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
-from tfdm.training.players import update_players
+from tfdm.training.players import Terms, update_players
 from tfdm.training.strategy import DistributedFit
 
 
@@ -66,45 +62,11 @@ class GenerativeModel(DistributedFit, ModelParts):
     """
 
     has_encoder: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        config: ModelConfig | Mapping[str, Any] | None = None,
-        image_shape: tuple[int, int, int] = (28, 28, 3),
-        seed: int = 0,
-        *,
-        networks: Mapping[str, keras.layers.Layer] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        options, hyperparameters = split_options(kwargs)
-        super().__init__(**options)
-        self.config = self.config_class.of(config, **hyperparameters)
-        height, width, channels = image_shape
-        if min(height, width, channels) < 1:
-            raise ValueError(f"image_shape is {tuple(image_shape)}, expected (H, W, C) from 1")
-        self.image_shape = (height, width, channels)
-        self.seed = int(seed)
-        # Keras tracks them where they are used, not behind a proxy.
-        self.networks = MappingProxyType(dict(networks or {}))
-        self.batches_per_step = 1
-        self.optimizers = {}
-        self.step = self._counter("step")
-        self.first_bad_step = self._counter("first_bad_step")
-        self.first_bad_term = self._counter("first_bad_term")
-        self._term_names: tuple[str, ...] = ()
-        self.generator_average: keras.layers.Layer | None = None
-        self.build_networks()
-        self.check_parts()
-        if self.config.ema_decay > 0.0:
-            self.generator_average = copy_network(self.generator, [(self.latent_dim,)])
-            self.generator_average.trainable = False
-        self.built = True
+    _term_names: tuple[str, ...] = ()
 
     # --- What a model adds ----------------------------------------------------------------
 
-    def losses(
-        self, images: tf.Tensor, noise: StepNoise, training: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """Returns every player's loss, and more terms to log; all are scalar means.
 
         Args:
@@ -132,26 +94,24 @@ class GenerativeModel(DistributedFit, ModelParts):
           **kwargs: `steps_per_execution` and `jit_compile`, off unless asked for: XLA is slower
             for convolutions on a CPU.
         """
-        options = {"jit_compile": False, **kwargs}
-        super().compile(optimizer=None, run_eagerly=run_eagerly, **options)
+        super().compile(None, run_eagerly=run_eagerly, **{"jit_compile": False, **kwargs})
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of all players.
+    def train_step(self, data: Any) -> Terms:
+        """One step of all players; returns every loss and term, averaged over the replicas.
 
         Args:
           data: images, uint8 or floats in [0, 1], [B, H, W, C]; [B, K, H, W, C] where the model
             takes K batches a step.
-
-        Returns:
-          Every loss and term of the step, averaged over the replicas.
         """
-        images = self._network_range(data)
-        self._check_batches(images)
+        images, per_step = self._network_range(data), self.batches_per_step
+        if images.shape.rank != 4 and (per_step == 1 or tuple(images.shape[1:-3]) != (per_step,)):
+            shape, batches = tuple(images.shape), f"K = {per_step} batches a step"
+            raise ValueError(f"images have shape {shape}, expected [B, H, W, C] or {batches}")
         terms = self.update(images, StepNoise(self.seed, self.step.value, batch_size(images)))
         self._move_average()
         return self._finish_step(terms)
 
-    def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
+    def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """Moves all players at once from one shared forward pass; returns the terms to log."""
         with tf.GradientTape(persistent=True) as tape:
             losses, terms = self.losses(images, noise, training=True)
@@ -176,15 +136,6 @@ class GenerativeModel(DistributedFit, ModelParts):
             return tf.cast(images, tf.float32) / 127.5 - 1.0
         return tf.cast(images, tf.float32) * 2.0 - 1.0
 
-    def _check_batches(self, images: tf.Tensor) -> None:
-        per_step = self.batches_per_step
-        fits = images.shape.rank == 4 or (
-            images.shape.rank == 5 and per_step > 1 and images.shape[1] == per_step
-        )
-        if not fits:
-            shape, batches = tuple(images.shape), f"K = {per_step} batches a step"
-            raise ValueError(f"images have shape {shape}, expected [B, H, W, C] or {batches}")
-
     def _move_average(self) -> None:
         if self.generator_average is None:
             return
@@ -194,7 +145,7 @@ class GenerativeModel(DistributedFit, ModelParts):
             is_float = tf.as_dtype(weight.dtype).is_floating
             average.assign(decay * average + (1.0 - decay) * weight if is_float else weight)
 
-    def _finish_step(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _finish_step(self, terms: Terms) -> Terms:
         names = tuple(sorted(terms))
         values = tf.stack([tf.cast(terms[name], tf.float32) for name in names])
         context = tf.distribute.get_replica_context()
@@ -209,16 +160,6 @@ class GenerativeModel(DistributedFit, ModelParts):
         self.first_bad_step.assign(tf.where(is_first, completed, self.first_bad_step.value))
         self.step.assign(completed)
         return dict(zip(names, tf.unstack(values), strict=True))
-
-    def _counter(self, name: str) -> keras.Variable:
-        return self.add_weight(
-            name=name,
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
 
     # --- Samples --------------------------------------------------------------------------
 
@@ -265,11 +206,8 @@ class GenerativeModel(DistributedFit, ModelParts):
             return {"images": self.decode(codes)}
 
         row = [self.latent_dim]
-        signatures = {
-            "serving_default": signature(generate, row, "z"),
-            "decode": signature(decode, row, "codes"),
-        }
-        return {"generator": signatures}
+        by_noise, by_codes = signature(generate, row, "z"), signature(decode, row, "codes")
+        return {"generator": {"serving_default": by_noise, "decode": by_codes}}
 
     # --- Keras ----------------------------------------------------------------------------
 
@@ -283,7 +221,7 @@ class GenerativeModel(DistributedFit, ModelParts):
         self.compile(**config)
 
 
-def loss_terms(losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def loss_terms(losses: Terms) -> Terms:
     """Returns the players' losses under the names that the logs give them."""
     return {f"{player}_loss": loss for player, loss in losses.items()}
 
