@@ -29,7 +29,6 @@ class AAE(InferenceModel):
     config_class = AAEConfig
 
     def build_networks(self) -> None:
-        """Creates the encoder η, the generator G_θ and the code discriminator C_ω."""
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()

@@ -36,7 +36,6 @@ class AAEPlusPlus(InferenceModel):
     config_class = AAEPlusPlusConfig
 
     def build_networks(self) -> None:
-        """Creates the encoder η, the generator G_θ and the discriminators D_φ and C_ω."""
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()

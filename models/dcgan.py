@@ -35,7 +35,6 @@ class DCGAN(GenerativeModel):
     config_class = DCGANConfig
 
     def build_networks(self) -> None:
-        """Creates the generator G_θ and the discriminator D_φ."""
         config = self.config
         self.generator = self.generator_network()
         self.discriminator = self.discriminator_network()

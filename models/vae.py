@@ -38,7 +38,6 @@ class VAE(InferenceModel):
     generator_activation = "linear"
 
     def build_networks(self) -> None:
-        """Creates the encoder η, the decoder θ, the likelihood and with λ > 0 C_ω."""
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()

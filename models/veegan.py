@@ -38,7 +38,6 @@ class VEEGAN(InferenceModel):
     config_class = VEEGANConfig
 
     def build_networks(self) -> None:
-        """Creates the generator G_θ, the reconstructor F_γ and the joint discriminator."""
         config = self.config
         self.generator = self.generator_network()
         self.encoder = self.encoder_network()

@@ -33,7 +33,6 @@ class WGANGP(GenerativeModel):
     config_class = WGANGPConfig
 
     def build_networks(self) -> None:
-        """Creates the generator G_θ and the critic f_φ, whose normalisation is a field."""
         config = self.config
         self.batches_per_step = config.critic_steps
         self.generator = self.generator_network()

@@ -53,7 +53,6 @@ class AutoregressiveLSTM(Density):
         self.built = True
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., L] -> log-densities [...], nats."""
         codes = tf.cast(codes, tf.float32)
         standard = tf.reshape((codes - self.loc) / self.scale, [-1, self.num_latents])
         states = self._start(tf.shape(standard)[0])

@@ -70,11 +70,9 @@ class Density(keras.layers.Layer):
         self.scale.assign(scale)
 
     def call(self, codes: tf.Tensor) -> tf.Tensor:
-        """The log-densities, as `log_prob`."""
         return self.log_prob(codes)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what makes the layer again, without its weights."""
         return {**super().get_config(), **self._sizes, "seed": self.seed}
 
     def initializer(self, scale: float, index: int) -> keras.initializers.Initializer:

@@ -49,7 +49,6 @@ class DiagonalGaussianMixture(Density):
         )
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., L] -> log-densities [...], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
@@ -73,7 +72,6 @@ class DiagonalGaussianMixture(Density):
         return tf.gather(loc, chosen) + tf.gather(scale, chosen) * standard
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        """Returns `num` codes, float32 [num, L], a function of `seed`."""
         return self.distribution.sample(num, seed=tf.constant([seed, 1]))
 
     def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:

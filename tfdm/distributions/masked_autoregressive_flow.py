@@ -98,7 +98,6 @@ class MaskedAutoregressiveFlow(Density):
         return tfd.TransformedDistribution(noise, tfb.Chain(parts))
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., L] -> log-densities [...], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:

@@ -35,11 +35,9 @@ class PixelLikelihood(keras.layers.Layer):
         self.built = True
 
     def call(self, parameters: tf.Tensor) -> tf.Tensor:
-        """The mean image, as `mean`."""
         return self.mean(parameters)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """An image for each set of parameters."""
         return input_shape
 
     def mean(self, parameters: tf.Tensor) -> tf.Tensor:
@@ -174,7 +172,6 @@ class QuantizedNormal(PixelLikelihood):
         return -tf.reduce_sum(losses, axis=[1, 2, 3])
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
         names = ("scale_type", "initial_scale", "minimum_scale")
         own = {"image_shape": list(self.image_shape), **{n: getattr(self, n) for n in names}}
         return {**super().get_config(), **own}

@@ -68,12 +68,14 @@ class GaussianPosterior(NoisePosterior):
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        """[B, L]."""
         return _batch_size(self.loc), self.loc.shape[-1]
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
-        """Noise [..., B, L] -> loc + scale * noise."""
-        return reparameterize(self.loc, self.scale, noise)
+        """Noise [..., B, L] -> loc + scale * noise; `ValueError` where B or L differ."""
+        loc = at_least_float32(self.loc, "loc")
+        scale, epsilon = tf.cast(self.scale, loc.dtype), tf.cast(noise, loc.dtype)
+        require_same_shape(loc=loc, scale=scale, noise=epsilon[(0,) * (epsilon.shape.rank - 2)])
+        return loc + scale * epsilon
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [..., B, L] -> log q(z|x) [..., B], nats, float64 when `codes` is."""
@@ -99,7 +101,6 @@ class ImplicitPosterior(NoisePosterior):
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        """[B, M]."""
         return self.batch_size, self.noise_dim
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
@@ -150,19 +151,6 @@ def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
         raise ValueError(f"parameters have {columns} columns, expected 2L, an even number")
     loc, raw = tf.split(parameters, 2, axis=-1)
     return loc, tf.nn.softplus(raw + SCALE_OFFSET) + MINIMUM_SCALE
-
-
-def reparameterize(loc: tf.Tensor, scale: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    """loc + scale * epsilon: [B, L], [B, L] and standard normal noise [..., B, L] -> [..., B, L].
-
-    Raises:
-      ValueError: the three shapes do not agree in B and L.
-    """
-    loc = at_least_float32(loc, "loc")
-    scale = tf.cast(at_least_float32(scale, "scale"), loc.dtype)
-    epsilon = tf.cast(at_least_float32(epsilon, "epsilon"), loc.dtype)
-    require_same_shape(loc=loc, scale=scale, epsilon=epsilon[(0,) * (epsilon.shape.rank - 2)])
-    return loc + scale * epsilon
 
 
 def gaussian_kl_to_standard_normal(loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

@@ -62,13 +62,11 @@ class TiledConcatConv(keras.layers.Layer):
         return from_images + from_codes[:, tf.newaxis, tf.newaxis, :]
 
     def compute_output_shape(self, input_shape: list[tuple[int, ...]]) -> tuple[int, ...]:
-        """[B, S', S', M]."""
         batch, height, width, _ = input_shape[0]
         shrink = self.kernel_size - 1
         return (batch, height - shrink, width - shrink, self.maps)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
         return {
             **super().get_config(),
             "maps": self.maps,

@@ -67,7 +67,6 @@ class RawLogs(keras.callbacks.CallbackList):
     """Hands the logs to the callbacks as they are; as numbers they would wait for the device."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Calls every callback in order."""
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
 
@@ -83,7 +82,6 @@ class DivergenceGuard(StepCallback):
     intervals: Iterable[int]
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Looks when one of the intervals ends."""
         if any(self.is_due(previous, every) for every in self.intervals):
             self.check()
 
@@ -113,7 +111,6 @@ class Checkpointer(StepCallback):
         self._saved_step = self.step
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Writes when a checkpoint is due."""
         if self.is_due(previous, self.every):
             self.save()
 

@@ -43,7 +43,6 @@ class ImageGrids(StepCallback):
     seed: int
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Writes the grids when they are due."""
         if self.is_due(previous, self.every):
             self.write(self.model, self.step)
 

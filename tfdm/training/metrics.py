@@ -51,7 +51,6 @@ class MetricsLogger(StepCallback):
     _last: tuple[int, float] | None = dataclasses.field(default=None, init=False)
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Writes a line when one is due."""
         if self._first is None:
             self._first = self._last = self.step, self.clock.seconds()
         if self.is_due(previous, self.every):

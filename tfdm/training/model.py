@@ -18,10 +18,10 @@ import tensorflow as tf
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
 from tfdm.training.players import Terms, update_players
-from tfdm.training.strategy import DistributedFit
+from tfdm.training.strategy import replicated_train_function
 
 
-class GenerativeModel(DistributedFit, ModelParts):
+class GenerativeModel(ModelParts):
     """A model that turns codes into images.
 
     Networks of one's own, for images of any shape, take the place of those of Appendix K:
@@ -211,13 +211,22 @@ class GenerativeModel(DistributedFit, ModelParts):
 
     # --- Keras ----------------------------------------------------------------------------
 
+    def make_train_function(self, force: bool = False) -> None:
+        """Sets `train_function`, which `fit` calls with an iterator over batches."""
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1 or isinstance(strategy, tf.distribute.TPUStrategy):
+            super().make_train_function(force)
+        elif force or self.train_function is None:
+            self.train_function = replicated_train_function(self)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: all is built, and Keras would average a batch of uint8 over replicas."""
+
     def get_compile_config(self) -> dict[str, Any]:
-        """Returns the arguments of `compile`."""
         options = {"jit_compile": self.jit_compile, "steps_per_execution": self.steps_per_execution}
         return options if self.compiled else {}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as `get_compile_config` described."""
         self.compile(**config)
 
 

@@ -68,30 +68,6 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
         )
 
 
-class DistributedFit:
-    """Mixed into a Keras model before `keras.Model`: lets `fit` run over several replicas.
-
-    The constructor makes all variables; `train_step` returns logs averaged over the replicas.
-    """
-
-    def make_train_function(self, force: bool = False) -> None:
-        """Sets `train_function`, which `fit` calls with an iterator over batches.
-
-        Keras's own averages each log over an axis that a scalar lacks, and replicas other than
-        TPUs cannot talk from inside its nested conditions.
-        """
-        model: Any = self
-        strategy = model.distribute_strategy
-        is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-        if is_tpu or strategy.num_replicas_in_sync == 1:
-            super().make_train_function(force)  # type: ignore[misc]
-        elif force or model.train_function is None:
-            model.train_function = _replicated_train_function(model)
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Does nothing: all is built, and Keras would average a batch of uint8 over replicas."""
-
-
 class Workers:
     """The processes that train one model together; alone, it answers at once.
 
@@ -162,7 +138,12 @@ def number_of_workers(strategy: tf.distribute.Strategy) -> int:
     return max(1, sum(len(cluster.get(kind, [])) for kind in ("chief", "worker")))
 
 
-def _replicated_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+def replicated_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+    """Returns what `fit` calls with an iterator over batches under a strategy with replicas.
+
+    Keras's own averages each log over an axis that a scalar lacks, and replicas other than TPUs
+    cannot talk from inside its nested conditions.
+    """
     strategy = model.distribute_strategy
 
     def one_step(batch: Any) -> dict[str, tf.Tensor]:
