@@ -62,6 +62,7 @@ class GenerativeModel(ModelParts):
     """
 
     has_encoder: ClassVar[bool] = False
+    train_function: Any
     _term_names: tuple[str, ...] = ()
 
     # --- What a model adds ----------------------------------------------------------------

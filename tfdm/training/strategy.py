@@ -50,7 +50,7 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
 
 def describe(strategy: tf.distribute.Strategy) -> str:
     """Returns the devices of a strategy in words, such as `2 replicas on GPU`."""
-    if strategy is _default():  # It leaves the device to TensorFlow.
+    if strategy is tf.distribute.get_strategy():  # It leaves the device to TensorFlow.
         return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     kinds = {tf.DeviceSpec.from_string(d).device_type for d in strategy.extended.worker_devices}
     replicas = strategy.num_replicas_in_sync
