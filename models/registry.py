@@ -36,8 +36,6 @@ class ModelEntry:
     """Where a model lives and what configures it.
 
     Attributes:
-      name: the name on the command line.
-      class_name: the name of the class.
       config: the class of its hyperparameters.
       summary: one line for the help.
       model_class: the class, or `None` where it is imported from `tfdm.models.NAME`.
@@ -95,15 +93,10 @@ def find_model(name: str) -> ModelEntry:
         point = next(iter(_entry_points().select(name=name)), None)
         if point is None:
             raise UserError(f"unknown model {name!r}: {did_you_mean(name, model_names())}")
-        package, version = (
-            (point.dist.name, point.dist.version) if point.dist else (point.module, "?")
-        )
-
-        def complain(why: str) -> str:
-            failure = f"the model {name!r} of the package {package} cannot be loaded ({why})"
-            return f"{failure}: repair or remove the package"
-
-        with _registering({"package": package, "version": version}, complain):
+        package = point.dist.name if point.dist else point.module
+        source = {"package": package, "version": point.dist.version if point.dist else "?"}
+        complaint = f"the model {name!r} of the package {package} cannot be loaded"
+        with _registering(source, complaint + " ({}): repair or remove the package"):
             register_model(name, point.load())
     return MODELS[name]
 
@@ -159,9 +152,9 @@ def name_of(model: str | type) -> str:
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", model.__name__).lower()
     taken = MODELS.get(name)
     if taken and taken.source != _class_source(model):
+        how = "give it a name by tfdm.register_model"
         raise ValueError(
-            f"{model.__name__} would be called {name!r}, which is another model: give it a name "
-            "by tfdm.register_model"
+            f"{model.__name__} would be called {name!r}, which is another model: {how}"
         )
     register_model(name, model)
     return name

@@ -19,6 +19,9 @@ from tfdm.seeds import derive
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPSILON = 1e-5
 
+# Whether a layer has a bias; `None` leaves it to the factory.
+Bias = bool | None
+
 
 @dataclasses.dataclass
 class LayerFactory:
@@ -52,24 +55,18 @@ class LayerFactory:
         """Returns a number of feature maps or units under the width factor, at least one."""
         return max(1, round(units * self.width))
 
-    def dense(self, units: int, *, use_bias: bool | None = None) -> keras.layers.Layer:
+    def dense(self, units: int, *, use_bias: Bias = None) -> keras.layers.Layer:
         """An affine layer to exactly `units` outputs."""
         return keras.layers.Dense(units, **self._weights(use_bias))
 
     def conv(
-        self,
-        maps: int,
-        kernel: int,
-        strides: int,
-        *,
-        padding: str = "same",
-        use_bias: bool | None = None,
+        self, maps: int, kernel: int, strides: int, padding: str = "same", *, use_bias: Bias = None
     ) -> keras.layers.Layer:
         """A convolution to exactly `maps` feature maps."""
         return keras.layers.Conv2D(maps, kernel, strides, padding, **self._weights(use_bias))
 
     def transposed_conv(
-        self, maps: int, kernel: int, strides: int, *, use_bias: bool | None = None
+        self, maps: int, kernel: int, strides: int, *, use_bias: Bias = None
     ) -> keras.layers.Layer:
         """A transposed convolution whose output is `strides` times as large."""
         weights = self._weights(use_bias, transposed=True)
@@ -93,13 +90,11 @@ class LayerFactory:
 
     def normalization(self, kind: str) -> list[keras.layers.Layer]:
         """The layers of a normalisation by name: `batch`, `layer` or `none`."""
-        if kind == "batch":
-            return [self.batch_norm()]
+        if kind not in ("batch", "layer", "none"):
+            raise ValueError(f"normalisation is {kind!r}, expected batch, layer or none")
         if kind == "layer":
             return [keras.layers.LayerNormalization(axis=(1, 2, 3), dtype=self.dtype)]
-        if kind == "none":
-            return []
-        raise ValueError(f"normalisation is {kind!r}, expected batch, layer or none")
+        return [self.batch_norm()] if kind == "batch" else []
 
     def leaky_relu(self) -> keras.layers.Layer:
         """A leaky rectifier of slope 0.2 (Appendix K.5)."""
@@ -122,7 +117,7 @@ class LayerFactory:
             return keras.initializers.VarianceScaling(1.0, mode, "truncated_normal", seed=seed)
         return keras.initializers.RandomNormal(0.0, self.weight_scale, seed=seed)
 
-    def _weights(self, use_bias: bool | None, transposed: bool = False) -> dict[str, Any]:
+    def _weights(self, use_bias: Bias, transposed: bool = False) -> dict[str, Any]:
         return {
             "kernel_initializer": self.initializer(transposed),
             "use_bias": self.use_bias if use_bias is None else use_bias,
@@ -142,7 +137,7 @@ def sequential(inputs: keras.KerasTensor, layers: list[keras.layers.Layer]) -> k
 
 
 def logit(
-    make: LayerFactory, features: keras.KerasTensor, use_bias: bool | None = None
+    make: LayerFactory, features: keras.KerasTensor, use_bias: Bias = None
 ) -> keras.KerasTensor:
     """The linear layer to one logit, float32: features [B, ...] -> [B].
 

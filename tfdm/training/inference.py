@@ -47,12 +47,10 @@ class InferenceModel(GenerativeModel):
 
     def build_encoder(self) -> keras.Model:
         """Returns the encoder of the model's kind (Appendix K.5)."""
-        sizes = self.latent_dim, self.image_shape
-        make = self.layers_of("encoder")
+        sizes, make = (self.latent_dim, self.image_shape), self.layers_of("encoder")
         return image_networks.encoder(make, *sizes, self.encoder_kind, self.noise_dim)
 
     def encoder_network(self) -> keras.layers.Layer:
-        """The encoder."""
         takes: list[tuple[int, ...]] = [self.image_shape]
         if self.encoder_kind == "implicit":
             takes.append((self.noise_dim,))
@@ -60,12 +58,7 @@ class InferenceModel(GenerativeModel):
         return self.network("encoder", self.build_encoder, takes, (outputs,))
 
     def infer(self, images: tf.Tensor, training: bool) -> NoisePosterior:
-        """Returns q(z|x), whose codes are differentiable in the encoder's variables.
-
-        Args:
-          images: [B, H, W, C] in [-1, 1].
-          training: whether batch norm uses the batch's moments.
-        """
+        """Returns q(z|x) of images in [-1, 1] [B, H, W, C], differentiable in the encoder."""
         if self.encoder_kind == "implicit":
 
             def draw(noise: tf.Tensor) -> tf.Tensor:

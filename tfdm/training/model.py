@@ -45,9 +45,6 @@ class GenerativeModel(ModelParts):
         `dtype` is the precision policy of the networks.
 
     Attributes:
-      config: the hyperparameters.
-      image_shape: (H, W, C).
-      networks: the networks that the caller gave.
       prior: p(z), a `tfdm.distributions.priors.Prior`.
       generator: the network codes [B, L] -> images in [-1, 1], or a likelihood's parameters.
       players: who plays: names, networks and optimisers.
@@ -92,8 +89,7 @@ class GenerativeModel(ModelParts):
 
         Args:
           run_eagerly: whether to run without tracing, for debugging.
-          **kwargs: `steps_per_execution` and `jit_compile`, off unless asked for: XLA is slower
-            for convolutions on a CPU.
+          **kwargs: `steps_per_execution`, and `jit_compile`, which is slower on a CPU.
         """
         super().compile(None, run_eagerly=run_eagerly, **{"jit_compile": False, **kwargs})
 
@@ -130,12 +126,10 @@ class GenerativeModel(ModelParts):
     def _network_range(self, data: Any) -> tf.Tensor:
         images = tf.convert_to_tensor(data[0] if isinstance(data, (tuple, list)) else data)
         if tuple(images.shape[-3:]) != self.image_shape:
-            raise ValueError(
-                f"images have shape {images.shape}, expected (..., {self.image_shape})"
-            )
-        if images.dtype.is_integer:
-            return tf.cast(images, tf.float32) / 127.5 - 1.0
-        return tf.cast(images, tf.float32) * 2.0 - 1.0
+            expected = f"expected (..., {self.image_shape})"
+            raise ValueError(f"images have shape {images.shape}, {expected}")
+        values = tf.cast(images, tf.float32)
+        return values / 127.5 - 1.0 if images.dtype.is_integer else values * 2.0 - 1.0
 
     def _move_average(self) -> None:
         if self.generator_average is None:
@@ -181,8 +175,7 @@ class GenerativeModel(ModelParts):
         """Returns samples, float32 [n, H, W, C] in [0, 1].
 
         Args:
-          num_or_noise: how many codes to draw from the prior, or standard normal noise [n, L] that
-            the prior maps to codes.
+          num_or_noise: how many, or standard normal noise [n, L] that the prior maps to codes.
           seed: the seed of the codes.
         """
         if isinstance(num_or_noise, numbers.Integral):
@@ -190,7 +183,6 @@ class GenerativeModel(ModelParts):
         return self.decode(self.prior.from_noise(tf.convert_to_tensor(num_or_noise)))
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Codes [n, L] -> images [n, H, W, C] in [0, 1]."""
         return self.to_unit_range(self.sampler(inputs, training=training))
 
     def export_signatures(self) -> dict[str, dict[str, Callable[..., Any]]]:

@@ -107,10 +107,8 @@ class ModelParts(keras.Model):
 
     def build_generator(self) -> keras.Model:
         """Returns codes [B, L] -> images [B, H, W, C] (Table 7, K.5.2)."""
-        make = self.layers_of("generator")
-        return image_networks.generator(
-            make, self.latent_dim, self.image_shape, self.generator_activation
-        )
+        sizes, make = (self.latent_dim, self.image_shape), self.layers_of("generator")
+        return image_networks.generator(make, *sizes, self.generator_activation)
 
     def build_discriminator(self) -> keras.Model:
         """Returns images [B, H, W, C] -> logits [B] (Table 6, K.5.2)."""
@@ -124,44 +122,28 @@ class ModelParts(keras.Model):
 
     def layers_of(self, name: str) -> LayerFactory:
         """Returns the factory of the layers of the network `name`."""
-        return LayerFactory(
-            name,
-            seed=self.seed,
-            width=self.config.width,
-            batch_norm_momentum=self.config.batch_norm_momentum,
-            dtype=self.dtype_policy,
-        )
+        width, momentum = self.config.width, self.config.batch_norm_momentum
+        return LayerFactory(name, self.seed, width, momentum, self.dtype_policy)
 
     def network(
-        self,
-        name: str,
-        build: Callable[[], keras.layers.Layer],
-        takes: Sequence[Shape],
-        gives: Shape,
+        self, name: str, build: Callable[[], Any], takes: Sequence[Shape], gives: Shape
     ) -> keras.layers.Layer:
         """Returns the network that the caller gave under this name, else what `build` makes.
 
-        Args:
-          name: the key in `networks`.
-          build: makes the model's own.
-          takes: the shapes of the inputs, without the batch.
-          gives: the shape of the output, without the batch; `ValueError` where it is another.
+        It takes and gives these shapes, without the batch; `ValueError` where they are others.
         """
         self._network_names = (*self._network_names, name)
         made = self.networks[name] if name in self.networks else build()
         return checked_network(name, made, takes, gives)
 
     def generator_network(self) -> keras.layers.Layer:
-        """The generator."""
         takes = [(self.latent_dim,)]
         return self.network("generator", self.build_generator, takes, self.image_shape)
 
     def discriminator_network(self, name: str = "discriminator") -> keras.layers.Layer:
-        """The discriminator of images."""
         return self.network(name, self.build_discriminator, [self.image_shape], ())
 
     def code_discriminator_network(self) -> keras.layers.Layer:
-        """The discriminator of codes."""
         takes = [(self.latent_dim,)]
         return self.network("code_discriminator", self.build_code_discriminator, takes, ())
 
@@ -177,16 +159,13 @@ class ModelParts(keras.Model):
         *,
         optimizer: keras.optimizers.Optimizer | None = None,
     ) -> None:
-        """Adds a player.
+        """Adds the player of the loss `name`, which moves `networks`.
 
         Args:
           name: the key of its loss.
           networks: what it moves.
           rate: the learning rate of an Adam of its own (Appendix K), a number or a schedule.
-          optimizer: what moves it instead.
-
-        Raises:
-          ValueError: rate and optimiser are both given, or neither is.
+          optimizer: what moves it instead of that Adam.
         """
         if (rate is None) == (optimizer is None):
             raise ValueError(f"player {name!r} has rate {rate} and optimizer {optimizer}: give one")
@@ -205,8 +184,8 @@ class ModelParts(keras.Model):
 
     def _check_parts(self) -> None:
         if self.prior.latent_dim != self.latent_dim:
-            expected = f"expected latent_dim = {self.latent_dim}"
-            raise ValueError(f"the prior has codes of {self.prior.latent_dim} numbers, {expected}")
+            found, expected = self.prior.latent_dim, f"expected latent_dim = {self.latent_dim}"
+            raise ValueError(f"the prior has codes of {found} numbers, {expected}")
         for name in self.networks:
             if name not in self._network_names:
                 hint = did_you_mean(name, self._network_names)
