@@ -18,7 +18,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,8 @@ def find_model(name: str) -> ModelEntry:
             raise UserError(f"unknown model {name!r}: {did_you_mean(name, model_names())}")
         package = point.dist.name if point.dist else point.module
         source = {"package": package, "version": point.dist.version if point.dist else "?"}
-        complaint = f"the model {name!r} of the package {package} cannot be loaded"
-        with _registering(source, complaint + " ({}): repair or remove the package"):
+        failure = f"the model {name!r} of the package {package} cannot be loaded ("
+        with _registering(source, failure, "): repair or remove the package"):
             register_model(name, point.load())
     return MODELS[name]
 
@@ -152,10 +152,8 @@ def name_of(model: str | type) -> str:
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", model.__name__).lower()
     taken = MODELS.get(name)
     if taken and taken.source != _class_source(model):
-        how = "give it a name by tfdm.register_model"
-        raise ValueError(
-            f"{model.__name__} would be called {name!r}, which is another model: {how}"
-        )
+        expected = "which is another model: give it a name by tfdm.register_model"
+        raise ValueError(f"{model.__name__} would be called {name!r}, {expected}")
     register_model(name, model)
     return name
 
@@ -184,7 +182,7 @@ def register_file(path: str | os.PathLike[str]) -> None:
         raise UserError(f"{file} is no Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
-    with _registering(source, lambda why: f"{file} fails: {why}"):
+    with _registering(source, f"{file} fails: "):
         spec.loader.exec_module(module)
     if not any(entry.source == source for entry in MODELS.values()):
         raise UserError(f"{file} registers no model: call tfdm.register_model in it")
@@ -215,13 +213,14 @@ def _entry_points() -> importlib.metadata.EntryPoints:
 
 
 @contextlib.contextmanager
-def _registering(source: Mapping[str, str], complain: Callable[[str], str]) -> Iterator[None]:
-    """Notes what registers models; turns what it raises into one line."""
+def _registering(source: Mapping[str, str], before: str, after: str = "") -> Iterator[None]:
+    """Notes what registers models; turns what it raises into one line between two texts."""
     global _source
     _source = source
     try:
         yield
     except Exception as error:  # Whatever a file or a package does.
-        raise UserError(complain(" ".join(f"{type(error).__name__}: {error}".split()))) from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{before}{reason}{after}") from error
     finally:
         _source = {}
