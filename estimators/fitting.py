@@ -20,7 +20,6 @@ import tensorflow as tf
 from tfdm.estimators.config import FitConfig
 from tfdm.runs.checkpoints import CheckpointStore
 from tfdm.statistics import FloatArray
-from tfdm.training.adam import FusedAdam
 from tfdm.training.loop import ResumableTraining, run_resumable
 
 Loss = Callable[[Mapping[str, tf.Tensor], tf.Tensor], tf.Tensor]
@@ -112,7 +111,7 @@ class _FitTraining(ResumableTraining):
     ) -> None:
         self._variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
         betas = config.adam_beta_1, config.adam_beta_2
-        self._adam = FusedAdam(config.learning_rate, *betas, epsilon=1e-8)
+        self._adam = keras.optimizers.Adam(config.learning_rate, *betas, epsilon=1e-8)
         self._adam.build(self._variables)
         self.optimizers = {"adam": self._adam}
         self.curve: list[tuple[int, float]] = []

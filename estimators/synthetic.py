@@ -15,6 +15,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -23,7 +24,6 @@ from tfdm.estimators.config import SETTINGS, SyntheticConfig
 from tfdm.losses import fake_cross_entropy, real_cross_entropy, reverse_kl_loss
 from tfdm.seeds import derive, stream
 from tfdm.statistics import FloatArray, standard_error
-from tfdm.training.adam import FusedAdam
 from tfdm.training.loop import ResumableTraining
 
 # K over D (section 5).
@@ -118,9 +118,9 @@ class SyntheticExperiment(ResumableTraining):
         ]
         self._classifier_variables = [v for layer in self._layers for v in layer]
         self._theta = [self._weights, self._bias]
-        discriminator = FusedAdam(config.discriminator_learning_rate, *ADAM_BETAS)
+        discriminator = keras.optimizers.Adam(config.discriminator_learning_rate, *ADAM_BETAS)
         discriminator.build(self._classifier_variables)
-        generator = FusedAdam(config.generator_learning_rate, *ADAM_BETAS)
+        generator = keras.optimizers.Adam(config.generator_learning_rate, *ADAM_BETAS)
         generator.build(self._theta)
         self.optimizers = {"classifier": discriminator, "generator": generator}
         self._traced = tf.function(self._run, autograph=False)

@@ -16,9 +16,8 @@ from tfdm.gradient_penalty import gradient_penalty
 from tfdm.losses import wasserstein_critic_loss
 from tfdm.seeds import derive, stream
 from tfdm.statistics import digest
-from tfdm.training.adam import ADAM_EPSILON, FusedAdam
 from tfdm.training.loop import ResumableTraining
-from tfdm.training.players import Player, update_players
+from tfdm.training.players import ADAM_EPSILON, Player, update_players
 from tfdm.training.state import capture_state
 
 _BLOCK = 500
@@ -43,7 +42,7 @@ class CriticTraining(ResumableTraining):
     ) -> None:
         self.network, self.config = network, config
         self._images, self._seed, self._index = {"real": real, "sample": fake}, seed, 0
-        optimizer = FusedAdam(
+        optimizer = keras.optimizers.Adam(
             config.learning_rate, config.beta_1, config.beta_2, epsilon=ADAM_EPSILON
         )
         optimizer.build(network.trainable_variables)

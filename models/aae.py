@@ -18,6 +18,7 @@ from tfdm.losses import (
 from tfdm.models.config import AAEConfig
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
+from tfdm.training.players import Terms
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -28,20 +29,16 @@ class AAE(InferenceModel):
     config_class = AAEConfig
 
     def build_networks(self) -> None:
-        """Creates the encoder η, the generator G_θ and the code discriminator C_ω."""
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()
         self.code_discriminator = self.code_discriminator_network()
         self.add_player("encoder", [self.encoder], config.learning_rate)
         self.add_player("generator", [self.generator], config.learning_rate)
-        self.add_player(
-            "code_discriminator", [self.code_discriminator], config.code_discriminator_learning_rate
-        )
+        rate = config.code_discriminator_learning_rate
+        self.add_player("code_discriminator", [self.code_discriminator], rate)
 
-    def losses(
-        self, images: tf.Tensor, noise: StepNoise, training: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """Squared error for encoder and generator, −log C(ẑ) for the encoder, eq. 13 for C."""
         config = self.config
         codes = self.infer(images, training).from_noise(self.posterior_noise(noise))

@@ -14,14 +14,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.losses import (
-    discriminator_loss,
-    fake_accuracy,
-    kl_from_model_logits,
-    real_accuracy,
-)
+from tfdm.losses import discriminator_loss, fake_accuracy, kl_from_model_logits, real_accuracy
 from tfdm.models.aae_plus_plus import AAEPlusPlus
 from tfdm.models.config import AAEGANConfig
+from tfdm.training.players import Terms
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -32,12 +28,8 @@ class AAEGAN(AAEPlusPlus):
     config_class = AAEGANConfig
 
     def data_game(
-        self,
-        images: tf.Tensor,
-        reconstructions: tf.Tensor,
-        prior_codes: tf.Tensor,
-        training: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        self, images: tf.Tensor, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, Terms]:
         """Returns R_D(x̂) + R_D(x̃), the loss of D with both as fake, and terms to log."""
         samples = self.generator(prior_codes, training=training)
         logits = self.discriminator(images, training=training)
@@ -46,13 +38,12 @@ class AAEGAN(AAEPlusPlus):
         reconstruction_adversarial = kl_from_model_logits(reconstruction_logits)
         sample_adversarial = kl_from_model_logits(sample_logits)
         # log D(x) enters once with each kind of fake: the factor 2.
-        discriminator = discriminator_loss(logits, reconstruction_logits) + discriminator_loss(
-            logits, sample_logits
-        )
-        fakes = fake_accuracy(reconstruction_logits), fake_accuracy(sample_logits)
+        fakes = reconstruction_logits, sample_logits
+        discriminator = tf.add_n([discriminator_loss(logits, fake) for fake in fakes])
+        accuracies = [real_accuracy(logits) * 2.0, *map(fake_accuracy, fakes)]
         terms = {
             "reconstruction_adversarial": reconstruction_adversarial,
             "sample_adversarial": sample_adversarial,
-            "discriminator_accuracy": (2.0 * real_accuracy(logits) + fakes[0] + fakes[1]) / 4.0,
+            "discriminator_accuracy": tf.add_n(accuracies) / 4.0,
         }
         return reconstruction_adversarial + sample_adversarial, discriminator, terms

@@ -25,7 +25,7 @@ from tfdm.models.config import AAEPlusPlusConfig
 from tfdm.training.inference import InferenceModel
 from tfdm.training.model import loss_terms
 from tfdm.training.noise import StepNoise
-from tfdm.training.players import update_players
+from tfdm.training.players import Terms, update_players
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -36,7 +36,6 @@ class AAEPlusPlus(InferenceModel):
     config_class = AAEPlusPlusConfig
 
     def build_networks(self) -> None:
-        """Creates the encoder η, the generator G_θ and the discriminators D_φ and C_ω."""
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()
@@ -45,15 +44,14 @@ class AAEPlusPlus(InferenceModel):
         self.add_player("encoder", [self.encoder], config.learning_rate)
         self.add_player("generator", [self.generator], config.learning_rate)
         self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
-        self.add_player(
-            "code_discriminator", [self.code_discriminator], config.code_discriminator_learning_rate
-        )
+        rate = config.code_discriminator_learning_rate
+        self.add_player("code_discriminator", [self.code_discriminator], rate)
 
-    def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
+    def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """Moves all players at once, or each after a forward pass of its own (Algorithm 4)."""
         if self.config.updates == "simultaneous":
             return super().update(images, noise)
-        logs: dict[str, tf.Tensor] = {}
+        logs: Terms = {}
         for player in self.players:
             with tf.GradientTape(persistent=True) as tape:
                 losses, terms = self.losses(images, noise, training=True)
@@ -61,9 +59,7 @@ class AAEPlusPlus(InferenceModel):
             logs = loss_terms({player.name: losses[player.name]}) | terms | logs
         return logs
 
-    def losses(
-        self, images: tf.Tensor, noise: StepNoise, training: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """The losses of the four players from one encoding ẑ and one reconstruction x̂."""
         config = self.config
         codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
@@ -94,12 +90,8 @@ class AAEPlusPlus(InferenceModel):
         return losses, terms
 
     def data_game(
-        self,
-        images: tf.Tensor,
-        reconstructions: tf.Tensor,
-        prior_codes: tf.Tensor,
-        training: bool,
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        self, images: tf.Tensor, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, Terms]:
         """Returns R_D(x̂), the loss of D with x̂ as fake, and terms to log."""
         del prior_codes
         logits = self.discriminator(images, training=training)

@@ -25,9 +25,7 @@ class VAEConfig(ModelConfig):
         0.0, "coefficient λ of KL[q(z) ‖ p(z)] by a code discriminator; 0 is off", minimum=0.0
     )
     scale_sharing: str = setting(
-        "global",
-        "what shares a learned scale of the quantized normal",
-        choices=("global", "pixel"),
+        "global", "what shares a learned scale of the quantized normal", choices=("global", "pixel")
     )
     learning_rate: float = adam_rate(5e-4, "encoder and decoder")
     code_discriminator_learning_rate: float = adam_rate(5e-4, "code discriminator")
@@ -85,6 +83,11 @@ def _reduction(default: str) -> Any:
     )
 
 
+def _l1_weight(of: str) -> Any:
+    text = f"coefficient of the {of}'s L1 reconstruction error; swept 1, 5, 10, 50"
+    return setting(50.0, text, minimum=0.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class AAEConfig(ModelConfig):
     """Adversarial autoencoder (Makhzani et al., 2015; section 6.1)."""
@@ -109,9 +112,7 @@ class VEEGANConfig(ModelConfig):
     reconstruction_reduction: str = _reduction("sum")
     # Without it nothing draws F(x) towards the prior, and T tells pairs apart by the code alone.
     reconstructor_adversarial_weight: float = setting(
-        1.0,
-        "coefficient of the adversarial term of the reconstructor on real pairs",
-        minimum=0.0,
+        1.0, "coefficient of the adversarial term of the reconstructor on real pairs", minimum=0.0
     )
     head_maps: int = setting(512, "feature maps of the joint head", minimum=1)
     learning_rate: float = adam_rate(5e-4, "generator and reconstructor")
@@ -123,16 +124,8 @@ class AAEPlusPlusConfig(ModelConfig):
     """AAE++: eq. 10, Algorithm 4 without its terms on samples."""
 
     encoder: str = _encoder_kind("deterministic")
-    encoder_reconstruction_weight: float = setting(
-        50.0,
-        "coefficient of the encoder's L1 reconstruction error; swept 1, 5, 10, 50",
-        minimum=0.0,
-    )
-    generator_reconstruction_weight: float = setting(
-        50.0,
-        "coefficient of the generator's L1 reconstruction error; swept 1, 5, 10, 50",
-        minimum=0.0,
-    )
+    encoder_reconstruction_weight: float = _l1_weight("encoder")
+    generator_reconstruction_weight: float = _l1_weight("generator")
     reconstruction_reduction: str = _reduction("mean")
     updates: str = setting(
         "simultaneous",

@@ -15,6 +15,7 @@ from tfdm.models.config import DCGANConfig
 from tfdm.networks import color_mnist, images as image_networks
 from tfdm.training.model import GenerativeModel
 from tfdm.training.noise import StepNoise
+from tfdm.training.players import Terms
 
 GENERATOR_LOSSES = {
     "non_saturating": density_ratios.non_saturating_loss,
@@ -34,7 +35,6 @@ class DCGAN(GenerativeModel):
     config_class = DCGANConfig
 
     def build_networks(self) -> None:
-        """Creates the generator G_θ and the discriminator D_φ."""
         config = self.config
         self.generator = self.generator_network()
         self.discriminator = self.discriminator_network()
@@ -48,9 +48,7 @@ class DCGAN(GenerativeModel):
         make = self.layers_of("discriminator")
         return image_networks.discriminator(make, self.image_shape, dropout=dropout)
 
-    def losses(
-        self, images: tf.Tensor, noise: StepNoise, training: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """The cross entropy of the discriminator and the generator's loss on its samples."""
         codes = self.prior_codes(noise)
         samples = self.generator(codes, training=training)

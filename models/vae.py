@@ -20,6 +20,7 @@ from tfdm.losses import discriminator_accuracy, discriminator_loss, kl_from_mode
 from tfdm.models.config import VAEConfig
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
+from tfdm.training.players import Terms
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -37,42 +38,30 @@ class VAE(InferenceModel):
     generator_activation = "linear"
 
     def build_networks(self) -> None:
-        """Creates the encoder η, the decoder θ, the likelihood and with λ > 0 C_ω."""
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()
-        self.likelihood: PixelLikelihood = (
-            Bernoulli()
-            if config.likelihood == "bernoulli"
-            else QuantizedNormal(self.image_shape, scale_type=config.scale_sharing)
-        )
+        self.likelihood: PixelLikelihood = Bernoulli()
+        if config.likelihood == "quantized_normal":
+            self.likelihood = QuantizedNormal(self.image_shape, scale_type=config.scale_sharing)
         networks = [self.encoder, self.generator, self.likelihood, *self.prior_networks()]
         self.add_player("autoencoder", networks, config.learning_rate)
         if config.marginal_kl_weight > 0.0:
             self.code_discriminator = self.code_discriminator_network()
-            self.add_player(
-                "code_discriminator",
-                [self.code_discriminator],
-                config.code_discriminator_learning_rate,
-            )
+            rate = config.code_discriminator_learning_rate
+            self.add_player("code_discriminator", [self.code_discriminator], rate)
 
-    def losses(
-        self, images: tf.Tensor, noise: StepNoise, training: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """−ELBO (eq. 3) plus λ KL[q(z) ‖ p(z)] (Appendix B), and the code discriminator's loss."""
         config = self.config
         posterior = self.infer(images, training)
         codes = posterior.from_noise(self.posterior_noise(noise))
-        pixels = (images + 1.0) / 2.0
-        dequantization = (
-            noise.uniform("dequantization", list(self.image_shape))
-            if self.likelihood.needs_noise
-            else None
-        )
+        pixels, dequantization = (images + 1.0) / 2.0, None
+        if self.likelihood.needs_noise:
+            dequantization = noise.uniform("dequantization", list(self.image_shape))
         parameters = self.generator(codes, training=training)
-        log_likelihood = tf.reduce_mean(
-            self.likelihood.log_prob(parameters, pixels, dequantization)
-        )
+        log_likelihoods = self.likelihood.log_prob(parameters, pixels, dequantization)
+        log_likelihood = tf.reduce_mean(log_likelihoods)
         kl = tf.reduce_mean(kl_to_prior(posterior, codes, self.prior))
         loss = config.beta * kl - log_likelihood
         terms = {"bound": log_likelihood - kl, "log_likelihood": log_likelihood, "kl": kl}

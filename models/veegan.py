@@ -24,6 +24,7 @@ from tfdm.models.config import VEEGANConfig
 from tfdm.networks import images as image_networks
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
+from tfdm.training.players import Terms
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -37,16 +38,11 @@ class VEEGAN(InferenceModel):
     config_class = VEEGANConfig
 
     def build_networks(self) -> None:
-        """Creates the generator G_θ, the reconstructor F_γ and the joint discriminator."""
         config = self.config
         self.generator = self.generator_network()
         self.encoder = self.encoder_network()
-        self.discriminator = self.network(
-            "discriminator",
-            self.build_discriminator,
-            [self.image_shape, (self.latent_dim,)],
-            (),
-        )
+        takes = [self.image_shape, (self.latent_dim,)]
+        self.discriminator = self.network("discriminator", self.build_discriminator, takes, ())
         self.add_player("generator", [self.generator], config.learning_rate)
         self.add_player("reconstructor", [self.encoder], config.learning_rate)
         self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
@@ -58,17 +54,14 @@ class VEEGAN(InferenceModel):
             make, self.latent_dim, self.image_shape, self.config.head_maps
         )
 
-    def losses(
-        self, images: tf.Tensor, noise: StepNoise, training: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """The terms of eq. 14 for generator and reconstructor, the cross entropy of T."""
         config = self.config
         codes = self.prior_codes(noise)
         samples = self.generator(codes, training=training)
         data_codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
-        sample_codes = self.infer(samples, training).from_noise(
-            self.posterior_noise(noise, "reconstruction")
-        )
+        sample_noise = self.posterior_noise(noise, "reconstruction")
+        sample_codes = self.infer(samples, training).from_noise(sample_noise)
         data_logits = self.discriminator([images, data_codes], training=training)
         model_logits = self.discriminator([samples, codes], training=training)
 

@@ -18,7 +18,7 @@ from tfdm.models.config import WGANGPConfig
 from tfdm.networks import images as image_networks
 from tfdm.training.model import GenerativeModel, loss_terms
 from tfdm.training.noise import StepNoise
-from tfdm.training.players import update_players
+from tfdm.training.players import Terms, update_players
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -33,7 +33,6 @@ class WGANGP(GenerativeModel):
     config_class = WGANGPConfig
 
     def build_networks(self) -> None:
-        """Creates the generator G_θ and the critic f_φ, whose normalisation is a field."""
         config = self.config
         self.batches_per_step = config.critic_steps
         self.generator = self.generator_network()
@@ -43,13 +42,10 @@ class WGANGP(GenerativeModel):
 
     def build_discriminator(self) -> keras.Model:
         """Returns the critic (Table 6, K.5.2)."""
-        return image_networks.discriminator(
-            self.layers_of("critic"),
-            self.image_shape,
-            normalization=self.config.critic_normalization,
-        )
+        make, normalization = self.layers_of("critic"), self.config.critic_normalization
+        return image_networks.discriminator(make, self.image_shape, normalization=normalization)
 
-    def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
+    def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """`critic_steps` updates of the critic, then one of the generator."""
         critic, generator = self.players
         for index in range(self.config.critic_steps):
@@ -64,7 +60,7 @@ class WGANGP(GenerativeModel):
 
     def critic_loss(
         self, images: tf.Tensor, noise: StepNoise, index: int
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    ) -> tuple[tf.Tensor, Terms]:
         """The loss of the critic's update `index` on images [B, H, W, C], and its terms."""
         codes = self.prior_codes(noise, f"critic_codes_{index}")
         samples = tf.stop_gradient(self.generator(codes, training=True))

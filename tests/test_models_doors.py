@@ -104,7 +104,9 @@ class PosteriorOfAnInput(keras.layers.Layer):
     def __init__(self, encoder: keras.Model, latent_dim: int) -> None:
         super().__init__(dtype="float32")
         self.encoder, self.latent_dim = encoder, latent_dim
-        self.image = self.add_weight(shape=(1, *IMAGE_SHAPE), initializer="zeros", name="image")
+        # An image of zeros lies where the rectifiers have no slope.
+        noise = keras.initializers.RandomNormal(0.0, 0.5, seed=1)
+        self.image = self.add_weight(shape=(1, *IMAGE_SHAPE), initializer=noise, name="image")
         self.built = True
 
     def posterior(self) -> GaussianPosterior:

@@ -108,7 +108,7 @@ def test_the_train_function_of_replicas_takes_the_steps_that_keras_takes(steps_p
     expected, actual = Recorder(), Recorder()
     fit(keras_way, 0, 10, [expected], steps_per_execution=steps_per_execution)
     our_way.compile(steps_per_execution=steps_per_execution)
-    our_way.train_function = strategies._replicated_train_function(our_way)
+    our_way.train_function = strategies.replicated_train_function(our_way)
     raw = RawLogs([actual], add_history=True, model=our_way)
     our_way.fit(tiny_batches(0, 10), verbose=0, shuffle=False, callbacks=raw)
     assert actual.ends == expected.ends

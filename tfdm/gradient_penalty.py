@@ -15,27 +15,25 @@ def gradient_penalty(
 ) -> tf.Tensor:
     """(||d critic / d x||_2 - 1)^2 at x = weight * real + (1 - weight) * fake, for each example.
 
-    Two-sided; the norm runs over all axes but the batch. Neither scaled nor reduced: the critic's
-    loss adds `penalty_weight * tf.reduce_mean(gradient_penalty(...))`, with 10 in the paper (K.1).
-
-    It is a term of the critic's loss alone: differentiable in the critic's variables (through a
-    second derivative), it sends no gradient to whatever made `fake`. Where the critic's gradient is
-    exactly zero the penalty is 1 and contributes a zero gradient instead of NaN.
+    Two-sided; the norm runs over all axes but the batch. The critic's loss adds its mean, times 10
+    in the paper (K.1). It is differentiable in the critic's variables (through a second derivative)
+    and sends no gradient to whatever made `fake`. Where the critic's gradient is exactly zero the
+    penalty is 1 and contributes a zero gradient instead of NaN.
 
     The critic must treat examples apart: under batch normalisation in training mode one example's
     gradient reaches the scores of others, and the penalty is no longer per example.
 
     Args:
-      critic: Maps [B, ...] to scores [B] or [B, 1]. Called once.
-      real: Data, [B, ...], floating.
-      fake: Model samples, same shape as `real`.
-      weights: Weights of `real`, [B], one for each example, drawn by the caller from U[0, 1).
+      critic: maps [B, ...] to scores [B] or [B, 1]; called once.
+      real: data, [B, ...], floating.
+      fake: model samples, same shape as `real`.
+      weights: weights of `real`, [B], one for each example, drawn by the caller from U[0, 1).
 
     Returns:
       Penalties, [B], float32 (float64 when `real` is).
 
     Raises:
-      ValueError: Shapes disagree, or the score does not depend on the critic's input.
+      ValueError: shapes disagree, or the score does not depend on the critic's input.
     """
     real = at_least_float32(real, "real")
     fake = tf.cast(at_least_float32(fake, "fake"), real.dtype)

@@ -7,9 +7,9 @@ The convention of the whole project: label 1 is data (in data space) or prior (i
 
 and D = sigmoid(l) is the probability of label 1 (equation 7 of the paper with p1 on top).
 
-Unless a function says that it averages, it works element by element and keeps the shape of its
-logits: callers reduce. Everything is computed in float32 at least and is finite, with finite
-gradients, for |l| up to 1e4 and beyond. Units are nats.
+A function works element by element and keeps the shape of its logits, which may be any, unless it
+says that it averages. All compute in float32 at least and are finite, with finite gradients, for
+|l| up to 1e4 and beyond. Units are nats.
 
     name                    value                        derivative in l
     real_cross_entropy      -log D                       D - 1
@@ -29,58 +29,32 @@ from tfdm.numerics import at_least_float32, require_same_shape
 
 
 def real_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log D, the cross entropy of label 1 (data or prior). In [0, inf); derivative D - 1."""
+    """-log D in [0, inf), the cross entropy of label 1 (data or prior)."""
     return tf.nn.softplus(-at_least_float32(logits, "logits"))
 
 
 def fake_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log(1 - D), the cross entropy of label 0 (model or posterior). In [0, inf); derivative D."""
+    """-log(1 - D) in [0, inf), the cross entropy of label 0 (model or posterior)."""
     return tf.nn.softplus(at_least_float32(logits, "logits"))
 
 
 def discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """mean(-log D(real)) + mean(-log(1 - D(fake))), a scalar (equation 13, Algorithm 4 step 9).
 
-    The two means are taken apart and summed, not averaged: 2 log 2 for logits of zero, and at the
-    optimum 2 log 2 - 2 JS[real || fake]. The two arrays may differ in shape.
-
-    The discriminator of AAE-GAN compares data with the equal mixture of reconstructions and samples
-    (Algorithm 4 step 8): `discriminator_loss(x, x_hat) + discriminator_loss(x, samples)` has the
-    factor 2 on -log D(x) that keeps log 2 out of its log-ratio.
-
-    Args:
-      real_logits: Logits of data or prior samples, any shape.
-      fake_logits: Logits of model or posterior samples, any shape.
-
-    Returns:
-      Scalar, nats.
+    A sum of two means: 2 log 2 for logits of zero, and at the optimum 2 log 2 - 2 JS[real || fake].
+    The two arrays may differ in shape.
     """
-    return tf.reduce_mean(real_cross_entropy(real_logits)) + tf.reduce_mean(
-        fake_cross_entropy(fake_logits)
-    )
+    real, fake = real_cross_entropy(real_logits), fake_cross_entropy(fake_logits)
+    return tf.reduce_mean(real) + tf.reduce_mean(fake)
 
 
 def non_saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Generator loss -log D (Goodfellow et al. 2014; section 3 of the paper).
-
-    Args:
-      fake_logits: Logits of model or posterior samples, any shape.
-
-    Returns:
-      Same shape, in [0, inf). Derivative D - 1: largest where the discriminator is sure of a fake.
-    """
+    """Generator loss -log D in [0, inf) (Goodfellow et al. 2014; section 3 of the paper)."""
     return real_cross_entropy(fake_logits)
 
 
 def saturating_loss(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Generator loss log(1 - D) of the zero-sum game (value function of section 3).
-
-    Args:
-      fake_logits: Logits of model or posterior samples, any shape.
-
-    Returns:
-      Same shape, in (-inf, 0]. Derivative -D: gone where the discriminator is sure of a fake.
-    """
+    """Generator loss log(1 - D) in (-inf, 0] of the zero-sum game (section 3)."""
     return -fake_cross_entropy(fake_logits)
 
 
@@ -91,12 +65,6 @@ def reverse_kl_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     KL[q(z) || p(z)] for codes). With that discriminator held fixed, its gradient through samples
     is also the gradient of that divergence: the term that a fixed ratio leaves out, the
     expectation of the model's score, is zero.
-
-    Args:
-      fake_logits: Logits of model or posterior samples, any shape.
-
-    Returns:
-      Same shape, unbounded on both sides. Derivative -1 everywhere.
     """
     return -at_least_float32(fake_logits, "logits")
 
@@ -104,14 +72,8 @@ def reverse_kl_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 def kl_from_model_logits(fake_logits: tf.Tensor) -> tf.Tensor:
     """Density-ratio estimate of KL[model || data] or KL[q(z) || p(z)] (Algorithm 2, lines 6 to 11).
 
-    The mean of -l over samples of the model. As good as the discriminator: an imperfect one
+    The mean of -l over independent samples of the model, a scalar. An imperfect discriminator
     underestimates as a rule, and nothing keeps the estimate positive.
-
-    Args:
-      fake_logits: Logits of independent model or posterior samples, any shape.
-
-    Returns:
-      Scalar, nats.
     """
     return tf.reduce_mean(reverse_kl_loss(fake_logits))
 
@@ -121,13 +83,6 @@ def wasserstein_critic_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> t
 
     A critic's score is no log-ratio, it only keeps the orientation: higher for data. For a
     1-Lipschitz critic at its optimum the loss is minus the Wasserstein-1 distance.
-
-    Args:
-      real_scores: Critic outputs on data, any shape.
-      fake_scores: Critic outputs on model samples, any shape.
-
-    Returns:
-      Scalar.
     """
     real_scores = at_least_float32(real_scores, "real_scores")
     fake_scores = at_least_float32(fake_scores, "fake_scores")
@@ -135,23 +90,17 @@ def wasserstein_critic_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> t
 
 
 def wasserstein_generator_loss(fake_scores: tf.Tensor) -> tf.Tensor:
-    """Generator loss -critic(fake), same shape, derivative -1 (Arjovsky et al. 2017)."""
+    """Generator loss -critic(fake), derivative -1 (Arjovsky et al. 2017)."""
     return -at_least_float32(fake_scores, "fake_scores")
 
 
 def real_accuracy(real_logits: tf.Tensor) -> tf.Tensor:
-    """Fraction of data or prior samples with a positive logit, scalar in [0, 1].
-
-    A logit of exactly zero counts one half, so that a discriminator that says nothing scores 0.5.
-    """
+    """Fraction of data or prior samples with a positive logit, scalar in [0, 1]; zeros are half."""
     return tf.reduce_mean(0.5 + 0.5 * tf.sign(at_least_float32(real_logits, "real_logits")))
 
 
 def fake_accuracy(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Fraction of model or posterior samples with a negative logit, scalar in [0, 1].
-
-    A logit of exactly zero counts one half, as in `real_accuracy`.
-    """
+    """Fraction of model or posterior samples with a negative logit, scalar in [0, 1]."""
     return tf.reduce_mean(0.5 - 0.5 * tf.sign(at_least_float32(fake_logits, "fake_logits")))
 
 

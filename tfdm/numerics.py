@@ -12,12 +12,8 @@ import tensorflow as tf
 def at_least_float32(value: Any, name: str) -> tf.Tensor:
     """Returns `value` as a tensor of float32, or of float64 when it already is.
 
-    Args:
-      value: Tensor, variable or array of any floating type.
-      name: What the error message calls it.
-
     Raises:
-      ValueError: The values are not of a floating type.
+      ValueError: the values of `name` are not of a floating type.
     """
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_floating:
@@ -26,24 +22,13 @@ def at_least_float32(value: Any, name: str) -> tf.Tensor:
 
 
 def require_rank(value: tf.Tensor, rank: int, name: str, axes: str) -> None:
-    """Raises `ValueError` when the static rank of `value` is known and is not `rank`.
-
-    Args:
-      value: Tensor.
-      rank: Expected number of axes.
-      name: What the error message calls the tensor.
-      axes: The axes in words, such as "[B, 2L]".
-    """
+    """Raises `ValueError` unless `value` has this rank or an unknown one; `axes` says [B, 2L]."""
     if value.shape.rank is not None and value.shape.rank != rank:
         raise ValueError(f"{name} has shape {_readable(value.shape)}, expected {axes}")
 
 
 def require_same_shape(**tensors: tf.Tensor) -> None:
-    """Raises `ValueError` unless all static shapes agree, unknown axes left out.
-
-    Args:
-      **tensors: Tensors under the names that the error message gives them.
-    """
+    """Raises `ValueError` unless the static shapes of the tensors agree, unknown axes left out."""
     (first_name, first), *others = tensors.items()
     for name, tensor in others:
         if not tensor.shape.is_compatible_with(first.shape):

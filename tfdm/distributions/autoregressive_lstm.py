@@ -13,10 +13,9 @@ import math
 from typing import Any
 
 import keras
-import numpy.typing as npt
 import tensorflow as tf
 
-from tfdm.distributions.densities import Density, moments
+from tfdm.distributions.densities import Density
 
 # Smallest σ, in standard deviations of the data.
 MINIMUM_SCALE = 1e-3
@@ -33,46 +32,27 @@ class AutoregressiveLSTM(Density):
     def __init__(
         self, num_latents: int, num_layers: int = 2, units: int = 256, seed: int = 0, **kwargs: Any
     ) -> None:
-        """Takes L, the number of layers, their units and the seed of the weights."""
-        super().__init__(num_latents, seed, **kwargs)
-        for name, value in (("num_layers", num_layers), ("units", units)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
+        super().__init__(num_latents, seed, {"num_layers": num_layers, "units": units}, **kwargs)
         self.num_layers, self.units = num_layers, units
         self.kernels, self.recurrent_kernels, self.biases = [], [], []
-        for layer in range(num_layers):
-            fan_in = units if layer else 1
-            self.kernels.append(
-                self.add_weight(
-                    shape=(fan_in, 4 * units),
-                    initializer=self.initializer(1.0 / math.sqrt(units), 2 * layer),
-                    name=f"kernel_{layer}",
-                )
-            )
+        scale = 1.0 / math.sqrt(units)
+        for i in range(num_layers):
+            shape, recurrent = (units if i else 1, 4 * units), (units, 4 * units)
+            start = self.initializer(scale, 2 * i), self.initializer(scale, 2 * i + 1)
+            self.kernels.append(self.add_weight(shape, start[0], name=f"kernel_{i}"))
             self.recurrent_kernels.append(
-                self.add_weight(
-                    shape=(units, 4 * units),
-                    initializer=self.initializer(1.0 / math.sqrt(units), 2 * layer + 1),
-                    name=f"recurrent_kernel_{layer}",
-                )
+                self.add_weight(recurrent, start[1], name=f"recurrent_kernel_{i}")
             )
             # The first layer's bias tells it which latent comes next.
-            shape = (4 * units,) if layer else (num_latents, 4 * units)
-            self.biases.append(
-                self.add_weight(shape=shape, initializer="zeros", name=f"bias_{layer}")
-            )
-        self.head = self.add_weight(shape=(units, 2), initializer="zeros", name="head")
+            bias_shape = (4 * units,) if i else (num_latents, 4 * units)
+            self.biases.append(self.add_weight(bias_shape, "zeros", name=f"bias_{i}"))
+        self.head = self.add_weight((units, 2), "zeros", name="head")
         # A bias for each latent: the inactive ones are known before anything is read.
-        self.head_bias = self.add_weight(
-            shape=(num_latents, 2), initializer="zeros", name="head_bias"
-        )
-        fixed = {"shape": (num_latents,), "trainable": False}
-        self.loc = self.add_weight(**fixed, initializer="zeros", name="loc")
-        self.scale = self.add_weight(**fixed, initializer="ones", name="scale")
+        self.head_bias = self.add_weight((num_latents, 2), "zeros", name="head_bias")
+        self.add_moments()
         self.built = True
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., L] -> log-densities [...], nats."""
         codes = tf.cast(codes, tf.float32)
         standard = tf.reshape((codes - self.loc) / self.scale, [-1, self.num_latents])
         states = self._start(tf.shape(standard)[0])
@@ -105,16 +85,6 @@ class AutoregressiveLSTM(Density):
             previous = loc + scale * noise[:, place]
             latents.append(previous)
         return self.loc + self.scale * tf.stack(latents, axis=1)
-
-    def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:
-        """Takes the moments of codes [S, L]: untrained, this is the Gaussian that has them."""
-        loc, scale = moments(codes)
-        self.loc.assign(loc)
-        self.scale.assign(scale)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns what makes the layer again, without its weights."""
-        return {**super().get_config(), "num_layers": self.num_layers, "units": self.units}
 
     def _start(self, num: int | tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         zeros = tf.zeros([num, self.units])

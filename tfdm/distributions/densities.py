@@ -18,21 +18,26 @@ MINIMUM_SCALE = 1e-3
 
 
 class Density(keras.layers.Layer):
-    """A density over codes with trainable weights.
+    """A density over codes [L] with trainable weights.
 
-    Attributes:
+    Args:
       num_latents: L.
+      seed: the seed of the initial weights.
+      sizes: further arguments of the constructor by name, for `get_config`.
+      **kwargs: options of `keras.layers.Layer`.
+
+    Raises:
+      ValueError: L or a size is below 1.
     """
 
-    def __init__(self, num_latents: int, seed: int = 0, **kwargs: Any) -> None:
-        """Takes L and the seed of the initial weights.
-
-        Raises:
-          ValueError: `num_latents` is below 1.
-        """
+    def __init__(
+        self, num_latents: int, seed: int = 0, sizes: dict[str, int] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        if num_latents < 1:
-            raise ValueError(f"num_latents is {num_latents}, expected 1 or more")
+        self._sizes = {"num_latents": num_latents, **(sizes or {})}
+        for name, value in self._sizes.items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}, expected 1 or more")
         self.num_latents, self.seed = num_latents, seed
 
     @property
@@ -41,10 +46,7 @@ class Density(keras.layers.Layer):
         return self.num_latents
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., L] -> log-densities [...], nats, float32.
-
-        They are differentiable in codes and weights.
-        """
+        """Codes [..., L] -> log-densities [...], nats, float32, differentiable in both."""
         raise NotImplementedError
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
@@ -55,17 +57,23 @@ class Density(keras.layers.Layer):
         """Returns `num` independent codes, float32 [num, L], a function of `seed`."""
         raise NotImplementedError
 
+    def add_moments(self) -> None:
+        """Adds `loc` and `scale` [L], the moments of the data, which no gradient moves."""
+        fixed = {"shape": (self.num_latents,), "trainable": False}
+        self.loc = self.add_weight(**fixed, initializer="zeros", name="loc")
+        self.scale = self.add_weight(**fixed, initializer="ones", name="scale")
+
     def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:
-        """Starts from data: the moments of codes [S, L], by which training begins near them."""
-        raise NotImplementedError
+        """Takes the moments of codes [S, L]: untrained, the density is near a Gaussian of them."""
+        loc, scale = moments(codes)
+        self.loc.assign(loc)
+        self.scale.assign(scale)
 
     def call(self, codes: tf.Tensor) -> tf.Tensor:
-        """The log-densities, as `log_prob`."""
         return self.log_prob(codes)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what makes the layer again, without its weights."""
-        return {**super().get_config(), "num_latents": self.num_latents, "seed": self.seed}
+        return {**super().get_config(), **self._sizes, "seed": self.seed}
 
     def initializer(self, scale: float, index: int) -> keras.initializers.Initializer:
         """Returns normal initial weights, the `index` different for each of them."""

@@ -30,19 +30,13 @@ class DiagonalGaussianMixture(Density):
     def __init__(
         self, num_latents: int, num_components: int = 100, seed: int = 0, **kwargs: Any
     ) -> None:
-        """Takes L, K and the seed of the initial means."""
-        super().__init__(num_latents, seed, **kwargs)
-        if num_components < 1:
-            raise ValueError(f"num_components is {num_components}, expected 1 or more")
+        super().__init__(num_latents, seed, {"num_components": num_components}, **kwargs)
         self.num_components = num_components
         shape = (num_components, num_latents)
-        self.logits = self.add_weight(shape=shape[:1], initializer="zeros", name="logits")
-        self.loc = self.add_weight(shape=shape, initializer=self.initializer(1.0, 0), name="loc")
-        self.raw_scale = self.add_weight(
-            shape=shape,
-            initializer=keras.initializers.Constant(math.log(math.expm1(_START))),
-            name="raw_scale",
-        )
+        start = keras.initializers.Constant(math.log(math.expm1(_START)))
+        self.logits = self.add_weight(shape[:1], "zeros", name="logits")
+        self.loc = self.add_weight(shape, self.initializer(1.0, 0), name="loc")
+        self.raw_scale = self.add_weight(shape, start, name="raw_scale")
         self.built = True
 
     @property
@@ -55,7 +49,6 @@ class DiagonalGaussianMixture(Density):
         )
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., L] -> log-densities [...], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
@@ -79,7 +72,6 @@ class DiagonalGaussianMixture(Density):
         return tf.gather(loc, chosen) + tf.gather(scale, chosen) * standard
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        """Returns `num` codes, float32 [num, L], a function of `seed`."""
         return self.distribution.sample(num, seed=tf.constant([seed, 1]))
 
     def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:
@@ -94,7 +86,3 @@ class DiagonalGaussianMixture(Density):
         raw = np.log(np.expm1(np.maximum(_START * scale - MINIMUM_SCALE, MINIMUM_SCALE)))
         self.raw_scale.assign(np.broadcast_to(raw, self.raw_scale.shape))
         self.logits.assign(np.zeros(self.num_components, np.float32))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns what makes the layer again, without its weights."""
-        return {**super().get_config(), "num_components": self.num_components}

@@ -15,11 +15,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb, distributions as tfd
 
-from tfdm.distributions.densities import Density, moments
+from tfdm.distributions.densities import Density
 
 # A flow stretches a latent at most e^3 times.
 LARGEST_LOG_SCALE = 3.0
@@ -53,12 +52,10 @@ class MaskedNetwork(keras.layers.Layer):
     def call(self, codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Codes [B, L] -> m and a [B, L]."""
         hidden = codes
-        for index, (kernel, bias, mask) in enumerate(
-            zip(self.kernels, self.biases, self.masks, strict=True)
-        ):
-            hidden = hidden @ (tf.convert_to_tensor(kernel) * mask) + bias
-            if index < len(self.masks) - 1:
-                hidden = tf.nn.relu(hidden)
+        for index, mask in enumerate(self.masks):
+            hidden = tf.nn.relu(hidden) if index else hidden
+            kernel = tf.convert_to_tensor(self.kernels[index]) * mask
+            hidden = hidden @ kernel + self.biases[index]
         shift, raw = tf.split(hidden, 2, axis=-1)
         return shift, LARGEST_LOG_SCALE * tf.tanh(raw / LARGEST_LOG_SCALE)
 
@@ -76,21 +73,13 @@ class MaskedAutoregressiveFlow(Density):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        """Takes L, the number of flows, their hidden layers and units, and the weights' seed."""
-        super().__init__(num_latents, seed, **kwargs)
-        for name, value in (
-            ("num_flows", num_flows), ("num_layers", num_layers), ("width", width)
-        ):  # fmt: skip
-            if value < 1:
-                raise ValueError(f"{name} is {value}, expected 1 or more")
-        self.num_flows, self.num_layers, self.width = num_flows, num_layers, width
+        sizes = {"num_flows": num_flows, "num_layers": num_layers, "width": width}
+        super().__init__(num_latents, seed, sizes, **kwargs)
         self.networks = [
             MaskedNetwork(num_latents, num_layers, width, 1000 * seed + 100 * flow)
             for flow in range(num_flows)
         ]
-        fixed = {"shape": (num_latents,), "trainable": False}
-        self.loc = self.add_weight(**fixed, initializer="zeros", name="loc")
-        self.scale = self.add_weight(**fixed, initializer="ones", name="scale")
+        self.add_moments()
         self.built = True
 
     @property
@@ -109,7 +98,6 @@ class MaskedAutoregressiveFlow(Density):
         return tfd.TransformedDistribution(noise, tfb.Chain(parts))
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., L] -> log-densities [...], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
@@ -119,14 +107,3 @@ class MaskedAutoregressiveFlow(Density):
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes, float32 [num, L], a function of `seed`; L passes for each flow."""
         return self.distribution.sample(num, seed=tf.constant([seed, 2]))
-
-    def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:
-        """Takes the moments of codes [S, L]: the untrained flow is the Gaussian that has them."""
-        loc, scale = moments(codes)
-        self.loc.assign(loc)
-        self.scale.assign(scale)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns what makes the layer again, without its weights."""
-        fields = ("num_flows", "num_layers", "width")
-        return {**super().get_config(), **{name: getattr(self, name) for name in fields}}

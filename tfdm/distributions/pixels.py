@@ -7,7 +7,8 @@ Both have one face. B is the batch, images are [B, H, W, C]:
     needs_noise                                   whether log_prob draws on `noise`
 
 `parameters` are the decoder's outputs, [B, H, W, C]. `images` are levels v in 0..255 when of an
-integer type, v / 255 in [0, 1] when floating. Everything is computed in float32 at least.
+integer type, v / 255 in [0, 1], rounded to the nearest level, when floating. `noise` is U[0, 1) of
+the images' shape and independent of them. Everything is computed in float32 at least.
 """
 
 import math
@@ -34,22 +35,13 @@ class PixelLikelihood(keras.layers.Layer):
         self.built = True
 
     def call(self, parameters: tf.Tensor) -> tf.Tensor:
-        """The mean image, as `mean`."""
         return self.mean(parameters)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """An image for each set of parameters."""
         return input_shape
 
     def mean(self, parameters: tf.Tensor) -> tf.Tensor:
-        """sigmoid(parameters), the mean image in [0, 1].
-
-        Args:
-          parameters: Decoder outputs, [B, H, W, C].
-
-        Returns:
-          Float32 images, [B, H, W, C].
-        """
+        """sigmoid(parameters), the mean image in [0, 1], float32 [B, H, W, C]."""
         parameters = at_least_float32(parameters, "parameters")
         require_rank(parameters, 4, "parameters", "[B, H, W, C]")
         return tf.sigmoid(parameters)
@@ -75,24 +67,18 @@ class Bernoulli(PixelLikelihood):
     def log_prob(
         self, parameters: tf.Tensor, images: tf.Tensor, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Minus the binary cross entropy, [B], nats summed over pixels and channels; at most zero.
-
-        Args:
-          parameters: Logits, [B, H, W, C].
-          images: Levels 0..255 or pixels in [0, 1], [B, H, W, C].
-          noise: Not used; here so that both likelihoods are called alike.
+        """Minus the binary cross entropy, [B], nats; `noise` is not used.
 
         Raises:
-          ValueError: Parameters and images differ in shape.
+          ValueError: parameters and images differ in shape.
         """
         del noise
         logits = at_least_float32(parameters, "parameters")
         pixels = _as_pixels(images, logits.dtype)
         require_rank(logits, 4, "parameters", "[B, H, W, C]")
         require_same_shape(parameters=logits, images=pixels)
-        return -_sum_over_pixels(
-            tf.nn.sigmoid_cross_entropy_with_logits(labels=pixels, logits=logits)
-        )
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=pixels, logits=logits)
+        return -tf.reduce_sum(losses, axis=[1, 2, 3])
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -105,14 +91,20 @@ class QuantizedNormal(PixelLikelihood):
 
     nats on the 0..255 scale. By Jensen's inequality its expectation over u is a lower bound on the
     discrete log-likelihood, the sum of log P(v) with P(v) the normal mass of
-    [v/256, (v + 1)/256]. With d the distance of the mean from the middle of that interval, the gap
-    is close to (d / (256 scale^2))^2 / 24 nats a pixel when scale is well above 1/256. The value at
-    a single u may lie above log P(v).
+    [v/256, (v + 1)/256]; the value at a single u may lie above it. With d the distance of the mean
+    from the middle of that interval, the gap is close to (d / (256 scale^2))^2 / 24 nats a pixel
+    when scale is well above 1/256. The noise alone has a standard deviation of 1.13e-3, so that the
+    default floor of the scale guards the numerics and does not bind.
 
-    scale = softplus(raw) + minimum_scale, one for all pixels ("global") or one for each pixel and
-    channel ("pixel"). The noise alone has a standard deviation of 1 / (256 sqrt(12)) = 1.13e-3, so
-    that the best scale never falls below it: the default floor of 1e-3 guards the numerics and does
-    not bind.
+    Args:
+      image_shape: (H, W, C).
+      scale_type: "global", one scale for all pixels, or "pixel", one for each and channel.
+      initial_scale: standard deviation at the start, as a part of the pixel range [0, 1].
+      minimum_scale: floor of the standard deviation, positive.
+      **kwargs: options of `keras.layers.Layer`.
+
+    Raises:
+      ValueError: an argument is out of its range.
     """
 
     needs_noise = True
@@ -125,18 +117,6 @@ class QuantizedNormal(PixelLikelihood):
         minimum_scale: float = 1e-3,
         **kwargs: Any,
     ) -> None:
-        """Creates the raw scale, a trainable float32 variable.
-
-        Args:
-          image_shape: (H, W, C).
-          scale_type: "global" or "pixel".
-          initial_scale: Standard deviation at the start, as a part of the pixel range [0, 1].
-          minimum_scale: Floor of the standard deviation, positive.
-          **kwargs: Arguments of `keras.layers.Layer`.
-
-        Raises:
-          ValueError: An argument is out of its range.
-        """
         super().__init__(**kwargs)
         if len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"image_shape is {image_shape}, expected (height, width, channels)")
@@ -170,15 +150,10 @@ class QuantizedNormal(PixelLikelihood):
     def log_prob(
         self, parameters: tf.Tensor, images: tf.Tensor, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Dequantised log-likelihood, [B], nats on the 0..255 scale summed over all pixels.
-
-        Args:
-          parameters: Decoder outputs, [B, H, W, C]; the location is their sigmoid.
-          images: Levels 0..255, or pixels in [0, 1] (rounded to the nearest level), [B, H, W, C].
-          noise: u ~ U[0, 1), [B, H, W, C], independent of the image.
+        """Dequantised log-likelihood, [B], nats on the 0..255 scale.
 
         Raises:
-          ValueError: Shapes disagree, or there is no noise.
+          ValueError: shapes disagree, or there is no noise.
         """
         if noise is None:
             raise ValueError("noise is None, expected U[0, 1) noise of the shape of the images")
@@ -187,25 +162,19 @@ class QuantizedNormal(PixelLikelihood):
         noise = tf.cast(at_least_float32(noise, "noise"), location.dtype)
         require_same_shape(parameters=location, images=levels, noise=noise)
         if not location.shape[1:].is_compatible_with(self.image_shape):
-            raise ValueError(
-                f"parameters have shape {location.shape.as_list()}, "
-                f"expected {[None, *self.image_shape]}"
-            )
+            shape, expected = location.shape.as_list(), [None, *self.image_shape]
+            raise ValueError(f"parameters have shape {shape}, expected {expected}")
         scale = tf.cast(self.scale, location.dtype)
         dequantized = (levels + noise) / NUM_LEVELS
         # One array over the pixels: the normaliser is as large as the scale, [] or [H, W, C].
         log_normalizer = tf.math.log(scale) + (0.5 * math.log(2.0 * math.pi) + math.log(NUM_LEVELS))
-        return -_sum_over_pixels(0.5 * tf.square((dequantized - location) / scale) + log_normalizer)
+        losses = 0.5 * tf.square((dequantized - location) / scale) + log_normalizer
+        return -tf.reduce_sum(losses, axis=[1, 2, 3])
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "image_shape": list(self.image_shape),
-            "scale_type": self.scale_type,
-            "initial_scale": self.initial_scale,
-            "minimum_scale": self.minimum_scale,
-        }
+        names = ("scale_type", "initial_scale", "minimum_scale")
+        own = {"image_shape": list(self.image_shape), **{n: getattr(self, n) for n in names}}
+        return {**super().get_config(), **own}
 
 
 def _as_pixels(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -220,8 +189,3 @@ def _as_levels(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     values = tf.cast(images, dtype)
     return values if images.dtype.is_integer else tf.round(values * (NUM_LEVELS - 1))
-
-
-def _sum_over_pixels(values: tf.Tensor) -> tf.Tensor:
-    """[B, H, W, C] -> [B]."""
-    return tf.reduce_sum(values, axis=[1, 2, 3])

@@ -56,12 +56,7 @@ class NoisePosterior:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GaussianPosterior(NoisePosterior):
-    """Diagonal Gaussians N(loc, diag(scale²)).
-
-    Attributes:
-      loc: means [B, L].
-      scale: standard deviations [B, L], positive.
-    """
+    """Diagonal Gaussians N(loc, diag(scale²)), both [B, L], scale > 0."""
 
     loc: tf.Tensor
     scale: tf.Tensor
@@ -73,12 +68,14 @@ class GaussianPosterior(NoisePosterior):
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        """[B, L]."""
         return _batch_size(self.loc), self.loc.shape[-1]
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
-        """Noise [..., B, L] -> loc + scale * noise."""
-        return reparameterize(self.loc, self.scale, noise)
+        """Noise [..., B, L] -> loc + scale * noise; `ValueError` where B or L differ."""
+        loc = at_least_float32(self.loc, "loc")
+        scale, epsilon = tf.cast(self.scale, loc.dtype), tf.cast(noise, loc.dtype)
+        require_same_shape(loc=loc, scale=scale, noise=epsilon[(0,) * (epsilon.shape.rank - 2)])
+        return loc + scale * epsilon
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [..., B, L] -> log q(z|x) [..., B], nats, float64 when `codes` is."""
@@ -104,7 +101,6 @@ class ImplicitPosterior(NoisePosterior):
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        """[B, M]."""
         return self.batch_size, self.noise_dim
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
@@ -119,11 +115,7 @@ class ImplicitPosterior(NoisePosterior):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DeterministicPosterior(NoisePosterior):
-    """A point mass at each image's code: every sample is the same.
-
-    Attributes:
-      codes: [B, L].
-    """
+    """A point mass at each image's code [B, L]: every sample is the same."""
 
     codes: tf.Tensor
 
@@ -140,15 +132,11 @@ class DeterministicPosterior(NoisePosterior):
 
 
 def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Splits an encoder's output into loc and scale = softplus(raw + log(e - 1)) + 1e-4.
+    """Splits an encoder's output [B, 2L] into loc and scale = softplus(raw + log(e - 1)) + 1e-4.
 
-    Softplus rather than an exponential: it grows linearly, so that a large output neither overflows
-    nor multiplies the gradient, and its derivative is at most 1. For small scales it equals the
-    exponential. An output of zero is N(0, 1), save for the floor. The floor of 1e-4 keeps log scale
-    finite and lies below the scales of real posteriors: it stands for a KL of 8.7 nats a dimension.
-
-    Args:
-      parameters: Unbounded outputs of the encoder, [B, 2L], loc first; any floating type.
+    Softplus grows linearly: a large output neither overflows nor multiplies the gradient. An output
+    of zero is N(0, 1), save for the floor, which keeps log scale finite and lies below the scales
+    of real posteriors: it stands for a KL of 8.7 nats a dimension.
 
     Returns:
       loc [B, L] and scale [B, L], float32 (float64 when `parameters` is), scale > 0.
@@ -165,42 +153,13 @@ def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
     return loc, tf.nn.softplus(raw + SCALE_OFFSET) + MINIMUM_SCALE
 
 
-def reparameterize(loc: tf.Tensor, scale: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    """loc + scale * epsilon, a sample of N(loc, diag(scale^2)) when epsilon is one of N(0, I).
-
-    Args:
-      loc: Means, [B, L].
-      scale: Standard deviations, [B, L].
-      epsilon: Standard normal noise, [..., B, L].
-
-    Returns:
-      Codes, [..., B, L]; derivative 1 in loc and epsilon in scale.
-
-    Raises:
-      ValueError: The three shapes do not agree in B and L.
-    """
-    loc = at_least_float32(loc, "loc")
-    scale = tf.cast(at_least_float32(scale, "scale"), loc.dtype)
-    epsilon = tf.cast(at_least_float32(epsilon, "epsilon"), loc.dtype)
-    require_same_shape(loc=loc, scale=scale, epsilon=epsilon[(0,) * (epsilon.shape.rank - 2)])
-    return loc + scale * epsilon
-
-
 def gaussian_kl_to_standard_normal(loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """KL[N(loc, scale^2) || N(0, 1)] of each dimension, the second term of equation 2.
+    """KL[N(loc, scale^2) || N(0, 1)] of each dimension [B, L], nats, the second term of equation 2.
 
-    (loc^2 + scale^2 - 1) / 2 - log scale; its derivatives are loc and scale - 1 / scale. The KL of
-    a posterior is the sum over the last axis.
-
-    Args:
-      loc: Means, [B, L].
-      scale: Standard deviations, [B, L], positive.
-
-    Returns:
-      Nats, [B, L], not negative save for rounding.
+    (loc^2 + scale^2 - 1) / 2 - log scale, not negative save for rounding.
 
     Raises:
-      ValueError: The two shapes are not the same.
+      ValueError: the two shapes are not the same.
     """
     loc = at_least_float32(loc, "loc")
     scale = tf.cast(at_least_float32(scale, "scale"), loc.dtype)
@@ -209,15 +168,10 @@ def gaussian_kl_to_standard_normal(loc: tf.Tensor, scale: tf.Tensor) -> tf.Tenso
 
 
 def kl_to_prior(posterior: Any, codes: tf.Tensor, prior: Prior) -> tf.Tensor:
-    """KL[q(z|x) ‖ p(z)] of each image, [B], nats.
+    """KL[q(z|x) ‖ p(z)] of each image, [B], nats, from codes [B, L] of a posterior with `log_prob`.
 
     The closed form for a Gaussian posterior and the standard normal, otherwise the estimate
     log q(z|x) − log p(z) at one code, which is unbiased and differentiable in both.
-
-    Args:
-      posterior: q(z|x) of B images, with `log_prob`.
-      codes: [B, L] drawn from it.
-      prior: p(z).
     """
     # A subclass may be of another distribution.
     if type(posterior) is GaussianPosterior and type(prior) is StandardNormal:

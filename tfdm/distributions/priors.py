@@ -34,19 +34,11 @@ class Prior(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class StandardNormal:
-    """N(0, I).
-
-    Attributes:
-      latent_dim: L.
-
-    Raises:
-      ValueError: `latent_dim` is not positive.
-    """
+    """N(0, I) of dimension L = `latent_dim`; `ValueError` below 1."""
 
     latent_dim: int
 
     def __post_init__(self) -> None:
-        """Checks L."""
         if self.latent_dim < 1:
             raise ValueError(f"latent_dim is {self.latent_dim}, expected 1 or more")
 
@@ -66,11 +58,6 @@ class StandardNormal:
 
 
 def prior_entropy(prior: Prior, codes: tf.Tensor) -> tf.Tensor:
-    """The entropy of p(z), nats: in closed form where `prior` has one, else −E log p(z).
-
-    Args:
-      prior: p(z).
-      codes: [n, L] drawn from it.
-    """
+    """The entropy of p(z), nats: in closed form where there is one, else by codes [n, L] of it."""
     entropy = getattr(prior, "entropy", None)
     return -tf.reduce_mean(prior.log_prob(codes)) if entropy is None else entropy()

@@ -13,8 +13,8 @@ import keras
 from tfdm.networks.layers import LayerFactory, sequential
 
 IMAGE_SIZE = 28
-# (feature maps, strides) of the 5x5 convolutions of Table 6.
-DISCRIMINATOR = ((8, 2), (16, 1), (32, 2), (64, 1), (64, 2))
+# (feature maps, kernel, strides) of the convolutions of Table 6, which end at 4x4.
+DISCRIMINATOR = ((8, 5, 2), (16, 5, 1), (32, 5, 2), (64, 5, 1), (64, 5, 2))
 
 
 def generator(
@@ -23,55 +23,20 @@ def generator(
     """Table 7: codes [B, L] -> images [B, 28, 28, C]."""
     codes = keras.Input([latent_dim], name="codes")
     maps = make.scaled(64)
-    hidden = sequential(
-        codes,
-        [
-            make.dense(7 * 7 * maps, use_bias=False),
-            keras.layers.Reshape([7, 7, maps], dtype=make.dtype),
-            make.batch_norm(),
-            make.relu(),
-            make.transposed_conv(make.scaled(64), 5, 2, use_bias=False),
-            make.batch_norm(),
-            make.relu(),
-            make.transposed_conv(make.scaled(32), 5, 1, use_bias=False),
-            make.batch_norm(),
-            make.relu(),
-            make.transposed_conv(channels, 5, 2),
-            make.output(activation),
-        ],
-    )
-    return keras.Model(codes, hidden, name=make.name)
+    reshape = keras.layers.Reshape([7, 7, maps], dtype=make.dtype)
+    layers = [
+        *make.normalized(make.dense(7 * 7 * maps, use_bias=False), reshape),
+        *make.normalized(make.transposed_conv(maps, 5, 2, use_bias=False)),
+        *make.normalized(make.transposed_conv(make.scaled(32), 5, 1, use_bias=False)),
+        make.transposed_conv(channels, 5, 2),
+        make.output(activation),
+    ]
+    return keras.Model(codes, sequential(codes, layers), name=make.name)
 
 
 def encoder_features(make: LayerFactory, images: keras.KerasTensor) -> keras.KerasTensor:
-    """Table 7 transposed, up to the linear layer: images [B, 28, 28, C] -> features [B, 3136]."""
-    return sequential(
-        images,
-        [
-            make.conv(make.scaled(32), 5, 2, use_bias=False),
-            make.batch_norm(),
-            make.relu(),
-            make.conv(make.scaled(64), 5, 1, use_bias=False),
-            make.batch_norm(),
-            make.relu(),
-            make.conv(make.scaled(64), 5, 2, use_bias=False),
-            make.batch_norm(),
-            make.relu(),
-            keras.layers.Flatten(dtype=make.dtype),
-        ],
-    )
-
-
-def discriminator_features(
-    make: LayerFactory, images: keras.KerasTensor, normalization: str = "batch"
-) -> keras.KerasTensor:
-    """Table 6 without its linear layer: images [B, 28, 28, C] -> feature maps [B, 4, 4, 64]."""
-    hidden = images
-    for index, (maps, strides) in enumerate(DISCRIMINATOR):
-        normalize = make.normalization(normalization) if index else []
-        bias = make.use_bias and (index == 0 or normalization != "batch")
-        conv = make.conv(make.scaled(maps), 5, strides, use_bias=bias)
-        # Only critics do without batch norm, and their gradient is penalised.
-        rectify = make.leaky_relu(penalized=normalization != "batch")
-        hidden = sequential(hidden, [conv, *normalize, rectify])
-    return hidden
+    """Table 7 transposed, up to the linear layer: images [B, 28, 28, C] -> [B, 4, 4, 64]."""
+    for maps, strides in ((32, 2), (64, 1), (64, 2)):
+        conv = make.conv(make.scaled(maps), 5, strides, use_bias=False)
+        images = sequential(images, make.normalized(conv))
+    return images

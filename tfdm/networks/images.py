@@ -18,25 +18,11 @@ from tfdm.networks.layers import LayerFactory, logit, sequential
 ENCODER_OUTPUTS = {"deterministic": 1, "gaussian": 2, "implicit": 1}
 IMPLICIT_UNITS = 512
 
-
-def check_image_shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Returns the shape if there are networks for it.
-
-    Raises:
-      ValueError: the images are not square, or of no size that the paper's networks fit.
-    """
-    height, width, channels = image_shape
-    fits = height == color_mnist.IMAGE_SIZE or dcgan.is_dcgan_size(height)
-    if height != width or channels < 1 or not fits:
-        raise ValueError(
-            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S = 28, 16, 32, 64, .. "
-            "or networks of one's own"
-        )
-    return (height, width, channels)
+ImageShape = tuple[int, int, int]
 
 
 def generator(
-    make: LayerFactory, latent_dim: int, image_shape: tuple[int, int, int], activation: str = "tanh"
+    make: LayerFactory, latent_dim: int, image_shape: ImageShape, activation: str = "tanh"
 ) -> keras.Model:
     """Codes [B, L] -> images [B, H, W, C]; `activation` is linear for a likelihood's numbers."""
     make = _with_initial_weights(make, image_shape)
@@ -49,7 +35,7 @@ def generator(
 def encoder(
     make: LayerFactory,
     latent_dim: int,
-    image_shape: tuple[int, int, int],
+    image_shape: ImageShape,
     kind: str,
     noise_dim: int | None = None,
 ) -> keras.Model:
@@ -72,9 +58,10 @@ def encoder(
     make = _with_initial_weights(make, image_shape)
     images = keras.Input(list(image_shape), name="images")
     if image_shape[0] == color_mnist.IMAGE_SIZE:
-        features = color_mnist.encoder_features(make, images)
+        maps = color_mnist.encoder_features(make, images)
     else:
-        features = dcgan.encoder_features(make, images, image_shape[0])
+        maps = dcgan.encoder_features(make, images, image_shape[0])
+    features = keras.layers.Flatten(dtype=make.dtype)(maps)
     outputs = [make.dense(ENCODER_OUTPUTS[kind] * latent_dim, use_bias=True), make.output("linear")]
     if kind != "implicit":
         return keras.Model(images, sequential(features, outputs), name=make.name)
@@ -86,7 +73,7 @@ def encoder(
 
 def discriminator(
     make: LayerFactory,
-    image_shape: tuple[int, int, int],
+    image_shape: ImageShape,
     *,
     normalization: str = "batch",
     dropout: bool = False,
@@ -111,7 +98,7 @@ def discriminator(
 
 
 def joint_discriminator(
-    make: LayerFactory, latent_dim: int, image_shape: tuple[int, int, int], head_maps: int
+    make: LayerFactory, latent_dim: int, image_shape: ImageShape, head_maps: int
 ) -> keras.Model:
     """Table 8: (images [B, H, W, C], codes [B, L]) -> logits [B].
 
@@ -123,17 +110,11 @@ def joint_discriminator(
     make = _with_initial_weights(make, image_shape)
     image_maps = _discriminator_features(make, images, "batch")
     dense_make = make.options(name=f"{make.name}_codes", weight_scale=None, use_bias=True)
-    head = TiledConcatConv(
-        make.scaled(head_maps), 3, kernel_initializer=make.initializer(), dtype=make.dtype
-    )
-    hidden = sequential(
-        head([image_maps, code_features(dense_make, codes)]),
-        [
-            make.leaky_relu(),
-            make.conv(make.scaled(head_maps), 2, 1, padding="valid", use_bias=True),
-            make.leaky_relu(),
-        ],
-    )
+    maps = make.scaled(head_maps)
+    head = TiledConcatConv(maps, 3, kernel_initializer=make.initializer(), dtype=make.dtype)
+    hidden = head([image_maps, code_features(dense_make, codes)])
+    conv = make.conv(maps, 2, 1, padding="valid", use_bias=True)
+    hidden = sequential(hidden, [make.leaky_relu(), conv, make.leaky_relu()])
     logits = logit(make, hidden, use_bias=True)
     return keras.Model([images, codes], logits, name=make.name)
 
@@ -141,13 +122,30 @@ def joint_discriminator(
 def _discriminator_features(
     make: LayerFactory, images: keras.KerasTensor, normalization: str
 ) -> keras.KerasTensor:
-    size = images.shape[1]
-    if size == color_mnist.IMAGE_SIZE:
-        return color_mnist.discriminator_features(make, images, normalization)
-    return dcgan.discriminator_features(make, images, size, normalization)
+    """Table 6 or K.5.2 without the linear layer: feature maps of side 4."""
+    convolutions: tuple[tuple[int, int, int], ...] = color_mnist.DISCRIMINATOR
+    if images.shape[1] != color_mnist.IMAGE_SIZE:
+        convolutions = tuple((maps, 4, 2) for maps in dcgan.widths(images.shape[1]))
+    hidden = images
+    for index, (maps, kernel, strides) in enumerate(convolutions):
+        normalize = make.normalization(normalization) if index else []
+        bias = make.use_bias and (index == 0 or normalization != "batch")
+        conv = make.conv(make.scaled(maps), kernel, strides, use_bias=bias)
+        hidden = sequential(hidden, [conv, *normalize, make.leaky_relu()])
+    return hidden
 
 
-def _with_initial_weights(make: LayerFactory, image_shape: tuple[int, int, int]) -> LayerFactory:
-    """Returns the factory with the initial weights that belong to the size of the images."""
-    size, _, _ = check_image_shape(image_shape)
-    return make if size == color_mnist.IMAGE_SIZE else dcgan.dcgan_options(make)
+def _with_initial_weights(make: LayerFactory, image_shape: ImageShape) -> LayerFactory:
+    """Returns the factory with the initial weights that belong to the size of the images.
+
+    Raises:
+      ValueError: the images are not square, or of no size that the paper's networks fit.
+    """
+    height, width, channels = image_shape
+    is_small = height == color_mnist.IMAGE_SIZE
+    if height != width or channels < 1 or not (is_small or dcgan.is_dcgan_size(height)):
+        raise ValueError(
+            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S = 28, 16, 32, 64, .. "
+            "or networks of one's own"
+        )
+    return make if is_small else dcgan.dcgan_options(make)

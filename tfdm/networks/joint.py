@@ -39,19 +39,16 @@ class TiledConcatConv(keras.layers.Layer):
     def build(self, input_shape: list[tuple[int, ...]]) -> None:
         """Creates the kernels [k, k, C, M] and [k, k, U, M], together one, and the bias [M]."""
         (*_, image_maps), (_, code_features) = input_shape
-        side, joined = self.kernel_size, image_maps + code_features
-        whole = self.kernel_initializer((side, side, joined, self.maps))
-        self.image_kernel = self.add_weight(
-            name="image_kernel",
-            shape=(side, side, image_maps, self.maps),
-            initializer=lambda shape, dtype: whole[:, :, :image_maps],
-        )
-        self.code_kernel = self.add_weight(
-            name="code_kernel",
-            shape=(side, side, code_features, self.maps),
-            initializer=lambda shape, dtype: whole[:, :, image_maps:],
-        )
-        self.bias = self.add_weight(name="bias", shape=(self.maps,), initializer="zeros")
+        side = self.kernel_size
+        whole = self.kernel_initializer((side, side, image_maps + code_features, self.maps))
+
+        def kernel(name: str, part: slice) -> keras.Variable:
+            value = whole[:, :, part]
+            return self.add_weight(value.shape, lambda shape, dtype: value, name=name)
+
+        self.image_kernel = kernel("image_kernel", slice(0, image_maps))
+        self.code_kernel = kernel("code_kernel", slice(image_maps, None))
+        self.bias = self.add_weight((self.maps,), "zeros", name="bias")
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Convolves the image maps and adds the codes' share to every position."""
@@ -65,13 +62,11 @@ class TiledConcatConv(keras.layers.Layer):
         return from_images + from_codes[:, tf.newaxis, tf.newaxis, :]
 
     def compute_output_shape(self, input_shape: list[tuple[int, ...]]) -> tuple[int, ...]:
-        """[B, S', S', M]."""
         batch, height, width, _ = input_shape[0]
         shrink = self.kernel_size - 1
         return (batch, height - shrink, width - shrink, self.maps)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
         return {
             **super().get_config(),
             "maps": self.maps,

@@ -8,22 +8,26 @@ Shapes: B batch, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
 
 from tfdm.networks.batch_norm import BatchNorm
-from tfdm.networks.leaky_relu import LeakyReLU
 from tfdm.seeds import derive
 
 LEAKY_SLOPE = 0.2
 BATCH_NORM_EPSILON = 1e-5
 
+# Whether a layer has a bias; `None` leaves it to the factory.
+Bias = bool | None
 
+
+@dataclasses.dataclass
 class LayerFactory:
     """Makes the layers of one network.
 
-    Args:
+    Attributes:
       name: the name of the network, a part of the seed.
       seed: the seed of the run.
       width: factor on the number of feature maps and hidden units.
@@ -34,76 +38,45 @@ class LayerFactory:
       use_bias: whether layers without batch norm have a bias.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        seed: int = 0,
-        width: float = 1.0,
-        batch_norm_momentum: float = 0.9,
-        dtype: Any = "float32",
-        weight_scale: float | None = None,
-        use_bias: bool = True,
-    ) -> None:
-        self.name = name
-        self.seed = seed
-        self.width = width
-        self.batch_norm_momentum = batch_norm_momentum
-        self.dtype = dtype
-        self.weight_scale = weight_scale
-        self.use_bias = use_bias
-        self._count = 0
+    name: str
+    seed: int = 0
+    width: float = 1.0
+    batch_norm_momentum: float = 0.9
+    dtype: Any = "float32"
+    weight_scale: float | None = None
+    use_bias: bool = True
+    _count: int = dataclasses.field(default=0, init=False)
 
     def options(self, **changes: Any) -> LayerFactory:
         """Returns a factory like this one with other options, its seeds yet undrawn."""
-        options = {
-            "name": self.name,
-            "seed": self.seed,
-            "width": self.width,
-            "batch_norm_momentum": self.batch_norm_momentum,
-            "dtype": self.dtype,
-            "weight_scale": self.weight_scale,
-            "use_bias": self.use_bias,
-        }
-        return LayerFactory(**{**options, **changes})
+        return dataclasses.replace(self, **changes)
 
     def scaled(self, units: int) -> int:
         """Returns a number of feature maps or units under the width factor, at least one."""
         return max(1, round(units * self.width))
 
-    def dense(self, units: int, *, use_bias: bool | None = None) -> keras.layers.Layer:
+    def dense(self, units: int, *, use_bias: Bias = None) -> keras.layers.Layer:
         """An affine layer to exactly `units` outputs."""
         return keras.layers.Dense(units, **self._weights(use_bias))
 
     def conv(
-        self,
-        maps: int,
-        kernel: int,
-        strides: int,
-        *,
-        padding: str = "same",
-        use_bias: bool | None = None,
+        self, maps: int, kernel: int, strides: int, padding: str = "same", *, use_bias: Bias = None
     ) -> keras.layers.Layer:
         """A convolution to exactly `maps` feature maps."""
-        return keras.layers.Conv2D(
-            maps, kernel, strides, padding=padding, **self._weights(use_bias)
-        )
+        return keras.layers.Conv2D(maps, kernel, strides, padding, **self._weights(use_bias))
 
     def transposed_conv(
-        self, maps: int, kernel: int, strides: int, *, use_bias: bool | None = None
+        self, maps: int, kernel: int, strides: int, *, use_bias: Bias = None
     ) -> keras.layers.Layer:
         """A transposed convolution whose output is `strides` times as large."""
-        return keras.layers.Conv2DTranspose(
-            maps, kernel, strides, padding="same", **self._weights(use_bias, transposed=True)
-        )
+        weights = self._weights(use_bias, transposed=True)
+        return keras.layers.Conv2DTranspose(maps, kernel, strides, "same", **weights)
 
     def batch_norm(self) -> keras.layers.Layer:
         """Batch normalisation with moments over the global batch, also under a strategy."""
-        gain = (
-            "ones"
-            if self.weight_scale is None
-            else keras.initializers.RandomNormal(1.0, self.weight_scale, seed=self._next_seed())
-        )
+        gain: Any = "ones"
+        if self.weight_scale is not None:
+            gain = keras.initializers.RandomNormal(1.0, self.weight_scale, seed=self._next_seed())
         return BatchNorm(
             momentum=self.batch_norm_momentum,
             epsilon=BATCH_NORM_EPSILON,
@@ -111,24 +84,21 @@ class LayerFactory:
             dtype=self.dtype,
         )
 
+    def normalized(self, *layers: keras.layers.Layer) -> list[keras.layers.Layer]:
+        """These layers, batch normalisation and a rectifier."""
+        return [*layers, self.batch_norm(), self.relu()]
+
     def normalization(self, kind: str) -> list[keras.layers.Layer]:
         """The layers of a normalisation by name: `batch`, `layer` or `none`."""
-        if kind == "batch":
-            return [self.batch_norm()]
+        if kind not in ("batch", "layer", "none"):
+            raise ValueError(f"normalisation is {kind!r}, expected batch, layer or none")
         if kind == "layer":
             return [keras.layers.LayerNormalization(axis=(1, 2, 3), dtype=self.dtype)]
-        if kind == "none":
-            return []
-        raise ValueError(f"normalisation is {kind!r}, expected batch, layer or none")
+        return [self.batch_norm()] if kind == "batch" else []
 
-    def leaky_relu(self, penalized: bool = False) -> keras.layers.Layer:
-        """A leaky rectifier of slope 0.2 (Appendix K.5).
-
-        Args:
-          penalized: whether the network's gradient is differentiated again.
-        """
-        make = LeakyReLU if penalized else keras.layers.LeakyReLU
-        return make(LEAKY_SLOPE, dtype=self.dtype)
+    def leaky_relu(self) -> keras.layers.Layer:
+        """A leaky rectifier of slope 0.2 (Appendix K.5)."""
+        return keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.dtype)
 
     def relu(self) -> keras.layers.Layer:
         """A rectifier."""
@@ -147,7 +117,7 @@ class LayerFactory:
             return keras.initializers.VarianceScaling(1.0, mode, "truncated_normal", seed=seed)
         return keras.initializers.RandomNormal(0.0, self.weight_scale, seed=seed)
 
-    def _weights(self, use_bias: bool | None, transposed: bool = False) -> dict[str, Any]:
+    def _weights(self, use_bias: Bias, transposed: bool = False) -> dict[str, Any]:
         return {
             "kernel_initializer": self.initializer(transposed),
             "use_bias": self.use_bias if use_bias is None else use_bias,
@@ -167,17 +137,13 @@ def sequential(inputs: keras.KerasTensor, layers: list[keras.layers.Layer]) -> k
 
 
 def logit(
-    make: LayerFactory, features: keras.KerasTensor, use_bias: bool | None = None
+    make: LayerFactory, features: keras.KerasTensor, use_bias: Bias = None
 ) -> keras.KerasTensor:
     """The linear layer to one logit, float32: features [B, ...] -> [B].
 
     One logit stands for the difference of the two outputs of "linear adv" in Tables 6 and 8. On
     the 4x4 maps of the DCGAN networks it is their last 4x4 convolution.
     """
-    layers = [
-        keras.layers.Flatten(dtype=make.dtype),
-        make.dense(1, use_bias=use_bias),
-        keras.layers.Reshape([], dtype=make.dtype),
-        make.output("linear"),
-    ]
-    return sequential(features, layers)
+    flat = keras.layers.Flatten(dtype=make.dtype)(features)
+    logits = make.dense(1, use_bias=use_bias)(flat)
+    return make.output("linear")(keras.layers.Reshape([], dtype=make.dtype)(logits))

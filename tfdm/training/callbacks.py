@@ -23,31 +23,26 @@ from tfdm.training.strategy import Workers
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """The steps of one session.
-
-    Attributes:
-      start: steps completed before the session.
-      end: steps completed when the run is done.
-    """
+    """One session, from `start` steps completed before it to `end`, when the run is done."""
 
     start: int
     end: int
 
 
+@dataclasses.dataclass(eq=False)
 class StepCallback(keras.callbacks.Callback):
     """A callback that knows the number of completed steps without asking the device.
 
-    Args:
-      span: the steps of the session.
-
     Attributes:
+      span: the steps of the session.
       step: completed steps, all sessions of the run counted.
     """
 
-    def __init__(self, span: Span) -> None:
+    span: Span
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.span = span
-        self.step = span.start
+        self.step = self.span.start
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Counts; `batch` is the number of the execution's last step, were it a full one."""
@@ -69,68 +64,54 @@ class StepCallback(keras.callbacks.Callback):
 
 
 class RawLogs(keras.callbacks.CallbackList):
-    """Hands the logs to the callbacks as they are.
-
-    The list of Keras turns every log into a number after every step, which makes the host wait
-    for the device.
-    """
+    """Hands the logs to the callbacks as they are; as numbers they would wait for the device."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Calls every callback in order."""
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
 
 
+@dataclasses.dataclass(eq=False)
 class DivergenceGuard(StepCallback):
     """Ends a run whose losses are not finite, before anything of it is written.
 
-    Args:
-      span: the steps of the session.
+    Attributes:
       intervals: steps between two looks; each writer's interval belongs here.
     """
 
-    def __init__(self, span: Span, intervals: Iterable[int]) -> None:
-        super().__init__(span)
-        self._intervals = tuple(intervals)
+    intervals: Iterable[int]
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Looks when one of the intervals ends."""
-        if any(self.is_due(previous, every) for every in self._intervals):
+        if any(self.is_due(previous, every) for every in self.intervals):
             self.check()
 
     def check(self) -> None:
-        """Looks now.
-
-        Raises:
-          DivergedError: names the first step at which a loss was not finite, and the loss.
-        """
+        """Raises `DivergedError` with the first step at which a loss was not finite."""
         found = self.model.divergence()
         if found is not None:
             raise DivergedError(*found)
 
 
+@dataclasses.dataclass(eq=False)
 class Checkpointer(StepCallback):
     """Writes the model's state; every worker checks it, the chief writes it.
 
-    Args:
-      span: the steps of the session.
+    Attributes:
       every: steps between two checkpoints; the last step has one in any case.
       guard: is asked before each checkpoint.
       store: where they go, `None` on workers that do not write.
     """
 
-    def __init__(
-        self, span: Span, every: int, guard: DivergenceGuard, store: CheckpointStore | None
-    ) -> None:
-        super().__init__(span)
-        self._every = every
-        self._guard = guard
-        self._store = store
-        self._saved_step = span.start
+    every: int
+    guard: DivergenceGuard
+    store: CheckpointStore | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._saved_step = self.step
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Writes when a checkpoint is due."""
-        if self.is_due(previous, self._every):
+        if self.is_due(previous, self.every):
             self.save()
 
     def save(self) -> None:
@@ -141,53 +122,38 @@ class Checkpointer(StepCallback):
         """
         if self._saved_step == self.step:
             return
-        self._guard.check()
+        self.guard.check()
         arrays = capture_state(self.model)
         name = first_non_finite(arrays)
         if name is not None:
             raise DivergedError(self.step, name)
-        if self._store is not None:
-            self._store.save(self.step, arrays)
+        if self.store is not None:
+            self.store.save(self.step, arrays)
         self._saved_step = self.step
 
 
+@dataclasses.dataclass(eq=False)
 class StopOnSignal(StepCallback):
     """Ends a run that was asked to stop, after a checkpoint.
 
-    Several workers have to stop at the same step: there they ask each other at the end of every
-    interval, since every question takes a message.
-
-    Args:
-      span: the steps of the session.
-      every: steps between two questions among several workers.
+    Attributes:
+      every: steps between two questions among several workers, which have to stop at the same
+        step and need a message for each question.
       signals: what was received.
       checkpointer: writes the checkpoint.
       workers: the processes of the run.
     """
 
-    def __init__(
-        self,
-        span: Span,
-        every: int,
-        signals: StopSignals,
-        checkpointer: Checkpointer,
-        workers: Workers,
-    ) -> None:
-        super().__init__(span)
-        self._every = every
-        self._signals = signals
-        self._checkpointer = checkpointer
-        self._workers = workers
+    every: int
+    signals: StopSignals
+    checkpointer: Checkpointer
+    workers: Workers
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Stops when a signal has come.
-
-        Raises:
-          Terminated: the state after this step stands in a checkpoint.
-        """
-        if self._workers.number > 1 and not self.is_due(previous, self._every):
+        """Raises `Terminated` when a signal has come and the state stands in a checkpoint."""
+        if self.workers.number > 1 and not self.is_due(previous, self.every):
             return
-        received = self._workers.maximum(self._signals.received)
+        received = self.workers.maximum(self.signals.received)
         if received:
-            self._checkpointer.save()
+            self.checkpointer.save()
             raise Terminated(received, self.step)

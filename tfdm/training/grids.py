@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 from tfdm.pictures import image_grid, png_bytes, side_by_side
 from tfdm.runs import RunFolder
 from tfdm.runs.atomic import atomic_write_bytes
-from tfdm.training.callbacks import Span, StepCallback
+from tfdm.training.callbacks import StepCallback
 
 SAMPLES = 64
 RECONSTRUCTIONS = 32
@@ -23,11 +24,11 @@ def fixed_images(images: np.ndarray, number: int = RECONSTRUCTIONS) -> np.ndarra
     return np.asarray(images[chosen])
 
 
+@dataclasses.dataclass(eq=False)
 class ImageGrids(StepCallback):
     """Writes what the model makes of fixed codes and fixed images, as PNG and to TensorBoard.
 
-    Args:
-      span: the steps of the session.
+    Attributes:
       every: steps between two grids; the last step has one in any case.
       folder: the run folder.
       writer: the writer of TensorBoard.
@@ -35,42 +36,31 @@ class ImageGrids(StepCallback):
       seed: the seed of the codes.
     """
 
-    def __init__(
-        self,
-        span: Span,
-        every: int,
-        folder: RunFolder,
-        writer: tf.summary.SummaryWriter,
-        images: np.ndarray,
-        seed: int,
-    ) -> None:
-        super().__init__(span)
-        self._every = every
-        self._folder = folder
-        self._writer = writer
-        self._images = images
-        self._seed = seed
+    every: int
+    folder: RunFolder
+    writer: tf.summary.SummaryWriter
+    images: np.ndarray
+    seed: int
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Writes the grids when they are due."""
-        if self.is_due(previous, self._every):
+        if self.is_due(previous, self.every):
             self.write(self.model, self.step)
 
     def write(self, model: Any, step: int) -> None:
         """Writes the grids of a model after `step` steps."""
-        samples = model.generate(SAMPLES, seed=self._seed).numpy()
-        self._show("samples", grid_path(self._folder.samples, step), samples, step)
+        samples = model.generate(SAMPLES, seed=self.seed).numpy()
+        self._show("samples", grid_path(self.folder.samples, step), samples, step)
         if model.has_encoder:
-            remade = model.reconstruct(self._images, seed=self._seed).numpy()
-            pairs = side_by_side(self._images.astype(np.float32) / 255.0, remade)
-            path = grid_path(self._folder.reconstructions, step)
+            remade = model.reconstruct(self.images, seed=self.seed).numpy()
+            pairs = side_by_side(self.images.astype(np.float32) / 255.0, remade)
+            path = grid_path(self.folder.reconstructions, step)
             self._show("reconstructions", path, pairs, step)
-        self._writer.flush()
+        self.writer.flush()
 
     def _show(self, name: str, path: Path, images: np.ndarray, step: int) -> None:
         grid = image_grid(images)
         atomic_write_bytes(path, png_bytes(grid))
-        with self._writer.as_default(step=step):
+        with self.writer.as_default(step=step):
             tf.summary.image(name, grid[None])
 
 

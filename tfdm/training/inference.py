@@ -47,16 +47,10 @@ class InferenceModel(GenerativeModel):
 
     def build_encoder(self) -> keras.Model:
         """Returns the encoder of the model's kind (Appendix K.5)."""
-        return image_networks.encoder(
-            self.layers_of("encoder"),
-            self.latent_dim,
-            self.image_shape,
-            self.encoder_kind,
-            self.noise_dim,
-        )
+        sizes, make = (self.latent_dim, self.image_shape), self.layers_of("encoder")
+        return image_networks.encoder(make, *sizes, self.encoder_kind, self.noise_dim)
 
     def encoder_network(self) -> keras.layers.Layer:
-        """The encoder."""
         takes: list[tuple[int, ...]] = [self.image_shape]
         if self.encoder_kind == "implicit":
             takes.append((self.noise_dim,))
@@ -64,12 +58,7 @@ class InferenceModel(GenerativeModel):
         return self.network("encoder", self.build_encoder, takes, (outputs,))
 
     def infer(self, images: tf.Tensor, training: bool) -> NoisePosterior:
-        """Returns q(z|x), whose codes are differentiable in the encoder's variables.
-
-        Args:
-          images: [B, H, W, C] in [-1, 1].
-          training: whether batch norm uses the batch's moments.
-        """
+        """Returns q(z|x) of images in [-1, 1] [B, H, W, C], differentiable in the encoder."""
         if self.encoder_kind == "implicit":
 
             def draw(noise: tf.Tensor) -> tf.Tensor:
@@ -86,10 +75,7 @@ class InferenceModel(GenerativeModel):
         return noise.normal(name, [self.noise_dim])
 
     def posterior(self, images: tf.Tensor) -> Posterior:
-        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C].
-
-        It is asked by capability: `sample`; where they exist `log_prob`, `loc` and `scale`.
-        """
+        """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C], asked by capability."""
         return self.infer(self._network_range(images), training=False)
 
     def encode(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
@@ -109,8 +95,7 @@ class InferenceModel(GenerativeModel):
 
         def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
             posterior: Any = self.posterior(images)
-            if hasattr(posterior, "loc"):
-                # Distinct outputs need distinct tensors.
+            if hasattr(posterior, "loc"):  # Distinct outputs need distinct tensors.
                 z = tf.identity(posterior.loc)
                 return {"z": z, "loc": posterior.loc, "scale": posterior.scale}
             if not hasattr(posterior, "from_noise"):

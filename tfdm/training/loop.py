@@ -40,10 +40,7 @@ class ResumableTraining(abc.ABC):
 
     @abc.abstractmethod
     def take_steps(self, step: int, number: int) -> Mapping[str, float] | None:
-        """Takes `number` steps after `step` completed ones.
-
-        Returns:
-          Terms that a progress bar shows, such as the loss.
+        """Takes `number` steps after `step` completed ones; returns terms to show, such as losses.
 
         Raises:
           DivergedError: a value is not finite.
@@ -63,11 +60,7 @@ class ResumableTraining(abc.ABC):
         return capture_state(self)
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Puts a state back.
-
-        Raises:
-          ValueError: it is the state of another training.
-        """
+        """Puts a state back; raises `ValueError` when it is that of another training."""
         restore_state(self, arrays)
 
 
@@ -102,13 +95,12 @@ def run_resumable(
       DivergedError: a value is not finite; the last good checkpoint stands.
       Terminated: SIGTERM or SIGINT asked to stop; a checkpoint was written.
     """
-    signals = StopSignals()
+    signals, step = StopSignals(), 0
     with contextlib.ExitStack() as stack:
         stack.enter_context(repeatable_graphs())
         if store is not None:
             stack.enter_context(signals)
             stack.enter_context(signals.deferred())
-        step = 0
         checkpoint = None if store is None else store.latest()
         if checkpoint is not None:
             training.restore(checkpoint.arrays)

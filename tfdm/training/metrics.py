@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -11,15 +12,11 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from tfdm.runs import RunFolder
-from tfdm.training.callbacks import Span, StepCallback
+from tfdm.training.callbacks import StepCallback
 
 
 class RunClock:
-    """Wall time of a run, over all its sessions.
-
-    Args:
-      earlier_seconds: what earlier sessions took, up to the state that this one goes on from.
-    """
+    """Wall time of a run; `earlier_seconds` are those up to the state that it goes on from."""
 
     def __init__(self, earlier_seconds: float = 0.0) -> None:
         self._origin = time.monotonic() - earlier_seconds
@@ -29,64 +26,52 @@ class RunClock:
         return time.monotonic() - self._origin
 
 
+@dataclasses.dataclass(eq=False)
 class MetricsLogger(StepCallback):
     """Writes the logs of a step to `metrics.jsonl` and TensorBoard.
 
     A line holds `step`, `wall_seconds` of the run, `steps_per_second` since the line before (null
     where there was but one execution) and every log.
 
-    Args:
-      span: the steps of the session.
+    Attributes:
       every: steps between two lines; the last step has one in any case.
       folder: the run folder.
       writer: the writer of TensorBoard.
       clock: the clock of the run.
-
-    Attributes:
       steps_per_second: mean rate of this session with all that happened between its steps, but
         without its first execution, in which the step is traced; `None` while unknown.
     """
 
-    def __init__(
-        self,
-        span: Span,
-        every: int,
-        folder: RunFolder,
-        writer: tf.summary.SummaryWriter,
-        clock: RunClock,
-    ) -> None:
-        super().__init__(span)
-        self._every = every
-        self._folder = folder
-        self._writer = writer
-        self._clock = clock
-        self._first: tuple[int, float] | None = None
-        self._last: tuple[int, float] | None = None
-        self.steps_per_second: float | None = None
+    every: int
+    folder: RunFolder
+    writer: tf.summary.SummaryWriter
+    clock: RunClock
+    steps_per_second: float | None = dataclasses.field(default=None, init=False)
+    _first: tuple[int, float] | None = dataclasses.field(default=None, init=False)
+    _last: tuple[int, float] | None = dataclasses.field(default=None, init=False)
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Writes a line when one is due."""
         if self._first is None:
-            self._first = self._last = self.step, self._clock.seconds()
-        if self.is_due(previous, self._every):
+            self._first = self._last = self.step, self.clock.seconds()
+        if self.is_due(previous, self.every):
             self._write(read_logs(logs))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Takes the mean rate, checkpoints and grids of the last step included."""
-        self.steps_per_second = self._rate_since(self._first, self._clock.seconds())
+        self.steps_per_second = self._rate_since(self._first, self.clock.seconds())
 
     def _write(self, values: Mapping[str, float]) -> None:
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         rate = self._rate_since(self._last, now)
         self._last = self.step, now
         record = {"step": self.step, "wall_seconds": round(now, 3), "steps_per_second": rate}
-        self._folder.append_metrics({**record, **values})
-        with self._writer.as_default(step=self.step):
+        self.folder.append_metrics({**record, **values})
+        with self.writer.as_default(step=self.step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
             if rate is not None:
                 tf.summary.scalar("steps_per_second", rate)
-        self._writer.flush()
+        self.writer.flush()
 
     def _rate_since(self, mark: tuple[int, float] | None, now: float) -> float | None:
         if mark is None or self.step == mark[0]:
@@ -114,13 +99,7 @@ def losses_of(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def write_hparams(writer: tf.summary.SummaryWriter, flat: Mapping[str, Any], trial_id: str) -> None:
-    """Shows a run's configuration in TensorBoard's table of hyperparameters.
-
-    Args:
-      writer: the writer of the run.
-      flat: the configuration; fields that are no number, text or truth value are left out.
-      trial_id: the name of the run in the table.
-    """
+    """Shows a configuration's numbers, texts and truth values in TensorBoard as run `trial_id`."""
     shown = {name: v for name, v in flat.items() if isinstance(v, (bool, int, float, str))}
     with writer.as_default(step=0):
         hparams.hparams(shown, trial_id=trial_id)

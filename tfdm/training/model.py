@@ -9,23 +9,19 @@ Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from tfdm.training.config import ModelConfig
-from tfdm.training.hyperparameters import split_options
-from tfdm.training.networks import copy_network
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
-from tfdm.training.players import update_players
-from tfdm.training.strategy import DistributedFit
+from tfdm.training.players import Terms, update_players
+from tfdm.training.strategy import replicated_train_function
 
 
-class GenerativeModel(DistributedFit, ModelParts):
+class GenerativeModel(ModelParts):
     """A model that turns codes into images.
 
     Networks of one's own, for images of any shape, take the place of those of Appendix K:
@@ -49,9 +45,6 @@ class GenerativeModel(DistributedFit, ModelParts):
         `dtype` is the precision policy of the networks.
 
     Attributes:
-      config: the hyperparameters.
-      image_shape: (H, W, C).
-      networks: the networks that the caller gave.
       prior: p(z), a `tfdm.distributions.priors.Prior`.
       generator: the network codes [B, L] -> images in [-1, 1], or a likelihood's parameters.
       players: who plays: names, networks and optimisers.
@@ -66,45 +59,12 @@ class GenerativeModel(DistributedFit, ModelParts):
     """
 
     has_encoder: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        config: ModelConfig | Mapping[str, Any] | None = None,
-        image_shape: tuple[int, int, int] = (28, 28, 3),
-        seed: int = 0,
-        *,
-        networks: Mapping[str, keras.layers.Layer] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        options, hyperparameters = split_options(kwargs)
-        super().__init__(**options)
-        self.config = self.config_class.of(config, **hyperparameters)
-        height, width, channels = image_shape
-        if min(height, width, channels) < 1:
-            raise ValueError(f"image_shape is {tuple(image_shape)}, expected (H, W, C) from 1")
-        self.image_shape = (height, width, channels)
-        self.seed = int(seed)
-        # Keras tracks them where they are used, not behind a proxy.
-        self.networks = MappingProxyType(dict(networks or {}))
-        self.batches_per_step = 1
-        self.optimizers = {}
-        self.step = self._counter("step")
-        self.first_bad_step = self._counter("first_bad_step")
-        self.first_bad_term = self._counter("first_bad_term")
-        self._term_names: tuple[str, ...] = ()
-        self.generator_average: keras.layers.Layer | None = None
-        self.build_networks()
-        self.check_parts()
-        if self.config.ema_decay > 0.0:
-            self.generator_average = copy_network(self.generator, [(self.latent_dim,)])
-            self.generator_average.trainable = False
-        self.built = True
+    train_function: Any
+    _term_names: tuple[str, ...] = ()
 
     # --- What a model adds ----------------------------------------------------------------
 
-    def losses(
-        self, images: tf.Tensor, noise: StepNoise, training: bool
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """Returns every player's loss, and more terms to log; all are scalar means.
 
         Args:
@@ -129,29 +89,26 @@ class GenerativeModel(DistributedFit, ModelParts):
 
         Args:
           run_eagerly: whether to run without tracing, for debugging.
-          **kwargs: `steps_per_execution` and `jit_compile`, off unless asked for: XLA is slower
-            for convolutions on a CPU.
+          **kwargs: `steps_per_execution`, and `jit_compile`, which is slower on a CPU.
         """
-        options = {"jit_compile": False, **kwargs}
-        super().compile(optimizer=None, run_eagerly=run_eagerly, **options)
+        super().compile(None, run_eagerly=run_eagerly, **{"jit_compile": False, **kwargs})
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """One step of all players.
+    def train_step(self, data: Any) -> Terms:
+        """One step of all players; returns every loss and term, averaged over the replicas.
 
         Args:
           data: images, uint8 or floats in [0, 1], [B, H, W, C]; [B, K, H, W, C] where the model
             takes K batches a step.
-
-        Returns:
-          Every loss and term of the step, averaged over the replicas.
         """
-        images = self._network_range(data)
-        self._check_batches(images)
+        images, per_step = self._network_range(data), self.batches_per_step
+        if images.shape.rank != 4 and (per_step == 1 or tuple(images.shape[1:-3]) != (per_step,)):
+            shape, batches = tuple(images.shape), f"K = {per_step} batches a step"
+            raise ValueError(f"images have shape {shape}, expected [B, H, W, C] or {batches}")
         terms = self.update(images, StepNoise(self.seed, self.step.value, batch_size(images)))
         self._move_average()
         return self._finish_step(terms)
 
-    def update(self, images: tf.Tensor, noise: StepNoise) -> dict[str, tf.Tensor]:
+    def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """Moves all players at once from one shared forward pass; returns the terms to log."""
         with tf.GradientTape(persistent=True) as tape:
             losses, terms = self.losses(images, noise, training=True)
@@ -169,21 +126,10 @@ class GenerativeModel(DistributedFit, ModelParts):
     def _network_range(self, data: Any) -> tf.Tensor:
         images = tf.convert_to_tensor(data[0] if isinstance(data, (tuple, list)) else data)
         if tuple(images.shape[-3:]) != self.image_shape:
-            raise ValueError(
-                f"images have shape {images.shape}, expected (..., {self.image_shape})"
-            )
-        if images.dtype.is_integer:
-            return tf.cast(images, tf.float32) / 127.5 - 1.0
-        return tf.cast(images, tf.float32) * 2.0 - 1.0
-
-    def _check_batches(self, images: tf.Tensor) -> None:
-        per_step = self.batches_per_step
-        fits = images.shape.rank == 4 or (
-            images.shape.rank == 5 and per_step > 1 and images.shape[1] == per_step
-        )
-        if not fits:
-            shape, batches = tuple(images.shape), f"K = {per_step} batches a step"
-            raise ValueError(f"images have shape {shape}, expected [B, H, W, C] or {batches}")
+            expected = f"expected (..., {self.image_shape})"
+            raise ValueError(f"images have shape {images.shape}, {expected}")
+        values = tf.cast(images, tf.float32)
+        return values / 127.5 - 1.0 if images.dtype.is_integer else values * 2.0 - 1.0
 
     def _move_average(self) -> None:
         if self.generator_average is None:
@@ -194,7 +140,7 @@ class GenerativeModel(DistributedFit, ModelParts):
             is_float = tf.as_dtype(weight.dtype).is_floating
             average.assign(decay * average + (1.0 - decay) * weight if is_float else weight)
 
-    def _finish_step(self, terms: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _finish_step(self, terms: Terms) -> Terms:
         names = tuple(sorted(terms))
         values = tf.stack([tf.cast(terms[name], tf.float32) for name in names])
         context = tf.distribute.get_replica_context()
@@ -209,16 +155,6 @@ class GenerativeModel(DistributedFit, ModelParts):
         self.first_bad_step.assign(tf.where(is_first, completed, self.first_bad_step.value))
         self.step.assign(completed)
         return dict(zip(names, tf.unstack(values), strict=True))
-
-    def _counter(self, name: str) -> keras.Variable:
-        return self.add_weight(
-            name=name,
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
 
     # --- Samples --------------------------------------------------------------------------
 
@@ -239,8 +175,7 @@ class GenerativeModel(DistributedFit, ModelParts):
         """Returns samples, float32 [n, H, W, C] in [0, 1].
 
         Args:
-          num_or_noise: how many codes to draw from the prior, or standard normal noise [n, L] that
-            the prior maps to codes.
+          num_or_noise: how many, or standard normal noise [n, L] that the prior maps to codes.
           seed: the seed of the codes.
         """
         if isinstance(num_or_noise, numbers.Integral):
@@ -248,7 +183,6 @@ class GenerativeModel(DistributedFit, ModelParts):
         return self.decode(self.prior.from_noise(tf.convert_to_tensor(num_or_noise)))
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Codes [n, L] -> images [n, H, W, C] in [0, 1]."""
         return self.to_unit_range(self.sampler(inputs, training=training))
 
     def export_signatures(self) -> dict[str, dict[str, Callable[..., Any]]]:
@@ -265,25 +199,31 @@ class GenerativeModel(DistributedFit, ModelParts):
             return {"images": self.decode(codes)}
 
         row = [self.latent_dim]
-        signatures = {
-            "serving_default": signature(generate, row, "z"),
-            "decode": signature(decode, row, "codes"),
-        }
-        return {"generator": signatures}
+        by_noise, by_codes = signature(generate, row, "z"), signature(decode, row, "codes")
+        return {"generator": {"serving_default": by_noise, "decode": by_codes}}
 
     # --- Keras ----------------------------------------------------------------------------
 
+    def make_train_function(self, force: bool = False) -> None:
+        """Sets `train_function`, which `fit` calls with an iterator over batches."""
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1 or isinstance(strategy, tf.distribute.TPUStrategy):
+            super().make_train_function(force)
+        elif force or self.train_function is None:
+            self.train_function = replicated_train_function(self)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: all is built, and Keras would average a batch of uint8 over replicas."""
+
     def get_compile_config(self) -> dict[str, Any]:
-        """Returns the arguments of `compile`."""
         options = {"jit_compile": self.jit_compile, "steps_per_execution": self.steps_per_execution}
         return options if self.compiled else {}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as `get_compile_config` described."""
         self.compile(**config)
 
 
-def loss_terms(losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def loss_terms(losses: Terms) -> Terms:
     """Returns the players' losses under the names that the logs give them."""
     return {f"{player}_loss": loss for player, loss in losses.items()}
 

@@ -1,11 +1,11 @@
-"""Networks that a caller made: checked, copied, and kept in a model's configuration.
+"""Networks that a caller made: checked and copied.
 
 Shapes are those of one example, without the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,13 +16,7 @@ Shape = tuple[int, ...]
 def checked_network(
     name: str, network: Any, takes: Sequence[Shape], gives: Shape
 ) -> keras.layers.Layer:
-    """Returns a network of the given shapes; one of logits may give [B, 1] instead of [B].
-
-    Args:
-      name: what the error message calls it.
-      network: a Keras layer or model; it is built if it was not.
-      takes: the shapes of its inputs.
-      gives: the shape of its output.
+    """Returns a network of the given shapes, built; one of logits may give [B, 1] instead of [B].
 
     Raises:
       ValueError: it is no Keras layer, or its shapes are others.
@@ -31,19 +25,16 @@ def checked_network(
         raise ValueError(f"network {name!r} is {network!r}, expected a Keras model or layer")
     found = _output_shape(name, network, takes)
     if found == (1,) and gives == ():
-        return _with_flat_logits(name, network, takes)
+        inputs = _inputs(takes)
+        logits = keras.layers.Reshape([], dtype="float32")(network(inputs))
+        return keras.Model(inputs, logits, name=name)
     if found != gives:
         raise ValueError(f"network {name!r} gives {_batch(found)}, expected {_batch(gives)}")
     return network
 
 
 def copy_network(network: keras.layers.Layer, takes: Sequence[Shape]) -> keras.layers.Layer:
-    """Returns a copy with variables of its own and the same values.
-
-    Args:
-      network: a Keras model of any kind, by layers or subclassed.
-      takes: the shapes of its inputs.
-    """
+    """Returns a copy, of layers or subclassed, with variables of its own and the same values."""
     if isinstance(network, keras.Sequential) or getattr(network, "inputs", None):
         copy = keras.models.clone_model(network)
     else:
@@ -52,16 +43,6 @@ def copy_network(network: keras.layers.Layer, takes: Sequence[Shape]) -> keras.l
         copy(_inputs(takes))
     copy.set_weights(network.get_weights())
     return copy
-
-
-def serialize_networks(networks: Mapping[str, keras.layers.Layer]) -> dict[str, Any]:
-    """Returns what `deserialize_networks` makes the networks of again, without weights."""
-    return {name: keras.saving.serialize_keras_object(net) for name, net in networks.items()}
-
-
-def deserialize_networks(configs: Mapping[str, Any]) -> dict[str, keras.layers.Layer]:
-    """Makes networks again; in Keras's safe mode no arbitrary code runs."""
-    return {name: keras.saving.deserialize_keras_object(c) for name, c in configs.items()}
 
 
 def _output_shape(name: str, network: keras.layers.Layer, takes: Sequence[Shape]) -> Shape:
@@ -77,14 +58,6 @@ def _output_shape(name: str, network: keras.layers.Layer, takes: Sequence[Shape]
     if not hasattr(output, "shape"):
         raise ValueError(f"network {name!r} gives {type(output).__name__}, expected one tensor")
     return tuple(output.shape[1:])
-
-
-def _with_flat_logits(
-    name: str, network: keras.layers.Layer, takes: Sequence[Shape]
-) -> keras.Model:
-    inputs = _inputs(takes)
-    logits = keras.layers.Reshape([], dtype="float32")(network(inputs))
-    return keras.Model(inputs, logits, name=name)
 
 
 def _inputs(takes: Sequence[Shape]) -> Any:

@@ -8,6 +8,7 @@ numbers are made from the bits here.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -36,19 +37,19 @@ def _normal(shape: list[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(-2.0 * tf.math.log(1.0 - first)) * tf.cos(2.0 * math.pi * second)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class StepNoise:
     """Draws the noise of one step on one replica.
 
-    Args:
+    Attributes:
       seed: the seed of the run.
       step: int64 scalar, the number of steps completed before this one.
-      batch_size: the number of examples on this replica.
+      batch_size: B, the number of examples on this replica.
     """
 
-    def __init__(self, seed: int, step: tf.Tensor, batch_size: int | tf.Tensor) -> None:
-        self._seed = seed
-        self._step = tf.cast(step, tf.int64)
-        self._batch_size = batch_size
+    seed: int
+    step: tf.Tensor
+    batch_size: int | tf.Tensor
 
     def normal(self, name: str, shape: list[int]) -> tf.Tensor:
         """Standard normal numbers, [B, *shape], the stream's `name` unique within a step."""
@@ -66,10 +67,10 @@ class StepNoise:
     def _draw(self, sampler: Callable[..., tf.Tensor], name: str, shape: list[int]) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         replicas = context.strategy.num_replicas_in_sync if context else 1
-        key = derive(self._seed, f"noise/{name}")
-        seed = tf.stack([tf.constant(key, tf.int64), self._step])
-        numbers = sampler([self._batch_size * replicas, *shape], seed)
+        key = derive(self.seed, f"noise/{name}")
+        seed = tf.stack([tf.constant(key, tf.int64), tf.cast(self.step, tf.int64)])
+        numbers = sampler([self.batch_size * replicas, *shape], seed)
         if replicas == 1:
             return numbers
-        start = tf.cast(context.replica_id_in_sync_group, tf.int32) * self._batch_size
-        return tf.slice(numbers, [start, *[0] * len(shape)], [self._batch_size, *shape])
+        start = tf.cast(context.replica_id_in_sync_group, tf.int32) * self.batch_size
+        return tf.slice(numbers, [start, *[0] * len(shape)], [self.batch_size, *shape])

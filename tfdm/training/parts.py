@@ -5,7 +5,10 @@ Shapes: B batch, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import keras
@@ -15,16 +18,12 @@ from tfdm.errors import did_you_mean
 from tfdm.networks import images as image_networks
 from tfdm.networks.code import code_discriminator
 from tfdm.networks.layers import LayerFactory
-from tfdm.training.adam import ADAM_EPSILON, FusedAdam
 from tfdm.training.config import ModelConfig
-from tfdm.training.hyperparameters import describe_constructor
-from tfdm.training.networks import (
-    Shape,
-    checked_network,
-    deserialize_networks,
-    serialize_networks,
-)
-from tfdm.training.players import Player
+from tfdm.training.networks import Shape, checked_network, copy_network
+from tfdm.training.players import ADAM_EPSILON, Player
+
+# What `keras.Model` takes itself.
+_KERAS_OPTIONS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
 
 
 class ModelParts(keras.Model):
@@ -34,11 +33,9 @@ class ModelParts(keras.Model):
     generator_activation: ClassVar[str] = "tanh"
 
     config: ModelConfig
-    image_shape: tuple[int, int, int]
-    seed: int
-    networks: Mapping[str, keras.layers.Layer]
-    optimizers: dict[str, keras.optimizers.Optimizer]
     players: tuple[Player, ...] = ()
+    generator: keras.layers.Layer
+    generator_average: keras.layers.Layer | None = None
     _network_names: tuple[str, ...] = ()
     _prior: Prior | None = None
 
@@ -46,7 +43,41 @@ class ModelParts(keras.Model):
         """Shows the hyperparameters in the signature and the documentation of the class."""
         super().__init_subclass__(**kwargs)
         if hasattr(cls, "config_class"):
-            describe_constructor(cls)
+            _describe_constructor(cls)
+
+    def __init__(
+        self,
+        config: ModelConfig | Mapping[str, Any] | None = None,
+        image_shape: tuple[int, int, int] = (28, 28, 3),
+        seed: int = 0,
+        *,
+        networks: Mapping[str, keras.layers.Layer] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{name: kwargs.pop(name) for name in _KERAS_OPTIONS if name in kwargs})
+        self.config = self.config_class.of(config, **kwargs)
+        height, width, channels = image_shape
+        if min(height, width, channels) < 1:
+            raise ValueError(f"image_shape is {tuple(image_shape)}, expected (H, W, C) from 1")
+        self.image_shape = (height, width, channels)
+        self.seed = int(seed)
+        # Keras tracks them where they are used, not behind a proxy.
+        self.networks = MappingProxyType(dict(networks or {}))
+        self.batches_per_step = 1
+        self.optimizers: dict[str, keras.optimizers.Optimizer] = {}
+        self.step = self._counter("step")
+        self.first_bad_step = self._counter("first_bad_step")
+        self.first_bad_term = self._counter("first_bad_term")
+        self.build_networks()
+        self._check_parts()
+        if self.config.ema_decay > 0.0:
+            self.generator_average = copy_network(self.generator, [(self.latent_dim,)])
+            self.generator_average.trainable = False
+        self.built = True
+
+    def _counter(self, name: str) -> keras.Variable:
+        options = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
+        return self.add_weight(name=name, shape=(), dtype="int64", **options)
 
     @property
     def latent_dim(self) -> int:
@@ -76,10 +107,8 @@ class ModelParts(keras.Model):
 
     def build_generator(self) -> keras.Model:
         """Returns codes [B, L] -> images [B, H, W, C] (Table 7, K.5.2)."""
-        make = self.layers_of("generator")
-        return image_networks.generator(
-            make, self.latent_dim, self.image_shape, self.generator_activation
-        )
+        sizes, make = (self.latent_dim, self.image_shape), self.layers_of("generator")
+        return image_networks.generator(make, *sizes, self.generator_activation)
 
     def build_discriminator(self) -> keras.Model:
         """Returns images [B, H, W, C] -> logits [B] (Table 6, K.5.2)."""
@@ -93,47 +122,28 @@ class ModelParts(keras.Model):
 
     def layers_of(self, name: str) -> LayerFactory:
         """Returns the factory of the layers of the network `name`."""
-        return LayerFactory(
-            name,
-            seed=self.seed,
-            width=self.config.width,
-            batch_norm_momentum=self.config.batch_norm_momentum,
-            dtype=self.dtype_policy,
-        )
+        width, momentum = self.config.width, self.config.batch_norm_momentum
+        return LayerFactory(name, self.seed, width, momentum, self.dtype_policy)
 
     def network(
-        self,
-        name: str,
-        build: Callable[[], keras.layers.Layer],
-        takes: Sequence[Shape],
-        gives: Shape,
+        self, name: str, build: Callable[[], Any], takes: Sequence[Shape], gives: Shape
     ) -> keras.layers.Layer:
-        """Returns the network that the caller gave under this name, else a new one.
+        """Returns the network that the caller gave under this name, else what `build` makes.
 
-        Args:
-          name: the key in `networks`.
-          build: makes the model's own.
-          takes: the shapes of the inputs, without the batch.
-          gives: the shape of the output, without the batch.
-
-        Raises:
-          ValueError: the network has other shapes.
+        It takes and gives these shapes, without the batch; `ValueError` where they are others.
         """
         self._network_names = (*self._network_names, name)
         made = self.networks[name] if name in self.networks else build()
         return checked_network(name, made, takes, gives)
 
     def generator_network(self) -> keras.layers.Layer:
-        """The generator."""
         takes = [(self.latent_dim,)]
         return self.network("generator", self.build_generator, takes, self.image_shape)
 
     def discriminator_network(self, name: str = "discriminator") -> keras.layers.Layer:
-        """The discriminator of images."""
         return self.network(name, self.build_discriminator, [self.image_shape], ())
 
     def code_discriminator_network(self) -> keras.layers.Layer:
-        """The discriminator of codes."""
         takes = [(self.latent_dim,)]
         return self.network("code_discriminator", self.build_code_discriminator, takes, ())
 
@@ -149,21 +159,18 @@ class ModelParts(keras.Model):
         *,
         optimizer: keras.optimizers.Optimizer | None = None,
     ) -> None:
-        """Adds a player.
+        """Adds the player of the loss `name`, which moves `networks`.
 
         Args:
           name: the key of its loss.
           networks: what it moves.
           rate: the learning rate of an Adam of its own (Appendix K), a number or a schedule.
-          optimizer: what moves it instead.
-
-        Raises:
-          ValueError: rate and optimiser are both given, or neither is.
+          optimizer: what moves it instead of that Adam.
         """
         if (rate is None) == (optimizer is None):
             raise ValueError(f"player {name!r} has rate {rate} and optimizer {optimizer}: give one")
         if optimizer is None:
-            optimizer = FusedAdam(
+            optimizer = keras.optimizers.Adam(
                 learning_rate=rate,
                 beta_1=self.config.adam_beta_1,
                 beta_2=self.config.adam_beta_2,
@@ -175,16 +182,10 @@ class ModelParts(keras.Model):
         self.optimizers = {**self.optimizers, name: optimizer}
         self.players = (*self.players, player)
 
-    def check_parts(self) -> None:
-        """Checks what `build_networks` made.
-
-        Raises:
-          ValueError: a given network has no place here, the prior is over other codes, or no
-            player moves a trainable variable.
-        """
+    def _check_parts(self) -> None:
         if self.prior.latent_dim != self.latent_dim:
-            expected = f"expected latent_dim = {self.latent_dim}"
-            raise ValueError(f"the prior has codes of {self.prior.latent_dim} numbers, {expected}")
+            found, expected = self.prior.latent_dim, f"expected latent_dim = {self.latent_dim}"
+            raise ValueError(f"the prior has codes of {found} numbers, {expected}")
         for name in self.networks:
             if name not in self._network_names:
                 hint = did_you_mean(name, self._network_names)
@@ -192,8 +193,7 @@ class ModelParts(keras.Model):
         moved = {id(variable) for player in self.players for variable in player.variables}
         idle = [v.path for v in self.trainable_variables if id(v) not in moved]
         if idle:
-            more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
-            shown = f"{', '.join(idle[:3])}{more}"
+            shown = ", ".join(idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
             raise ValueError(f"no player moves {shown}: add a player, or freeze the network")
 
     # --- Keras ----------------------------------------------------------------------------
@@ -209,12 +209,33 @@ class ModelParts(keras.Model):
             "image_shape": list(self.image_shape),
             "seed": self.seed,
         }
-        return config | ({"networks": serialize_networks(self.networks)} if self.networks else {})
+        if self.networks:
+            config["networks"] = keras.saving.serialize_keras_object(dict(self.networks))
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Makes the model that `get_config` described."""
         with keras.saving.custom_object_scope(custom_objects or {}):
             if config.get("networks"):
-                config = {**config, "networks": deserialize_networks(config["networks"])}
+                networks = keras.saving.deserialize_keras_object(config["networks"])
+                config = {**config, "networks": networks}
             return cls(**config)
+
+
+def _describe_constructor(model_class: Any) -> None:
+    """Puts the hyperparameters in place of `**kwargs`, and into the documentation."""
+    fields = dataclasses.fields(model_class.config_class)
+    _, *parameters = inspect.signature(model_class.__init__).parameters.values()
+    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        given = {parameter.name for parameter in parameters}
+        shown = [("dtype", None, "Any"), *((f.name, f.default, f.type) for f in fields)]
+        parameters[-1:] = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=of)
+            for name, default, of in shown
+            if name not in given
+        ]
+    model_class.__signature__ = inspect.Signature(parameters)
+    text = inspect.cleandoc(model_class.__dict__.get("__doc__") or model_class.__name__)
+    lines = [f"  {f.name}: {f.metadata.get('help', '')} ({f.default})" for f in fields]
+    model_class.__doc__ = "\n".join([text, "", "Hyperparameters (default):", *lines])

@@ -13,6 +13,10 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
+ADAM_EPSILON = 1e-8
+# Scalars by name: the losses of the players, and what is logged.
+Terms = dict[str, tf.Tensor]
+
 
 @dataclasses.dataclass(frozen=True)
 class Player:
@@ -38,28 +42,22 @@ class Player:
 def player_gradients(
     tape: tf.GradientTape, players: Sequence[Player], losses: Mapping[str, tf.Tensor]
 ) -> dict[str, list[tf.Tensor]]:
-    """Returns the gradient of each player's loss in its own variables.
+    """Returns by player the gradient of its loss, a scalar, in its own variables; `tape` persists.
 
     Losses are means over the examples of a replica; gradients of all replicas are summed, hence
     the division by their number: two replicas and one give the same update.
 
-    Args:
-      tape: the persistent tape that recorded the losses.
-      players: who moves; others' losses are left alone.
-      losses: scalar losses by player.
-
     Raises:
       ValueError: a loss is no scalar, or does not depend on one of its player's variables.
     """
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    share = tf.constant(1.0 / tf.distribute.get_strategy().num_replicas_in_sync)
     gradients = {}
     for player in players:
-        variables = player.variables
-        if losses[player.name].shape.rank != 0:
-            shape = losses[player.name].shape
+        loss, variables = losses[player.name], player.variables
+        if loss.shape.rank != 0:
+            shape = loss.shape
             raise ValueError(f"the loss of {player.name} has shape {shape}, expected a scalar")
-        seed = tf.constant(1.0 / replicas)
-        found = tape.gradient(losses[player.name], variables, output_gradients=seed)
+        found = tape.gradient(loss, variables, output_gradients=share)
         lost = [v.path for v, g in zip(variables, found, strict=True) if g is None]
         if lost:
             raise ValueError(f"the loss of {player.name} does not reach {', '.join(lost)}")

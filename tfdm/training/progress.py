@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 from tfdm.progress import Bar
-from tfdm.training.callbacks import Span, StepCallback
+from tfdm.training.callbacks import StepCallback
 from tfdm.training.metrics import read_logs
 
 
+@dataclasses.dataclass(eq=False)
 class ProgressBar(StepCallback):
-    """Shows rate, remaining time and the losses.
+    """Shows rate, remaining time and the losses, by default on the standard error stream."""
 
-    Args:
-      span: the steps of the session.
-      stream: where the bar is shown, by default the standard error stream.
-    """
-
-    def __init__(self, span: Span, stream: TextIO | None = None) -> None:
-        super().__init__(span)
-        self._stream = stream
-        self._bar: Bar | None = None
+    stream: TextIO | None = None
+    _bar: Bar | None = dataclasses.field(default=None, init=False)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Shows the bar; the first step takes longer, it is traced."""
-        self._bar = Bar("tracing the step", "step", self._stream, self.span.start, self.span.end)
+        self._bar = Bar("tracing the step", "step", self.stream, self.span.start, self.span.end)
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
         """Moves the bar, and reads the losses when they are old: it waits for the device."""

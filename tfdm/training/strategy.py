@@ -1,9 +1,5 @@
 """Where a model trains: one device, several devices, several machines, or a TPU.
 
-`make_strategy` turns the name in a run's configuration into a `tf.distribute` strategy, `Workers`
-lets the processes of one run agree with each other, and `DistributedFit` is what a Keras model
-needs so that `fit` also runs over several processes.
-
 Batches: strategies split the global batch by its first axis in the order of the replicas, on one
 machine and on several, so that replica r holds rows [r B / R, (r + 1) B / R).
 """
@@ -21,6 +17,8 @@ import tensorflow as tf
 
 from tfdm.errors import UserError, did_you_mean
 
+STRATEGIES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
+
 
 def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """Returns the strategy of this name; call it before any other TensorFlow operation.
@@ -34,21 +32,25 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     Raises:
       UserError: there is no such strategy, cluster or TPU.
     """
-    makers: dict[str, Callable[[], tf.distribute.Strategy]] = {
-        "auto": _auto,
-        "cpu": _cpu,
-        "mirrored": _mirrored,
-        "multi_worker": _multi_worker,
-        "tpu": _tpu,
-    }
-    if name not in makers:
-        raise UserError(f"unknown strategy {name!r}: {did_you_mean(name, makers)}")
-    return makers[name]()
+    if name not in STRATEGIES:
+        raise UserError(f"unknown strategy {name!r}: {did_you_mean(name, STRATEGIES)}")
+    # These two before TensorFlow makes its devices.
+    if name == "multi_worker":
+        return _multi_worker()
+    if name == "tpu":
+        return _tpu()
+    accelerators = [device.name for device in tf.config.list_logical_devices("GPU")]
+    if name == "mirrored" or (name == "auto" and len(accelerators) > 1):
+        cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
+        return _mirrored_over(tuple(accelerators or cpus))
+    if name == "cpu" and accelerators:
+        return tf.distribute.OneDeviceStrategy("CPU:0")
+    return tf.distribute.get_strategy()
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
     """Returns the devices of a strategy in words, such as `2 replicas on GPU`."""
-    if strategy is _default():  # It leaves the device to TensorFlow.
+    if strategy is tf.distribute.get_strategy():  # It leaves the device to TensorFlow.
         return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     kinds = {tf.DeviceSpec.from_string(d).device_type for d in strategy.extended.worker_devices}
     replicas = strategy.num_replicas_in_sync
@@ -57,11 +59,7 @@ def describe(strategy: tf.distribute.Strategy) -> str:
 
 
 def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
-    """Checks that every replica gets the same number of examples.
-
-    Raises:
-      UserError: the global batch cannot be split evenly.
-    """
+    """Raises `UserError` when the replicas cannot get the same number of examples."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise UserError(
@@ -70,43 +68,10 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
         )
 
 
-class DistributedFit:
-    """Mixed into a Keras model before `keras.Model`: lets `fit` run over several replicas.
-
-    The model has all its variables when it is constructed, and its `train_step` returns logs that
-    are already averaged over all replicas, and so the same on each of them.
-    """
-
-    def make_train_function(self, force: bool = False) -> None:
-        """Sets `train_function`, which `fit` calls with an iterator over batches.
-
-        The function of Keras fails over several workers, where it averages each log over an axis
-        that a scalar lacks, and over several replicas with more than one step an execution, since
-        they cannot talk from inside its nested conditions (TPUs can).
-        """
-        model: Any = self
-        strategy = model.distribute_strategy
-        is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-        if is_tpu or strategy.num_replicas_in_sync == 1:
-            super().make_train_function(force)  # type: ignore[misc]
-        elif force or model.train_function is None:
-            model.train_function = _replicated_train_function(model)
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Does nothing: there is nothing left to build.
-
-        Under a strategy Keras would pull a batch here and average it over the replicas, which
-        workers cannot do with uint8.
-        """
-
-
 class Workers:
     """The processes that train one model together; alone, it answers at once.
 
     Every process has to make the same calls in the same order. Only the chief writes files.
-
-    Args:
-      strategy: the strategy of the run.
 
     Attributes:
       number: how many processes there are.
@@ -133,12 +98,7 @@ class Workers:
         self.maximum(0)
 
     def from_chief(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the chief's arrays, bit for bit, on every worker.
-
-        Args:
-          arrays: arrays with the same names, shapes and types on all workers; the values of the
-            chief count.
-        """
+        """Returns the chief's values of these arrays, bit for bit, on every worker."""
         if self.number == 1:
             return dict(arrays)
         names = sorted(arrays)
@@ -149,10 +109,10 @@ class Workers:
         received = self._of_chief(bits).tobytes()
         result, start = {}, 0
         for name in names:
-            array = arrays[name]
-            flat = np.frombuffer(received, array.dtype, array.size, start)
-            result[name] = flat.reshape(array.shape).copy()
-            start += array.nbytes
+            like = arrays[name]
+            flat = np.frombuffer(received, like.dtype, like.size, start)
+            result[name] = flat.reshape(like.shape).copy()
+            start += like.nbytes
         return result
 
     def _summed(
@@ -178,7 +138,12 @@ def number_of_workers(strategy: tf.distribute.Strategy) -> int:
     return max(1, sum(len(cluster.get(kind, [])) for kind in ("chief", "worker")))
 
 
-def _replicated_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+def replicated_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str, tf.Tensor]]:
+    """Returns what `fit` calls with an iterator over batches under a strategy with replicas.
+
+    Keras's own averages each log over an axis that a scalar lacks, and replicas other than TPUs
+    cannot talk from inside its nested conditions.
+    """
     strategy = model.distribute_strategy
 
     def one_step(batch: Any) -> dict[str, tf.Tensor]:
@@ -201,24 +166,6 @@ def _replicated_train_function(model: Any) -> Callable[[Iterator[Any]], dict[str
         return logs
 
     return steps
-
-
-def _auto() -> tf.distribute.Strategy:
-    return _mirrored() if len(tf.config.list_logical_devices("GPU")) > 1 else _default()
-
-
-def _default() -> tf.distribute.Strategy:
-    return tf.distribute.get_strategy()
-
-
-def _cpu() -> tf.distribute.Strategy:
-    accelerated = tf.config.list_logical_devices("GPU")
-    return tf.distribute.OneDeviceStrategy("CPU:0") if accelerated else _default()
-
-
-def _mirrored() -> tf.distribute.Strategy:
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return _mirrored_over(tuple(device.name for device in devices))
 
 
 @functools.cache
@@ -253,8 +200,6 @@ def _tpu() -> tf.distribute.Strategy:
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"no TPU was found ({reason}): set TPU_NAME or choose another --strategy"
-        ) from None
+        how = "set TPU_NAME or choose another --strategy"
+        raise UserError(f"no TPU was found ({str(error).splitlines()[0]}): {how}") from None
     return tf.distribute.TPUStrategy(resolver)
