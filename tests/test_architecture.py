@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import os
 import re
@@ -254,19 +253,6 @@ if failed:
     sys.exit(f"cannot be imported first: {', '.join(failed)}")
 """
     _run_python(code, ",".join(MODULES), ",".join(HEAVY))
-
-
-@pytest.mark.parametrize("package", ["tfdm", *(f"tfdm.{wing}" for wing in WINGS)])
-def test_every_public_name_of_a_lazy_package_is_there(package: str) -> None:
-    module = importlib.import_module(package)
-    missing = [name for name in module.__all__ if not hasattr(module, name)]
-    assert missing == []
-    assert set(module.__all__) <= set(dir(module))
-    # Once a module is imported, it stands in its package under its own name.
-    modules = {name.rpartition(".")[2] for name in MODULES if name.startswith(f"{package}.")}
-    assert not modules & set(module.__all__) or package == "tfdm"
-    with pytest.raises(AttributeError, match="no_such_name"):
-        _ = module.no_such_name
 
 
 def test_public_methods_have_a_docstring() -> None:

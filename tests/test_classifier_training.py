@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfdm.errors import DivergedError
 from tfdm.eval.classifiers import training as classifier_training
-from tfdm.eval.classifiers.config import MINIMUM_SIDE, RECIPES, ClassifierConfig
+from tfdm.eval.classifiers.config import MINIMUM_SIDE, ClassifierConfig
 from tfdm.eval.classifiers.network import PartialIdentity, image_classifier, whiten
 from tfdm.eval.classifiers.training import ClassifierTraining, OneCycle, smaller
-from tfdm.runs import CheckpointStore
 from tfdm.training.loop import run_resumable
-from tfdm.training.state import capture_state
 
 WIDTHS = (4, 8, 8)
 TINY = {
@@ -279,26 +275,6 @@ def test_batches_hold_the_images_in_the_order_of_the_seed(
         np.testing.assert_array_equal(classes, labels[order])
 
 
-def test_batches_across_epochs_mirror_every_image_in_every_other_epoch(
-    rng: np.random.Generator, seed: int
-) -> None:
-    images, labels = _data(rng, 12, 24)
-    training = ClassifierTraining(images, labels, _config(epochs=4, flip=True, seed=seed))
-    batches = _skip_steps(training)
-    _run(training)
-    stream = np.concatenate(batches)
-    assert len(stream) == 48
-    plain = (images / np.float32(255)).astype(np.float32)
-    mirrored = np.zeros((4, 12), bool)
-    for place, image in enumerate(stream):
-        straight, turned = (
-            (image == side).all(axis=(1, 2, 3)) for side in (plain, plain[:, :, ::-1])
-        )
-        mirrored[place // 12, (straight | turned).argmax()] = turned.any()
-    np.testing.assert_array_equal(mirrored[1], ~mirrored[0])
-    np.testing.assert_array_equal(mirrored[2:], mirrored[:2])
-
-
 def test_smaller_images_are_those_of_an_antialiased_bilinear_filter(
     rng: np.random.Generator,
 ) -> None:
@@ -313,46 +289,6 @@ def test_smaller_images_are_those_of_an_antialiased_bilinear_filter(
     ]
     # Pillow rounds after each axis.
     assert np.abs(result.astype(int) - np.array(expected)).max() <= 1
-
-
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
-def test_a_stopped_training_goes_on_bit_for_bit(
-    precision: str, rng: np.random.Generator, seed: int, tmp_path: Path
-) -> None:
-    data = _data(rng, 20, 28)
-    config = _config(
-        precision=precision, small_share=0.5, translate=2, cutout=4, flip=True, seed=seed
-    )
-    whole = ClassifierTraining(*data, config)
-    _run(whole)
-    assert whole.num_steps == 5  # Smaller images in two steps, then full ones.
-    options: dict[str, Any] = {"store": CheckpointStore(tmp_path), "steps_a_save": 2}
-
-    def stop(step: int, *_: object) -> None:
-        if step == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        _run(ClassifierTraining(*data, config), **options, progress=stop)
-    assert options["store"].steps() == [2]
-    resumed = ClassifierTraining(*data, config)
-    _run(resumed, **options)
-    state = capture_state(resumed)
-    expected = capture_state(whole)
-    assert state.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(state[name], array, err_msg=name)
-
-
-def test_a_diverging_training_ends_and_leaves_no_bad_checkpoint(
-    rng: np.random.Generator, tmp_path: Path
-) -> None:
-    training = ClassifierTraining(*_data(rng, 16, 24), _config(learning_rate=1e30))
-    store = CheckpointStore(tmp_path)
-    with pytest.raises(DivergedError) as raised:
-        _run(training, store=store)
-    assert 1 < raised.value.step <= training.num_steps
-    assert store.steps() == []
 
 
 def test_images_without_labels_are_refused(rng: np.random.Generator) -> None:
@@ -381,7 +317,3 @@ def test_it_learns_to_tell_stripes_apart(rng: np.random.Generator, seed: int) ->
     fresh, classes = _stripes(rng, 200)
     logits = training.network(fresh / np.float32(255), training=False)[0].numpy()
     assert np.mean(logits.argmax(axis=1) == classes) > 0.95
-
-
-def test_recipes_smooth_no_labels() -> None:
-    assert all("smooth" not in field for recipe in RECIPES.values() for field in vars(recipe))

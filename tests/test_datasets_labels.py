@@ -101,16 +101,6 @@ def _real(name: str) -> Any:
 
 
 @_real("mnist")
-def test_real_digits_are_those_that_were_coloured(tmp_path: Path) -> None:
-    few = dataclasses.replace(tfds_sources.MNIST, splits=FEW)
-    prepared = cache.prepared(tfds_sources.color_mnist_source(None, few), tmp_path)
-    digits = tfds_sources.read_digits(None, few)
-    for split in SPLITS:
-        colored = color_mnist.color_digits(digits[split], split)
-        np.testing.assert_array_equal(prepared.splits[split], colored)
-
-
-@_real("mnist")
 def test_real_classes_of_digits_belong_to_the_images() -> None:
     from tfdm.eval.classifiers.shipped import load_classifier
 

@@ -194,20 +194,6 @@ def test_celeb_a_mocked_is_cropped_and_scaled(tmp_path, online, image_size, crop
     assert dataset.meta["crop"] == crop
 
 
-def test_celeb_a_is_the_same_through_a_folder_of_its_images(tmp_path, online):
-    mocked, originals = mocked_celeb_a(tmp_path, 64, 160)
-    (tmp_path / "faces").mkdir()
-    for i, image in enumerate(originals):
-        Image.fromarray(image).save(tmp_path / "faces" / f"{i:06}.png")
-    folder = load_dataset(
-        "image_folder", data_dir=tmp_path / "faces", cache_dir=tmp_path / "cache", crop=160
-    )
-    images = np.concatenate(list(folder.splits.values()))
-    np.testing.assert_array_equal(
-        np.unique(images, axis=0), np.unique(mocked.splits["train"], axis=0)
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

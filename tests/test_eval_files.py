@@ -58,19 +58,6 @@ def test_a_folder_is_read_in_the_order_of_names(folder):
     np.testing.assert_array_equal(read(file_source(str(path), SHAPE, 4)), expected[:4])
 
 
-def test_jpegs_are_read_upright(tmp_path, rng):
-    smooth = np.linspace(0, 255, 16 * 24 * 3).reshape(16, 24, 3).astype(np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # Turned by a quarter.
-    save(tmp_path / "0.JPG", smooth, quality=95, exif=exif)
-    save(tmp_path / "1.jpeg", np.rot90(smooth, -1), quality=95)
-    source = file_source(tmp_path)
-    assert source.image_shape == (24, 16, 3)
-    first, second = read(source).astype(int)
-    assert np.abs(first - second).mean() < 3
-    assert np.abs(first - np.rot90(smooth, -1)).mean() < 3
-
-
 def test_grey_images_become_the_channels_of_the_shape(tmp_path, rng):
     grey, color = levels(rng, 4, 5), levels(rng, 4, 5, 3)
     save(tmp_path / "0.png", grey)

@@ -91,17 +91,6 @@ def test_a_second_classifier_has_rows_of_its_own() -> None:
     assert gan == "| gan | 1,000 | 5 ± 0.12 | – |"
 
 
-def test_real_images_stand_last() -> None:
-    rows = {
-        "cifar10, test": _content({"split": "test"}, 9.0),
-        "vae": _content({"model": "vae"}, 4.5),
-    }
-    assert [line.split(" |")[0] for line in comparison_table(rows).splitlines()[2:4]] == [
-        "| vae",
-        "| cifar10, test",
-    ]
-
-
 def test_numbers_of_another_protocol_bear_a_dagger() -> None:
     longer = {**CRITIC, "value": 2.0, "config": {"steps": 9}}
     rows = {

@@ -95,32 +95,6 @@ def test_one_dead_example_does_not_poison_the_batch():
     assert float(tape.gradient(loss, variable)) == pytest.approx(2.0)  # 2 (c - 1), alive one only
 
 
-def test_second_derivative_matches_finite_differences_of_a_network():
-    """A two-layer tanh critic in float64, every weight of its first layer."""
-    rng = np.random.default_rng(5)
-    first, second = tf.Variable(rng.normal(size=[12, 3])), tf.constant(rng.normal(size=[3]))
-
-    def critic(images):
-        return tf.linalg.matvec(tf.tanh(flat(images) @ first), second)
-
-    def loss():
-        return tf.reduce_mean(gradient_penalty(critic, *map(tf.constant, (REAL, FAKE, WEIGHTS))))
-
-    with tf.GradientTape() as tape:
-        value = loss()
-    gradient = tape.gradient(value, first).numpy()
-    base, numerical = first.numpy(), np.zeros([12, 3])
-    for index in np.ndindex(12, 3):
-        shifted = []
-        for step in (1e-5, -1e-5):
-            weights = base.copy()
-            weights[index] += step
-            first.assign(weights)
-            shifted.append(float(loss()))
-        numerical[index] = (shifted[0] - shifted[1]) / 2e-5
-    np.testing.assert_allclose(gradient, numerical, rtol=1e-5, atol=1e-7)
-
-
 def test_maker_of_the_fakes_gets_no_gradient():
     fake, scale = tf.Variable(FAKE), tf.Variable(1.5, dtype=tf.float64)
     with tf.GradientTape() as tape:

@@ -66,16 +66,6 @@ def test_one_sample_is_the_elbo_and_many_reach_the_likelihood(
     assert 1.0 < bound.effective_samples < 400.0
 
 
-def test_the_bound_rises_with_its_samples(rng: np.random.Generator, seed: int) -> None:
-    x = rng.normal(size=400)
-    weights = _log_weights(x, 0.3, 1.0, seed)
-    bounds = [
-        importance_weighted_bound(weights, 400, k, progress=False).log_likelihood
-        for k in (1, 10, 100)
-    ]
-    assert bounds == sorted(bounds)
-
-
 @pytest.mark.parametrize(
     ("num_data", "num_samples", "message"), [(1, 5, "num_data is 1"), (5, 0, "num_samples is 0")]
 )

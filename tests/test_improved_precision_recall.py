@@ -44,12 +44,6 @@ def test_agrees_with_loops(
     assert 0 < recall < 0.7
 
 
-def test_three_neighbours_by_default(rng: np.random.Generator) -> None:
-    real, generated = rng.normal(size=(30, 2)), rng.normal(size=(31, 2)) + 1
-    assert precision_recall(real, generated) == precision_recall(real, generated, 3)
-    assert precision_recall(real, generated) != precision_recall(real, generated, 1)
-
-
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_equal_sets_have_one_and_one(rng: np.random.Generator, offset: float) -> None:
     rows = rng.normal(size=(50, 16)) + offset

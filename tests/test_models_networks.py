@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tests.model_cases import (
     BATCH_SIZE,
-    IMAGE_SHAPE,
     LATENT_DIM,
     all_variables,
     assert_same,
@@ -161,19 +160,3 @@ def test_any_network_is_copied(network):
     copy.weights[0].assign(copy.weights[0] + 1.0)
     np.testing.assert_array_equal(network(codes), expected)
     assert np.any(copy(codes) != expected)
-
-
-def test_models_of_before_still_load():
-    """Files of the version whose modules stood elsewhere; one of them has a moving average."""
-    folder = Path(__file__).parent / "data"
-    images = np.random.default_rng(0).integers(0, 256, (16, *IMAGE_SHAPE), dtype=np.uint8)[:4]
-    with np.load(folder / "before_the_move.npz") as expected:
-        for name in ("vae", "aae_gan"):
-            model = keras.models.load_model(folder / f"{name}.keras")
-            assert int(model.step.numpy()) == 2
-            for what, value in (
-                ("images", model.generate(4, seed=0)[:, ::5, ::5]),
-                ("codes", model.encode(images)),
-                ("loc", model.posterior(images).loc),
-            ):
-                np.testing.assert_allclose(value, expected[f"{name}_{what}"], atol=1e-5)

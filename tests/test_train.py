@@ -99,19 +99,6 @@ def test_resuming_with_other_reports_gives_the_same_weights(tmp_path):
     assert folders[1].read_config()["data_dir"] == "/elsewhere"  # Not given is not forgotten.
 
 
-def test_a_run_of_an_older_version_is_resumed(tmp_path):
-    folder = run(tmp_path, steps=2).folder
-    recorded = folder.read_config()
-    for name in ("adam_beta_1", "data_dir", "num_images", "precision"):
-        del recorded[name]
-    folder.config_path.write_text(json.dumps(recorded))
-    assert run(tmp_path, steps=3).steps == 3
-    del recorded["latent_dim"]  # Its default is not what is asked for.
-    folder.config_path.write_text(json.dumps(recorded))
-    with pytest.raises(UserError, match="latent_dim: 50 -> 3"):
-        run(tmp_path, steps=4)
-
-
 def test_the_folder_of_images_is_remembered(rng, tmp_path, monkeypatch):
     (tmp_path / "faces").mkdir()
     for i in range(5):

@@ -120,18 +120,6 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(undisturbed, tmp_p
     assert not list(folder.rglob(".tfdm-*"))
 
 
-def test_a_terminated_run_leaves_its_last_step_and_exits_with_143(undisturbed, tmp_path):
-    folder = tmp_path / "run"
-    process = start(folder)
-    wait_for(process, lambda: logged_step(folder) >= 15)
-    process.terminate()
-    assert process.wait(SECONDS) == 143
-    step = CheckpointStore(folder / "checkpoints").steps()[0]
-    assert step >= 15 and not (folder / "summary.json").exists()
-    finish(folder)
-    assert final_checkpoint(folder) == final_checkpoint(undisturbed)
-
-
 def free_ports(number: int) -> list[int]:
     sockets = [socket.socket() for _ in range(number)]
     try:
