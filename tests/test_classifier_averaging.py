@@ -91,10 +91,12 @@ def test_averages_are_the_mean_over_the_last_steps(seed: int) -> None:
     assert norm.momentum == 0.8
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
 def test_a_training_stopped_among_the_averages_goes_on_bit_for_bit(
-    seed: int, tmp_path: Path
+    precision: str, seed: int, tmp_path: Path
 ) -> None:
-    whole = _training(seed)
+    changes = {"precision": precision, "small_share": 0.5, "small_side": 23, "cutout": 4}
+    whole = _training(seed, **changes)
     run_resumable(whole, whole.num_steps)
     stop_at = whole.average_start + 2
 
@@ -104,11 +106,10 @@ def test_a_training_stopped_among_the_averages_goes_on_bit_for_bit(
 
     store = CheckpointStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run_resumable(
-            _training(seed), whole.num_steps, store=store, steps_a_save=stop_at, progress=stop
-        )
+        options = {"store": store, "steps_a_save": stop_at, "progress": stop}
+        run_resumable(_training(seed, **changes), whole.num_steps, **options)
     assert store.steps() == [stop_at]
-    resumed = _training(seed)
+    resumed = _training(seed, **changes)
     run_resumable(resumed, whole.num_steps, store=store)
     for training in (whole, resumed):
         training.finish()

@@ -52,14 +52,6 @@ def _given(*arguments: str) -> Given:
     return parse_flags(flag_groups(), arguments)
 
 
-def _problem(*arguments: str) -> str:
-    """The one line that a command line of `tfdm-train` is refused with."""
-    with pytest.raises(UserError) as raised:
-        run_config(_given(*arguments))
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -195,35 +187,20 @@ def test_a_run_is_what_was_typed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["--preset=fast"], "unknown preset 'fast': choose one of quick, paper"),
         (["--model=vea"], "unknown model 'vea': did you mean .*vae"),
-        (["--dataset=cifar"], "unknown dataset 'cifar': did you mean cifar10?"),
         (["--dataset=xxx"], "unknown dataset 'xxx': choose one of color_mnist_5k, .*image_folder"),
         (["--latnt_dim=3"], "unknown flag --latnt_dim: did you mean --latent_dim"),
         (["--config.latnt_dim=3"], "unknown flag --config.latnt_dim: did you mean --config.latent"),
         (["--critic_steps=3"], "critic_steps is a hyperparameter of wgan_gp, not of aae_plus"),
-        (
-            ["--model=dcgan", "--config.beta=3"],
-            "beta is a hyperparameter of vae, not of dcgan: drop it or choose another",
-        ),
-        (["--steps=many"], "steps is 'many', expected a whole number"),
         (["--steps=0"], "steps is 0, expected at least 1"),
-        (["--seed=-1"], "seed is -1, expected at least 0"),
-        (["--seed=1.5"], "seed is '1.5', expected a whole number"),
-        (["--latent_dim=x"], "latent_dim is 'x', expected a whole number"),
-        (["--config.learning_rate=nan"], "learning_rate is nan, expected a finite number"),
-        (["--config.learning_rate=2"], "learning_rate is 2.0, expected at most 1.0"),
-        (
-            ["--config.encoder=x"],
-            "unknown encoder 'x': choose one of deterministic, gaussian, impl",
-        ),
-        (["--preset=fast"], "unknown preset 'fast': choose one of quick, paper"),
-        (["--strategy=gpu"], "unknown strategy 'gpu': did you mean tpu or cpu"),
         (["--latent_dim=10", "--config.latent_dim=20"], "latent_dim is given twice, 10 and 20"),
-        (["--seed=1", "--seed=2"], "--seed is given twice, 1 and 2"),
         (["--dataset=image_folder"], "--dataset=image_folder needs --data_dir"),
     ],
 )
 def test_a_bad_request_is_one_line_that_says_what_to_do(
     arguments: list[str], expected: str
 ) -> None:
-    assert re.search(expected, _problem(*arguments))
+    with pytest.raises(UserError, match=expected) as raised:
+        run_config(_given(*arguments))
+    assert "\n" not in str(raised.value)

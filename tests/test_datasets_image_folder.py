@@ -142,31 +142,18 @@ def test_sizes_are_part_of_the_key(folder, tmp_path):
     assert len(digests) == 4
 
 
-def corrupt(path: Path) -> None:
-    path.write_bytes(b"this is no image")
-
-
-def truncate(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-
-
-def shrink(path: Path) -> None:
-    save(path, np.zeros((9, 30, 3), np.uint8))
-
-
 @pytest.mark.parametrize(
-    ("damage", "arguments", "message"),
+    ("content", "arguments", "message"),
     [
-        (corrupt, {}, "cannot identify image file"),
-        (truncate, {}, "cannot read .*017.png"),
-        (shrink, {"crop": 10}, "it is 30x9, smaller than crop 10"),
-        (shrink, {"image_size": 10}, "it is 30x9, smaller than image_size 10"),
+        (b"this is no image", {}, "cannot identify image file"),
+        (None, {"crop": 10}, "it is 30x9, smaller than crop 10"),
+        (None, {"image_size": 10}, "it is 30x9, smaller than image_size 10"),
     ],
 )
-def test_bad_image_is_named_and_nothing_left_behind(folder, tmp_path, damage, arguments, message):
+def test_bad_image_is_named_and_nothing_left_behind(folder, tmp_path, content, arguments, message):
     path = folder / "b" / "017.png"
-    damage(path)
+    save(path, np.zeros((9, 30, 3), np.uint8))
+    path.write_bytes(content or path.read_bytes())
     with pytest.raises(UserError, match=message) as error:
         load(folder, tmp_path, **({"image_size": 8} | arguments))
     assert str(path) in str(error.value) and "\n" not in str(error.value)

@@ -71,9 +71,8 @@ def test_the_exact_ratio_gives_the_kl_and_both_bounds(seed: int) -> None:
     assert result.accuracy == pytest.approx(accuracy, abs=ERRORS * 0.5 / math.sqrt(400_000))
 
 
-def test_bounds_are_their_formulas(rng: np.random.Generator, seed: int) -> None:
-    codes = GaussianCodes(LOC, SCALE)
-    ratio = _known(1.7)
+def test_bounds_are_their_formulas(seed: int) -> None:
+    codes, ratio = GaussianCodes(LOC, SCALE), _known(1.7)
     result = evaluate_density_ratio(ratio, codes, 5000, seed)
     t_q = ratio.log_ratio(codes.sample(5000, stream(seed, "kl/ratio/value/posterior", 0)))
     t_p = ratio.log_ratio(stream(seed, "kl/ratio/value/prior", 0).standard_normal((5000, 2)))
@@ -187,12 +186,9 @@ def test_the_penalty_is_that_of_the_interpolates(rng: np.random.Generator) -> No
     step = tf.constant(0, tf.int64)
     penalty = (float(classifier.loss(batch, step)) - float(plain.loss(batch, step))) / 2.0
     h = 1e-3
-    gradient = np.stack(
-        [
-            (plain.logits(codes + h * e) - plain.logits(codes - h * e)) / (2 * h)
-            for e in np.eye(2)[:, None, :]
-        ]
-    )
+    steps = h * np.eye(2)[:, None, :]
+    ends = [(plain.logits(codes + step), plain.logits(codes - step)) for step in steps]
+    gradient = np.stack([(up - down) / (2 * h) for up, down in ends])
     expected = np.mean((np.linalg.norm(gradient, axis=0) - 1.0) ** 2)
     assert penalty == pytest.approx(expected, rel=0.02)
 

@@ -42,10 +42,7 @@ def digits() -> tuple[Evaluation, Evaluation]:
 
 
 @each
-def test_a_record_is_json_and_a_function_of_the_seed(
-    metric: Metric, rng: np.random.Generator
-) -> None:
-    images = rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
+def test_a_record_is_json_and_a_function_of_the_seed(metric: Metric, images: np.ndarray) -> None:
     records = [
         measure(images, metric.name, seed=seed, **_options(metric)).metrics for seed in (3, 3, 4)
     ]
@@ -63,8 +60,7 @@ def test_a_record_is_json_and_a_function_of_the_seed(
 
 
 @each
-def test_what_a_metric_needs_is_what_it_says(metric: Metric, rng: np.random.Generator) -> None:
-    images = rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
+def test_what_a_metric_needs_is_what_it_says(metric: Metric, images: np.ndarray) -> None:
     assert not metric.needs_features or metric.needs_classifier
     assert not metric.needs_reference or metric.needs_features
     needs = {

@@ -14,6 +14,7 @@ import pytest
 from tests.tiny_evaluation import (
     DATA,
     TINY,
+    content,
     measure,
     stub_run,
     write_classifier,
@@ -36,21 +37,6 @@ from tfdm.seeds import stream
 FEATURES = ("frechet_distance", "kernel_distance", "precision_recall")
 
 
-@pytest.fixture
-def images(rng: np.random.Generator) -> np.ndarray:
-    return rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
-
-
-@pytest.fixture
-def file(tmp_path: Path, images: np.ndarray) -> Path:
-    np.savez(tmp_path / "mine.npz", images=images)
-    return tmp_path / "mine.npz"
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "evaluation.json").read_text())
-
-
 # --- What is found ----------------------------------------------------------------------------
 
 
@@ -69,7 +55,7 @@ def test_a_run_has_every_metric(tmp_path: Path) -> None:
     assert critic.value == pytest.approx(np.mean(critic.per_seed))
     assert found["frechet_distance"].reference == "train"
     # The folder holds the same.
-    assert _content(folder) == json.loads(json.dumps(found.to_dict()))
+    assert content(folder) == json.loads(json.dumps(found.to_dict()))
     assert (folder / "evaluation.md").read_text() == found.table() == str(found)
     assert not (folder / ".critic").exists()
     with PIL.Image.open(folder / "evaluation_nearest.png") as sheet:
@@ -331,12 +317,10 @@ def test_a_critic_that_diverges_leaves_the_metrics_behind_it(
         ("test", {"dataset": None}, "test is a split: name its data set with --dataset"),
         ("test", {"dataset": "cifar"}, "did you mean cifar10"),
         ("test", {"num_samples": 13}, "13 were asked for"),
-        ("test", {"num_samples": 1}, "expected at least 2"),
         ("test", {"noise": -1.0}, "expected at least 0"),
         ("test", {"metrics": ("fid",)}, "expected one of inception_score"),
         ("test", {"fields": {"fid": {}}}, "unknown metric 'fid'"),
         ("test", {"metrics": ("ms_ssim",), "fields": {"kernel_distance": {}}}, "have no effect"),
-        ("test", {"fields": {"kernel_distance": {"size": 3}}}, "has no field 'size'"),
         ("test", {"no_option": 3}, "has no field 'no_option'"),
         ("test", {"metrics": ("inception_score",), "classifier": "color_mnist"}, "10 splits"),
         ("test", {"reference": "test"}, "would be compared with itself: choose another"),
@@ -348,17 +332,12 @@ def test_a_critic_that_diverges_leaves_the_metrics_behind_it(
         ("test", {"metrics": ("ms_ssim",), "inception_path": "y"}, "inception_path has no effect"),
         ("test", {"metrics": ("ms_ssim",), "classifier": "cifar10"}, "classifier has no effect"),
         ("test", {"metrics": ("ms_ssim",), "reference": "test"}, "reference has no effect"),
-        (np.zeros([4, 28]), {}, "have shape"),
         (np.full([4, 28, 28, 1], np.nan), {}, "not finite"),
         (np.full([4, 28, 28, 1], 2.0), {}, r"expected \[0, 1\]"),
     ],
 )  # fmt: skip
 def test_bad_input_ends_in_one_line(
-    samples: Any,
-    options: dict[str, Any],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    samples: Any, options: dict, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     splits = {name: images[:9] for name, images in TINY.splits.items()}

@@ -120,20 +120,14 @@ def test_own_networks_of_the_wrong_kind_are_refused():
     for wrong, message in (
         ({"encoder": OwnNetwork([4])}, r"network 'encoder' gives \[B, 4\], expected \[B, 8\]"),
         ({"encoder": lambda images: images}, "network 'encoder' is .*expected a Keras model"),
-        (
-            {"encoder": keras.Sequential([keras.Input([3]), dense(8)])},
-            r"network 'encoder' does not take \[B, 6, 10, 2\]",
-        ),
-        (
-            {"encoder": encoder, "generator": OwnNetwork([6, 10, 3])},
-            r"network 'generator' gives \[B, 6, 10, 3\], expected \[B, 6, 10, 2\]",
-        ),
-        (
-            {"encoder": encoder, "generator": OwnNetwork(SHAPE), "decoder": encoder},
-            "VAE has no network 'decoder': did you mean encoder",
-        ),
+        ({"encoder": keras.Sequential([keras.Input([3]), dense(8)])},
+         r"network 'encoder' does not take \[B, 6, 10, 2\]"),
+        ({"encoder": encoder, "generator": OwnNetwork([6, 10, 3])},
+         r"network 'generator' gives \[B, 6, 10, 3\], expected \[B, 6, 10, 2\]"),
+        ({"encoder": encoder, "generator": OwnNetwork(SHAPE), "decoder": encoder},
+         "VAE has no network 'decoder': did you mean encoder"),
         ({"encoder": encoder}, r"image_shape is \(6, 10, 2\).*networks of one's own"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             model(**wrong)
     # A network that knows neither height nor width fits any.

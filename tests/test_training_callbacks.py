@@ -106,17 +106,6 @@ def test_a_variable_that_is_not_finite_is_never_written(tmp_path):
     assert store.steps() == [2]
 
 
-def test_checkpoints_hold_the_state_of_their_step(tmp_path):
-    span, store = Span(0, 5), CheckpointStore(tmp_path, keep=5)
-    guard = DivergenceGuard(span, [1])
-    model, short = tiny_model(), tiny_model()
-    fit(model, 0, 5, [guard, Checkpointer(span, 2, guard, store)])
-    assert store.steps() == [5, 4, 2]
-    fit(short, 0, 5)
-    for name, array in capture_state(short).items():
-        np.testing.assert_array_equal(store.latest().arrays[name], array)
-
-
 class Interrupts(StepCallback):
     """Sends the process a signal during a step."""
 
