@@ -53,7 +53,7 @@ def _marginal_kl(loc: np.ndarray, scale: np.ndarray) -> float:
     return math.fsum(parts)
 
 
-def test_overlapping_posteriors_leave_the_marginal_kl_between_the_bounds(
+def test_overlapping_posteriors_lie_between_the_bounds(
     rng: np.random.Generator,
 ) -> None:
     loc, scale = rng.normal(0.3, 0.8, size=5), rng.uniform(0.3, 0.6, size=5)

@@ -92,7 +92,7 @@ def test_averages_are_the_mean_over_the_last_steps(seed: int) -> None:
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
-def test_a_training_stopped_among_the_averages_goes_on_bit_for_bit(
+def test_a_training_stopped_among_averages_goes_on(
     precision: str, seed: int, tmp_path: Path
 ) -> None:
     changes = {"precision": precision, "small_share": 0.5, "small_side": 23, "cutout": 4}

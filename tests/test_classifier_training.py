@@ -109,7 +109,7 @@ def test_whitening_by_an_independent_computation(rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(4, 6), (6, 4), (5, 5)])
-def test_the_first_maps_pass_their_inputs(
+def test_first_maps_pass_inputs(
     inputs: int, outputs: int, rng: np.random.Generator, seed: int
 ) -> None:
     initializer = PartialIdentity(seed)
@@ -136,9 +136,7 @@ def test_the_other_maps_are_drawn_uniformly(seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_the_network_takes_images_of_any_side(
-    dtype: str, rng: np.random.Generator, seed: int
-) -> None:
+def test_the_network_takes_any_side(dtype: str, rng: np.random.Generator, seed: int) -> None:
     network = image_classifier(WIDTHS, num_classes=10, seed=seed, dtype=dtype)
     whiten(network, rng.random((20, 24, 24, 3), np.float32))
     for side in (MINIMUM_SIDE, 24, 28, 32):
@@ -167,9 +165,7 @@ def test_weights_are_a_function_of_the_seed(seed: int) -> None:
         assert (others != kernel).any() == is_drawn, layer.name
 
 
-def test_kernels_and_biases_are_trained_gains_and_whitening_are_not(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_gains_and_whitening_are_not_trained(rng: np.random.Generator, seed: int) -> None:
     training = ClassifierTraining(*_data(rng, 16, 24), _config(epochs=1, seed=seed))
     before = {variable.path: variable.numpy() for variable in training.variables}
     _run(training)
@@ -187,7 +183,7 @@ def test_kernels_and_biases_are_trained_gains_and_whitening_are_not(
         np.testing.assert_array_equal(gain, 1)
 
 
-def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
+def test_steps_are_those_of_sgd_with_nesterov_and_decay(
     rng: np.random.Generator, seed: int
 ) -> None:
     config = _config(epochs=2, seed=seed, weight_decay=0.3, momentum=0.8, bias_rate=5.0)
@@ -228,7 +224,7 @@ def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
         )
 
 
-def test_the_first_steps_see_smaller_images(
+def test_first_steps_see_small_images(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, labels = _data(rng, 20, 32)
@@ -254,9 +250,7 @@ def test_the_first_steps_see_smaller_images(
         assert ((batch == 0.5).all(axis=-1).sum(axis=(1, 2)) == side**2).all()
 
 
-def test_batches_hold_the_images_in_the_order_of_the_seed(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_batches_are_in_the_order_of_the_seed(rng: np.random.Generator, seed: int) -> None:
     images, labels = _data(rng, 16, 28)
     training = ClassifierTraining(images, labels, _config(small_share=0.5, seed=seed))
     seen: list[np.ndarray] = []
@@ -275,7 +269,7 @@ def test_batches_hold_the_images_in_the_order_of_the_seed(
         np.testing.assert_array_equal(classes, labels[order])
 
 
-def test_smaller_images_are_those_of_an_antialiased_bilinear_filter(
+def test_smaller_images_are_bilinear_and_antialiased(
     rng: np.random.Generator,
 ) -> None:
     images = rng.integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
@@ -295,25 +289,3 @@ def test_images_without_labels_are_refused(rng: np.random.Generator) -> None:
     images, labels = _data(rng, 16, 24)
     with pytest.raises(ValueError, match="16 images have 15 labels"):
         ClassifierTraining(images, labels[1:], _config())
-
-
-def _stripes(rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy stripes of any phase: horizontal ones are class 0, vertical ones class 1."""
-    labels = rng.integers(0, 2, number)
-    waves = 0.5 + 0.3 * np.sin(np.arange(24) * 1.3 + rng.uniform(0, 2 * np.pi, [number, 1]))
-    images = np.where(labels[:, None, None] == 1, waves[:, None, :], waves[:, :, None])
-    noisy = images[..., None] + rng.normal(0, 0.1, (number, 24, 24, 3))
-    return np.rint(255 * np.clip(noisy, 0, 1)).astype(np.uint8), labels
-
-
-def test_it_learns_to_tell_stripes_apart(rng: np.random.Generator, seed: int) -> None:
-    images, labels = _stripes(rng, 400)
-    config = _config(epochs=3, batch_size=40, translate=2, flip=True, cutout=4, seed=seed)
-    training = ClassifierTraining(images, labels, config)
-    losses: list[float] = []
-    _run(training, progress=lambda step, total, terms: losses.append(terms["loss"]))
-    assert len(losses) == 30
-    assert np.mean(losses[-5:]) < 0.5 * losses[0]
-    fresh, classes = _stripes(rng, 200)
-    logits = training.network(fresh / np.float32(255), training=False)[0].numpy()
-    assert np.mean(logits.argmax(axis=1) == classes) > 0.95

@@ -111,9 +111,7 @@ def test_a_name_is_loaded_once(name: str) -> None:
 
 
 @each
-def test_bytes_and_floats_in_one_block_or_many_have_the_same_logits(
-    name: str, rng: np.random.Generator
-) -> None:
+def test_bytes_floats_and_blocks_have_the_same_logits(name: str, rng: np.random.Generator) -> None:
     classifier, images = load_classifier(name), _bytes(rng, name, 501)
     logits, features = classifier.logits_and_features(images)
     assert logits.shape == (501, 10) and features.shape == (501, classifier.num_features)

@@ -89,9 +89,7 @@ def test_what_the_package_logs_is_shown_as_lines(capsys: pytest.CaptureFixture[s
     assert (list(logger.handlers), logger.level, logger.propagate) == before
 
 
-def test_commands_are_named_as_the_user_called_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_commands_are_named_as_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/tfdm-train"])
     assert how_to_call("export") == "tfdm-export"
     (tmp_path / "export.py").touch()
@@ -152,18 +150,6 @@ def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
         assert errors.count("\n") == 1, line
         assert problem in errors, line
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("script", ["train", "export"])
-def test_the_scripts_are_the_commands(script: str) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / f"{script}.py", "--nope=1"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown flag --nope")
 
 
 def test_output_that_nobody_reads_ends_the_command_without_a_traceback() -> None:

@@ -104,7 +104,7 @@ def test_a_bad_flag_is_one_line_that_says_what_to_do(arguments: list[str], expec
     assert str(raised.value).startswith(expected)
 
 
-def test_help_has_groups_defaults_and_keeps_short_forms_out(
+def test_help_has_groups_and_defaults_and_no_short_forms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
@@ -198,9 +198,7 @@ def test_a_run_is_what_was_typed() -> None:
         (["--dataset=image_folder"], "--dataset=image_folder needs --data_dir"),
     ],
 )
-def test_a_bad_request_is_one_line_that_says_what_to_do(
-    arguments: list[str], expected: str
-) -> None:
+def test_a_bad_request_is_one_line(arguments: list[str], expected: str) -> None:
     with pytest.raises(UserError, match=expected) as raised:
         run_config(_given(*arguments))
     assert "\n" not in str(raised.value)

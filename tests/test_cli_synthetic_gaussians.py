@@ -49,9 +49,7 @@ def test_results_hold_every_look(tmp_path: Path) -> None:
     assert {**more.results, "2": None} == {**done.results, "2": None}
 
 
-def test_a_stopped_experiment_goes_on_to_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_experiment_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiments, "_LOOKS_A_SAVE", 2)
     whole = _run(None, dims=(2,), steps=12)
     saves, save = [], CheckpointStore.save
@@ -95,9 +93,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock") == ["letter.txt"]
 
 
-def test_the_command_shows_bars_and_the_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = [f"--{name}={value}" for name, value in SMALL.items() if name != "progress"]
     assert command.main([*flags, "--dims=1", "--steps=2", f"--output_dir={tmp_path}"]) == 0
     shown = capsys.readouterr()

@@ -104,7 +104,7 @@ def test_times_read_as_times(tmp_path: Path, seconds: float, expected: str) -> N
     assert re.search(rf"time +{expected}$", text, re.M)
 
 
-def test_a_run_that_diverged_is_kept(
+def test_a_diverged_run_stays(
     tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(tmp_path / "run")

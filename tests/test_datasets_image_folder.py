@@ -66,12 +66,6 @@ def test_default_crop_is_the_largest_central_square(folder, tmp_path):
     assert dataset.meta["crop"] == "largest central square"
 
 
-def test_default_size_is_64(tmp_path, rng):
-    for i in range(3):
-        save(tmp_path / "in" / f"{i}.bmp", rng.integers(0, 256, (70, 66, 3), dtype=np.uint8))
-    assert load(tmp_path / "in", tmp_path).image_shape == (64, 64, 3)
-
-
 @pytest.mark.parametrize(("crop", "size"), [(178, 64), (160, 64), (60, 64), (100, 32)])
 def test_scaling_is_bilinear_with_antialiasing(rng, crop, size):
     pixels = rng.integers(0, 256, (218, 178, 3), dtype=np.uint8)

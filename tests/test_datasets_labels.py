@@ -61,7 +61,7 @@ def test_classes_and_digits_stand_in_the_order_of_the_files(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [load_digits, lambda folder: load_labels("color_mnist", folder)])
-def test_an_incomplete_split_is_one_line(
+def test_an_incomplete_split_is_named(
     read: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TINY, "test", ("test[6:]", 7))

@@ -101,19 +101,6 @@ def test_several_batches_a_step_stand_on_the_second_axis(images):
     np.testing.assert_array_equal(read(resumed), steps[2:])
 
 
-def test_replicas_share_each_batch_in_order(images):
-    devices = [f"CPU:{i}" for i in range(len(tf.config.list_logical_devices("CPU")))]
-    if len(devices) < 2:
-        pytest.skip("needs two logical CPU devices")
-    strategy = tf.distribute.MirroredStrategy(devices[:2])
-    dataset = train_batches(images, batch_size=8, seed=3, start_step=2, num_steps=4)
-    steps = [
-        np.concatenate(strategy.experimental_local_results(batch))
-        for batch in strategy.experimental_distribute_dataset(dataset)
-    ]
-    np.testing.assert_array_equal(steps, read(dataset))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

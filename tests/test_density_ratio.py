@@ -127,9 +127,7 @@ def test_calibration_changes_the_temperature_alone(seed: int) -> None:
 
 
 @pytest.mark.parametrize("prior", [None, CORRELATED])
-def test_bridges_have_the_moments_of_a_mixture_with_the_prior(
-    prior: GaussianPrior | None, seed: int
-) -> None:
+def test_bridges_have_the_moments_of_a_mixture(prior: GaussianPrior | None, seed: int) -> None:
     members = chain(GaussianCodes(LOC, SCALE), 3, power=2.0, prior=prior)
     assert len(members) == 5
     ends = (np.zeros(2), np.eye(2)) if prior is None else (prior.loc, prior.covariance)
@@ -158,9 +156,7 @@ def test_telescoping_removes_part_of_the_underestimate(seed: int) -> None:
 
 
 @pytest.mark.parametrize("field", ["activation_noise", "dropout", "gradient_penalty"])
-def test_noise_dropout_and_penalty_belong_to_the_training_loss(
-    field: str, rng: np.random.Generator
-) -> None:
+def test_noise_dropout_and_penalty_are_in_training(field: str, rng: np.random.Generator) -> None:
     config = dataclasses.replace(SMALL, **{field: 0.5})
     classifier, plain = CodeClassifier(2, config, 3), CodeClassifier(2, SMALL, 3)
     codes = rng.normal(size=(64, 2))

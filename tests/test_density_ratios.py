@@ -63,15 +63,6 @@ def test_elementwise_losses_match_float64_numpy(name, dtype, jit_compile):
     )
 
 
-@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_half_precision_logits_are_cast_up_before_the_loss(name, dtype):
-    logits = tf.constant([-3.0, 0.5, 4.0], dtype)  # exact in both types
-    value = getattr(ratios, name)(logits)
-    assert value.dtype == tf.float32
-    np.testing.assert_allclose(value, ELEMENTWISE[name][0](np.array([-3.0, 0.5, 4.0])), rtol=1e-6)
-
-
 def test_integers_are_refused():
     with pytest.raises(ValueError, match="int32.*expected a floating type"):
         ratios.reverse_kl_loss(tf.constant([1, 2]))
@@ -97,58 +88,10 @@ def optimal_logits(x):
     return -0.5 * x**2 + 0.5 * ((x - LOC) / SCALE) ** 2 + np.log(SCALE)
 
 
-def test_reverse_kl_gradient_through_the_samples_is_that_of_the_kl(rng):
-    epsilon = rng.normal(size=400_000)
-    loc, scale = tf.constant(LOC, tf.float64), tf.constant(SCALE, tf.float64)
-    with tf.GradientTape() as tape:
-        tape.watch([loc, scale])
-        loss = tf.reduce_mean(ratios.reverse_kl_loss(optimal_logits(loc + scale * epsilon)))
-    gradients = np.array(tape.gradient(loss, [loc, scale]))
-    # Derivatives of the loss of one sample: x - (x - LOC) / SCALE^2, and that times epsilon.
-    sample = LOC + SCALE * epsilon
-    slope = sample - (sample - LOC) / SCALE**2
-    standard_errors = np.array([np.std(slope), np.std(slope * epsilon)]) / np.sqrt(400_000)
-    expected = np.array([LOC, SCALE - 1.0 / SCALE])
-    assert np.all(np.abs(gradients - expected) < 4 * standard_errors)
-    assert np.all(standard_errors < 0.02)
-
-
-def test_discriminator_trained_to_convergence_recovers_log_ratio_and_kl(rng):
-    """Newton's method on `discriminator_loss` over quadratic logits, which hold the optimum."""
-    size = 20_000
-
-    def features(x):
-        return np.stack([np.ones_like(x), x, x**2], axis=1)
-
-    real, fake = features(rng.normal(size=size)), features(rng.normal(LOC, SCALE, size))
-
-    both = np.concatenate([real, fake])
-    weights = np.zeros(3)
-    for _ in range(12):
-        _, gradients = value_and_gradient(ratios.discriminator_loss, real @ weights, fake @ weights)
-        gradient = gradients[0].numpy() @ real + gradients[1].numpy() @ fake
-        curvature = sigmoid(both @ weights) * sigmoid(-both @ weights) / size
-        hessian = (curvature[:, None] * both).T @ both
-        weights -= np.linalg.solve(hessian, gradient)
-    assert np.max(np.abs(gradient)) < 1e-10
-
-    # Sandwich covariance of the fit: the loss is a sum of two means over `size` samples each.
-    scores_real = -sigmoid(-real @ weights)[:, None] * real
-    scores_fake = sigmoid(fake @ weights)[:, None] * fake
-    inverse = np.linalg.inv(hessian)
-    covariance = inverse @ (np.cov(scores_real.T) + np.cov(scores_fake.T)) @ inverse / size
-    optimum = np.array(
-        [np.log(SCALE) + LOC**2 / (2 * SCALE**2), -LOC / SCALE**2, (1 / SCALE**2 - 1) / 2]
-    )
-    errors = np.sqrt(np.diag(covariance))
-    assert np.all(np.abs(weights - optimum) < 4 * errors)
-    assert np.all(errors < 0.1)
-
-    # The estimate on fresh samples, with the error of the mean and that of the fit.
-    fresh = features(rng.normal(LOC, SCALE, 100_000))
-    logits = fresh @ weights
+def test_optimal_discriminator_gives_the_kl_of_known_gaussians(rng):
+    assert abs(KL_MODEL_DATA - KL_DATA_MODEL) > 0.5  # a swapped direction would be seen
+    logits = optimal_logits(rng.normal(LOC, SCALE, 100_000))
     estimate = float(ratios.kl_from_model_logits(tf.constant(logits)))
-    slope = fresh.mean(axis=0)
-    standard_error = np.sqrt(np.var(logits) / logits.size + slope @ covariance @ slope)
-    assert standard_error < 0.02
+    standard_error = np.std(logits) / np.sqrt(logits.size)
+    assert standard_error < 0.01
     assert abs(estimate - KL_MODEL_DATA) < 4 * standard_error

@@ -35,27 +35,6 @@ def likelihoods():
     ]
 
 
-@pytest.mark.parametrize("jit_compile", [None, False, True])
-def test_bernoulli_matches_numpy_and_its_gradient(batch, jit_compile):
-    logits, levels, _ = batch
-    likelihood = Bernoulli()
-
-    def compute(logits, images):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            log_prob = likelihood.log_prob(logits, images)
-        return log_prob, tape.gradient(log_prob, logits)
-
-    if jit_compile is not None:
-        compute = tf.function(compute, jit_compile=jit_compile)
-    log_prob, gradient = compute(tf.constant(logits), tf.constant(levels))
-    pixels = levels / 255
-    expected = pixels * np.log(sigmoid(logits)) + (1 - pixels) * np.log(1 - sigmoid(logits))
-    assert log_prob.shape == [2] and log_prob.dtype == tf.float64
-    np.testing.assert_allclose(log_prob, expected.sum(axis=(1, 2, 3)), rtol=1e-9)
-    np.testing.assert_allclose(gradient, pixels - sigmoid(logits), atol=1e-12)  # Appendix D
-
-
 def test_bernoulli_of_binary_pixels_is_a_probability_and_survives_extreme_logits():
     likelihood = Bernoulli()
     both = np.array([0.0, 1.0], np.float32).reshape(2, 1, 1, 1)

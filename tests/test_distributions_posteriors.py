@@ -132,17 +132,6 @@ def test_posteriors_are_asked_by_capability(kind):
         assert posterior.log_prob(tf.cast(single, tf.float64)).dtype == tf.float64
 
 
-def test_reparameterization_and_its_derivatives(rng):
-    loc, scale, epsilon = (tf.constant(rng.normal(size=[4, 2])) for _ in range(3))
-    with tf.GradientTape() as tape:
-        tape.watch([loc, scale, epsilon])
-        sample = reparameterize(loc, scale, epsilon)
-    np.testing.assert_allclose(sample, loc.numpy() + scale.numpy() * epsilon.numpy(), rtol=1e-15)
-    loc_gradient, scale_gradient = tape.gradient(sample, [loc, scale])
-    np.testing.assert_array_equal(loc_gradient, np.ones([4, 2]))
-    np.testing.assert_array_equal(scale_gradient, epsilon)
-
-
 def test_arrays_that_would_broadcast_are_refused():
     two, one = tf.zeros([4, 2]), tf.ones([4, 1])
     with pytest.raises(ValueError, match=r"epsilon has shape \[4, 1\], expected \[4, 2\]"):

@@ -62,13 +62,6 @@ def _bar_height(content: dict[str, Any], color: tuple[int, int, int]) -> int:
     return int(rows.sum())
 
 
-def test_bars_are_as_high_as_their_values() -> None:
-    first = (0x44, 0x77, 0xAA)
-    low = _bar_height(_content(a={"kl": 6.0}, b={"kl": 3.0}), first)
-    high = _bar_height(_content(a={"kl": 12.0}, b={"kl": 3.0}), first)
-    assert high / low == pytest.approx(2.0, rel=0.05)
-
-
 @pytest.mark.parametrize("value", [25812.8, -9000.0, math.inf, math.nan])
 def test_an_exploded_estimate_does_not_flatten_the_others(value: float) -> None:
     color = (0x66, 0xCC, 0xEE)

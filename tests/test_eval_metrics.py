@@ -80,9 +80,7 @@ def test_what_a_metric_needs_is_what_it_says(metric: Metric, images: np.ndarray)
 
 
 @each
-def test_real_digits_are_preferred_to_digits_with_noise(
-    metric: Metric, digits: tuple[Evaluation, Evaluation]
-) -> None:
+def test_real_digits_are_preferred(metric: Metric, digits: tuple[Evaluation, Evaluation]) -> None:
     for quantity in metric.quantities:
         clean, noised = (found[metric.name][quantity.field] for found in digits)
         if quantity.higher_is_better is None:

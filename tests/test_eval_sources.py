@@ -89,21 +89,15 @@ def test_samples_depend_on_the_seed_and_not_on_their_number(seed):
     assert not (read(samples(1203, seed + 1)) == images).all(axis=(1, 2, 3)).any()
 
 
-def test_the_record_of_a_model(seed):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_record_of_a_model_and_samples_that_are_not_finite(seed, value):
     of_samples = {"sample_seed": seed, "batch_norm": "moving averages", "quantised": True}
     assert samples(12, seed).record == {"model": "vae", **of_samples}
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_not_finite(seed, value):
     with pytest.raises(UserError, match="^vae: some samples are not finite"):
         read(samples(1000, seed, StubModel(spoil=value)))
-
-
-@pytest.mark.parametrize(("num", "seed"), [(0, 0), (10, -1)])
-def test_numbers_out_of_range(num, seed):
-    with pytest.raises(ValueError, match="expected"):
-        samples(num, seed)
+    for num, bad_seed in ((0, 0), (10, -1)):
+        with pytest.raises(ValueError, match="expected"):
+            samples(num, bad_seed)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float64])
@@ -176,6 +170,13 @@ def test_noise_depends_on_the_image_s_number_alone(dataset, seed):
     np.testing.assert_array_equal(first, images[:7])
     assert (read(noised(split_source(dataset, "train"), 0.2, seed + 1)) != images).mean() > 0.9
     np.testing.assert_array_equal(read(split_source(dataset, "train")), dataset.splits["train"])
+    none = noised(split_source(dataset, "train"), 0.0, seed)
+    np.testing.assert_array_equal(read(none), dataset.splits["train"])
+    source = split_source(dataset, "test")
+    found = noised(source, 0.25, 3)
+    assert found.name == "digits, test, noise 0.25"
+    of_noise = {"noise_scale": 0.25, "noise_seed": 3, "quantised": True}
+    assert found.record == {**source.record, **of_noise}
 
 
 def test_noise_has_the_scale(seed):
@@ -196,20 +197,6 @@ def test_noise_is_clipped(seed):
     assert abs((images == 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(num) + 0.01
     # P(noise > 1 - 1/510), two standard deviations: 0.0229.
     assert abs((images == 255).mean() - 0.0229) < 4 * np.sqrt(0.0229 / num)
-
-
-def test_no_noise_changes_nothing(dataset, seed):
-    source = noised(split_source(dataset, "train"), 0.0, seed)
-    np.testing.assert_array_equal(read(source), dataset.splits["train"])
-
-
-def test_record_of_noise(dataset):
-    source = split_source(dataset, "test")
-    found = noised(source, 0.25, 3)
-    assert found.name == "digits, test, noise 0.25"
-    of_noise = {"noise_scale": 0.25, "noise_seed": 3, "quantised": True}
-    assert found.record == {**source.record, **of_noise}
-    assert "noise_scale" not in source.record
 
 
 @pytest.mark.parametrize(("scale", "key"), [(-0.1, 0), (np.nan, 0), (np.inf, 0), (0.1, -1)])

@@ -17,9 +17,7 @@ from tfdm.experiments.compare import compare
 # --- What is kept -----------------------------------------------------------------------------
 
 
-def test_records_of_the_same_samples_are_kept(
-    images: np.ndarray, file: Path, tmp_path: Path
-) -> None:
+def test_records_of_equal_samples_are_kept(images: np.ndarray, file: Path, tmp_path: Path) -> None:
     options = {**DATA, "output_dir": str(tmp_path / "out")}
     first = measure(file, "ms_ssim", **{**options, "classifier": None})["ms_ssim"]
     found = measure(file, "inception_score", **options)

@@ -132,18 +132,6 @@ def test_a_model_that_does_not_infer_has_no_encoder(tmp_path):
     assert is_exported(tmp_path / "generator") and not is_exported(tmp_path / "encoder")
 
 
-def test_a_moving_average_is_what_is_exported(tmp_path, rng):
-    model = DCGAN({"width": 0.125, "latent_dim": 4, "ema_decay": 0.9})
-    for weight in model.generator_average.weights:
-        weight.assign(weight * 0.5)
-    export_model(model, tmp_path)
-    codes = rng.normal(size=(3, 4)).astype(np.float32)
-    images = signature_of(tmp_path / "generator")(z=tf.constant(codes))["images"]
-    np.testing.assert_allclose(images, model.generate(codes), atol=1e-6)
-    live = model.to_unit_range(model.generator(codes, training=False))
-    assert np.abs(images - live).max() > 1e-4
-
-
 def test_a_deterministic_encoder_gives_its_code(tmp_path, rng):
     model = tiny_model(encoder="deterministic")
     assert export_model(model, tmp_path) == exported_folders(True, tmp_path)
@@ -172,13 +160,3 @@ def test_an_implicit_encoder_gives_a_fresh_sample_at_every_call(tmp_path, monkey
     standard_error = 1.0 / np.sqrt(len(noise))
     np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=5.0 * standard_error)
     np.testing.assert_allclose(noise.std(axis=0), 1.0, atol=5.0 * standard_error)
-
-
-def test_an_export_replaces_the_one_before(tmp_path):
-    export_model(tiny_model(seed=1), tmp_path)
-    model = tiny_model(seed=2)
-    export_model(model, tmp_path)
-    codes = np.eye(3, dtype=np.float32)
-    images = signature_of(tmp_path / "generator")(z=tf.constant(codes))["images"]
-    np.testing.assert_allclose(images, model.generate(codes), atol=1e-6)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder", "generator"]

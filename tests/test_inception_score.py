@@ -56,9 +56,7 @@ def test_large_logits_and_unreachable_classes(rng: np.random.Generator, scale: f
 
 
 @pytest.mark.parametrize("gap", [590.0, 610.0, 700.0, 744.0, 746.0])
-def test_the_leap_at_the_least_probability_is_invisible(
-    rng: np.random.Generator, gap: float
-) -> None:
+def test_the_least_probability_is_invisible(rng: np.random.Generator, gap: float) -> None:
     logits = rng.normal(size=(40, 4))
     logits[:, 3] = logits.max(axis=1) - gap
     assert inception_score_from_logits(logits, 1).mean == pytest.approx(_score(logits), rel=1e-9)

@@ -259,29 +259,6 @@ def test_divergence_names_the_first_bad_step_and_a_bad_term(name):
     assert int(model.step.numpy()) == 3
 
 
-@pytest.mark.parametrize("bad_value", [np.nan, np.inf])
-def test_divergence_inside_an_execution_of_several_steps(bad_value):
-    """The logs of `fit` are those of the last step of an execution; the bad one came before."""
-    model = small_model("aae")
-    batches = (small_batches(model, 6) / 255.0).astype(np.float32)
-    batches[4, 0, 3, 3, 0] = bad_value
-    model.compile(steps_per_execution=3)
-    model.fit(tf.data.Dataset.from_tensor_slices(batches), verbose=0, shuffle=False)
-    step, term = model.divergence()
-    assert step == 5
-    assert term in ("encoder_loss", "generator_loss", "reconstruction_error", "code_adversarial")
-    assert int(model.step.numpy()) == 6
-
-
-def test_steps_per_execution_changes_no_weight():
-    first, second = small_model("aae"), small_model("aae")
-    dataset = tf.data.Dataset.from_tensor_slices(small_batches(first, 4))
-    for model, steps in ((first, 1), (second, 2)):
-        model.compile(steps_per_execution=steps)
-        model.fit(dataset, verbose=0, shuffle=False)
-    assert_same(values(all_variables(first)), values(all_variables(second)))
-
-
 # --- Moving average -------------------------------------------------------------------------
 
 

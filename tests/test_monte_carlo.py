@@ -41,29 +41,15 @@ def test_one_dimension_agrees_with_quadrature(rng: np.random.Generator, seed: in
     expected = math.fsum(integrate.quad(integrand, a, b)[0] for a, b in itertools.pairwise(edges))
     estimate = monte_carlo_kl(loc, scale, 100_000, seed)
     assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error
+    assert estimate.kl_per_dimension == estimate.kl
     information = estimate.average_kl - expected
     error = abs(estimate.mutual_information - information)
     assert error < ERRORS * estimate.mutual_information_standard_error
     assert not estimate.saturated
 
 
-def test_two_dimensions_agree_with_quadrature(rng: np.random.Generator, seed: int) -> None:
-    loc, scale = _posteriors(rng, (4, 2), 0.6)
-    grid = np.linspace(-7.0, 7.0, 701)
-    points = np.stack(np.meshgrid(grid, grid), axis=-1).reshape(-1, 2)
-    log_q = _log_q(points, loc, scale)
-    log_ratio = log_q - stats.norm.logpdf(points).sum(axis=1)
-    # The trapezoid rule converges faster than any power for a smooth density.
-    expected = float(np.sum(np.exp(log_q) * log_ratio) * (grid[1] - grid[0]) ** 2)
-    estimate = monte_carlo_kl(loc, scale, 100_000, seed)
-    assert abs(estimate.kl - expected) < ERRORS * estimate.standard_error
-    assert estimate.kl_per_dimension == estimate.kl / 2
-
-
 @pytest.mark.parametrize("num_data", [1, 50])
-def test_identical_posteriors_have_the_average_kl_and_no_information(
-    num_data: int, seed: int
-) -> None:
+def test_identical_posteriors_have_the_average_kl(num_data: int, seed: int) -> None:
     loc, scale = np.full((num_data, 3), 0.7), np.full((num_data, 3), 0.4)
     estimate = monte_carlo_kl(loc, scale, 50_000, seed)
     assert abs(estimate.kl - estimate.average_kl) < ERRORS * estimate.standard_error
@@ -72,9 +58,7 @@ def test_identical_posteriors_have_the_average_kl_and_no_information(
 
 
 @pytest.mark.parametrize("scale", [0.05, 1e-3], ids=["fast", "exact"])
-def test_far_apart_posteriors_are_saturated(
-    rng: np.random.Generator, seed: int, scale: float
-) -> None:
+def test_distant_posteriors_saturate(rng: np.random.Generator, seed: int, scale: float) -> None:
     loc = rng.permutation(np.arange(40.0))[:, None] - 20.0
     estimate = monte_carlo_kl(loc, np.full_like(loc, scale), 20_000, seed)
     assert estimate.mutual_information == pytest.approx(math.log(40), abs=1e-3)
@@ -87,7 +71,7 @@ def test_far_apart_posteriors_are_saturated(
     ("scale", "exact"), [(0.5, False), (0.03, True), (1e-3, True)], ids=["0.5", "0.03", "0.001"]
 )
 @pytest.mark.parametrize("left_out", [False, True], ids=["whole", "leave_one_out"])
-def test_density_agrees_with_float64(
+def test_density_in_float64(
     rng: np.random.Generator, scale: float, exact: bool, left_out: bool
 ) -> None:
     # More components than one block, points beside their own and others.
@@ -140,9 +124,7 @@ def test_held_out_codes_meet_the_mixture_of_the_others(rng: np.random.Generator,
     assert (estimate.variant, estimate.num_data) == ("held_out", 6)
 
 
-def test_another_prior_moves_the_estimate_by_a_known_amount(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_another_prior_moves_it_by_a_known_amount(rng: np.random.Generator, seed: int) -> None:
     loc, scale = _posteriors(rng, (6, 2), 0.4)
     # E_q[log N(z; 0, I) − log p(z)] by the second moments of the mixture.
     posteriors = [(mean, np.diag(width**2)) for mean, width in zip(loc, scale, strict=True)]
@@ -203,9 +185,7 @@ def test_bad_input_is_named(loc, scale, options, message) -> None:
         monte_carlo_kl(loc, scale, **options)
 
 
-def test_a_stopped_estimate_goes_on_to_the_same_value(
-    rng: np.random.Generator, tmp_path: pathlib.Path
-) -> None:
+def test_a_stopped_estimate_goes_on(rng: np.random.Generator, tmp_path: pathlib.Path) -> None:
     loc, scale = _posteriors(rng, (9, 2), 0.4)
     state = tmp_path / "state.json"
     whole = monte_carlo_kl(loc, scale, 50_000, 3)
@@ -232,9 +212,7 @@ def test_a_stopped_estimate_goes_on_to_the_same_value(
 
 
 @pytest.mark.parametrize("left_out", [False, True], ids=["whole", "leave_one_out"])
-def test_two_devices_give_what_one_gives(
-    rng: np.random.Generator, seed: int, left_out: bool
-) -> None:
+def test_two_devices_are_as_one(rng: np.random.Generator, seed: int, left_out: bool) -> None:
     loc, scale = _posteriors(rng, (5000, 3), 0.4)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     one = monte_carlo_kl(loc, scale, 4999, seed, leave_one_out=left_out)

@@ -70,12 +70,6 @@ def test_gradients_are_by_player_in_the_order_of_its_variables():
         np.testing.assert_allclose(gradient, value, rtol=1e-6)
 
 
-def test_players_do_not_change():
-    player = scalar_player("first", 1.0)
-    with pytest.raises(AttributeError):
-        player.name = "other"
-
-
 def test_a_loss_that_misses_a_variable_is_refused():
     first, second = scalar_player("first", 2.0), scalar_player("second", 3.0)
     with tf.GradientTape(persistent=True) as tape:

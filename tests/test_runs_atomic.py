@@ -56,7 +56,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", ["the writer", "the swap"])
-def test_a_failed_folder_leaves_the_old_one(
+def test_a_failed_folder_is_none(
     fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "export"
@@ -95,7 +95,7 @@ def test_leftovers_are_removed_at_any_depth_and_nothing_else(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("new_one_stands", [False, True])
-def test_a_replaced_folder_comes_back_if_its_successor_never_came(
+def test_a_replaced_folder_without_successor_comes_back(
     tmp_path: Path, new_one_stands: bool
 ) -> None:
     replaced = tmp_path / ".tfdm-old-export"

@@ -105,7 +105,7 @@ def test_going_on_from_an_earlier_state_removes_the_later_ones(tmp_path: Path) -
     assert store.latest().step == 5
 
 
-def test_a_damaged_newest_one_is_named_and_the_one_before_used(
+def test_a_damaged_newest_one_is_passed_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = CheckpointStore(tmp_path)
@@ -131,9 +131,7 @@ def test_a_damaged_newest_one_is_named_and_the_one_before_used(
     assert store.latest().step == 2
 
 
-def test_files_without_their_digest_or_without_arrays_are_skipped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_files_without_arrays_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = CheckpointStore(tmp_path)
     store.save(1, _state(1))
     store.save(2, _state(2)).rename(tmp_path / "step_00000002.npz")
@@ -154,9 +152,7 @@ def test_files_without_their_digest_or_without_arrays_are_skipped(
 @pytest.mark.parametrize(
     "dtype", [np.float16, np.float32, np.float64, np.complex64, ml_dtypes.bfloat16]
 )
-def test_a_state_that_is_not_finite_is_refused_before_writing(
-    tmp_path: Path, dtype: type, value: float
-) -> None:
+def test_a_state_that_is_not_finite_is_refused(tmp_path: Path, dtype: type, value: float) -> None:
     store = CheckpointStore(tmp_path / "checkpoints", keep=1)
     good = store.save(1, _state(1))
     bad = np.zeros((3, 3), dtype)
@@ -179,7 +175,7 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_writing(tmp_path: Path)
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_a_failed_write_leaves_the_old_state_and_no_temporary(
+def test_a_failed_write_leaves_the_old_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = CheckpointStore(tmp_path, keep=1)

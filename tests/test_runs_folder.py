@@ -32,7 +32,7 @@ def _started(path: Path) -> RunFolder:
     return folder
 
 
-def test_create_makes_the_folder_and_accepts_a_run_and_what_a_killed_start_left(
+def test_create_accepts_a_run_and_what_a_killed_start_left(
     tmp_path: Path,
 ) -> None:
     folder = RunFolder(tmp_path / "runs" / "a")

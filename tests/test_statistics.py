@@ -53,7 +53,7 @@ def test_the_cross_entropy_is_in_nats_and_takes_any_logits() -> None:
     )
 
 
-def test_the_binary_temperature_is_the_minimum_and_undoes_a_factor(
+def test_the_binary_temperature_undoes_a_factor(
     rng: np.random.Generator,
 ) -> None:
     # Logits of N(1, 2) against N(-1, 2) are x: calibrated as they are.

@@ -173,9 +173,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(monkeypatch, finished, tmp
     assert (folder.path / grid).read_bytes() == (finished[0].path / grid).read_bytes()
 
 
-def test_the_graph_optimiser_that_orders_sums_by_address_is_off_during_training(
-    monkeypatch, tmp_path
-):
+def test_the_optimiser_that_orders_sums_by_address_is_off(monkeypatch, tmp_path):
     def arithmetic():
         return tf.config.optimizer.get_experimental_options().get("arithmetic_optimization", True)
 
