@@ -192,34 +192,6 @@ print(json.dumps(loaded))
     assert loaded == {module: [] for module in modules}
 
 
-def test_every_module_can_be_imported_first() -> None:
-    # One process has the dependencies loaded; every module gets a fork of it, in which nothing
-    # of tfdm is: an import in circles shows, and four seconds of TensorFlow are paid once.
-    code = """
-import importlib, json, os, sys, traceback
-for name in sys.argv[2].split(","):
-    importlib.import_module(name)
-assert not any(name.split(".")[0] == "tfdm" for name in sys.modules)
-failed = []
-for name in sys.argv[1].split(","):
-    child = os.fork()
-    if not child:
-        status = 0
-        try:
-            importlib.import_module(name)
-        except BaseException:
-            traceback.print_exc()
-            status = 1
-        sys.stderr.flush()
-        os._exit(status)
-    if os.waitpid(child, 0)[1]:
-        failed.append(name)
-if failed:
-    sys.exit(f"cannot be imported first: {', '.join(failed)}")
-"""
-    _run_python(code, ",".join(MODULES), ",".join(HEAVY))
-
-
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_of_a_lazy_package_is_there(package: str) -> None:
     module = importlib.import_module(package)

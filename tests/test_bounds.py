@@ -53,9 +53,7 @@ def _marginal_kl(loc: np.ndarray, scale: np.ndarray) -> float:
     return math.fsum(parts)
 
 
-def test_overlapping_posteriors_lie_between_the_bounds(
-    rng: np.random.Generator,
-) -> None:
+def test_overlapping_posteriors_lie_between_the_bounds(rng: np.random.Generator) -> None:
     loc, scale = rng.normal(0.3, 0.8, size=5), rng.uniform(0.3, 0.6, size=5)
     bounds = posterior_bounds(loc[:, None], scale[:, None])
     kl = _marginal_kl(loc, scale)

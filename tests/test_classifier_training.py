@@ -269,9 +269,7 @@ def test_batches_are_in_the_order_of_the_seed(rng: np.random.Generator, seed: in
         np.testing.assert_array_equal(classes, labels[order])
 
 
-def test_smaller_images_are_bilinear_and_antialiased(
-    rng: np.random.Generator,
-) -> None:
+def test_smaller_images_are_bilinear_and_antialiased(rng: np.random.Generator) -> None:
     images = rng.integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
     images[0] = 255
     result = smaller(images, 24, block=3)

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_evaluation import write_classifier
+from tests.tiny_tfds import REAL
 from tfdm.datasets import color_mnist, load_dataset
 from tfdm.errors import UserError
 from tfdm.eval.classifiers.config import RECIPES
@@ -128,16 +128,6 @@ def test_bytes_floats_and_blocks_have_the_same_logits(name: str, rng: np.random.
         np.testing.assert_allclose(parts[1], features[495:], **near)
     other = classifier(images[0:1, :, ::-1])
     assert np.abs(other - logits[0]).max() > 1e-3
-
-
-@each
-def test_logits_are_the_head_of_the_features(name: str, rng: np.random.Generator) -> None:
-    classifier = load_classifier(name)
-    logits, features = classifier.logits_and_features(_bytes(rng, name, 5))
-    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as arrays:
-        head = arrays["head/kernel"].astype(np.float64)
-    expected = classifier.card["feature_scale"] * features @ head / 9
-    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
 
 
 @each
@@ -272,15 +262,8 @@ def test_weights_of_another_network_are_refused(rng: np.random.Generator) -> Non
     assert weights_bytes(network) == before
 
 
-def _real(name: str) -> Any:
-    tfds_name = {"color_mnist": "mnist", "cifar10": "cifar10"}[name]
-    present = (Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent")) / tfds_name).is_dir()
-    reason = f"TFDS_DATA_DIR holds no prepared {tfds_name}"
-    return pytest.param(name, marks=pytest.mark.skipif(not present, reason=reason))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [_real(name) for name in NAMES])
+@pytest.mark.parametrize("name", REAL)
 def test_all_test_images_are_classified_as_the_card_says(name: str) -> None:
     from tfdm.experiments.train_classifier import measure, read_data
 

@@ -104,9 +104,7 @@ def test_a_bad_flag_is_one_line_that_says_what_to_do(arguments: list[str], expec
     assert str(raised.value).startswith(expected)
 
 
-def test_help_has_groups_and_defaults_and_no_short_forms(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_help_has_groups_and_defaults_and_no_short_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     text = help_text("tool --run=DIR", "Does what it does.", GROUPS, "the end")
     sections = text.split("\n\n")

@@ -16,14 +16,10 @@ from tfdm.experiments.train import TrainingResult
 from tfdm.runs import RunFolder
 
 SUMMARY = {
-    "model": "vae",
-    "dataset": "color_mnist_5k",
-    "steps": 20,
-    "seed": 0,
-    "wall_seconds": 3725.2,
+    "model": "vae", "dataset": "color_mnist_5k", "steps": 20, "seed": 0, "wall_seconds": 3725.2,
     "steps_per_second": 9.4321,
     "final": {"loss": 123.456, "reconstruction_error": 0.0001, "accuracy": None},
-}
+}  # fmt: skip
 
 Calls = list[RunConfig]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.tiny_tfds import write_mnist
+from tests.tiny_tfds import REAL, needs, write_mnist
 from tfdm.datasets import cache, color_mnist, labels, load_dataset, tfds_sources
 from tfdm.datasets.labels import load_digits, load_labels
 from tfdm.errors import UserError
@@ -84,15 +83,6 @@ def test_sets_without_classes_are_refused(name: str) -> None:
         load_labels(name)
 
 
-def _real(name: str) -> Any:
-    present = (Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent")) / name).is_dir()
-    return pytest.mark.skipif(not present, reason=f"TFDS_DATA_DIR holds no prepared {name}")
-
-
-REAL = [
-    pytest.param("color_mnist", marks=_real("mnist")),
-    pytest.param("cifar10", marks=_real("cifar10")),
-]
 PARTS = {"validation": ("test[:100]", 100), "test": ("test[5000:5100]", 100)}
 
 
@@ -130,7 +120,7 @@ def test_real_sets_have_ten_classes(name: str) -> None:
 
 
 @pytest.mark.slow
-@_real("mnist")
+@needs("mnist")
 def test_all_real_digits_stand_in_the_order_of_the_set() -> None:
     digits, dataset = load_digits(), load_dataset("color_mnist")
     for split in SPLITS:

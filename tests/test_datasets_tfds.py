@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import socket
 import urllib.request
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tests.tiny_tfds import write_mnist
+from tests.tiny_tfds import needs, write_mnist
 from tfdm.datasets import cache, load_dataset, tfds_sources
 from tfdm.datasets.color_mnist import color_digits
 from tfdm.datasets.images import crop_and_resize
@@ -199,13 +198,8 @@ def test_sizes_given_as_the_sets_own_are_accepted():
     assert dataset.digest == load_dataset("color_mnist_5k", image_size=0, crop=0).digest
 
 
-def real(name: str):
-    present = (Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent")) / name).is_dir()
-    return pytest.mark.skipif(not present, reason=f"TFDS_DATA_DIR holds no prepared {name}")
-
-
 @pytest.mark.slow
-@real("mnist")
+@needs("mnist")
 def test_real_color_mnist():
     dataset = load_dataset("color_mnist")
     assert [len(dataset.splits[s]) for s in ("train", "validation", "test")] == [60000, 5000, 5000]
@@ -223,7 +217,7 @@ def test_real_color_mnist():
 
 
 @pytest.mark.slow
-@real("cifar10")
+@needs("cifar10")
 def test_real_cifar10_has_the_known_moments():
     dataset = load_dataset("cifar10")
     assert [len(dataset.splits[s]) for s in ("train", "validation", "test")] == [50000, 5000, 5000]

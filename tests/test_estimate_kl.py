@@ -21,10 +21,7 @@ from tfdm.estimators import MonteCarloKL, NoEstimate, monte_carlo_kl, posterior_
 from tfdm.experiments.load import Run
 from tfdm.training.noise import StepNoise
 
-FEW: dict[str, Any] = {
-    "progress": False,
-    "fields": {"monte_carlo": {"num_samples": 3000}},
-}
+FEW: dict[str, Any] = {"progress": False, "fields": {"monte_carlo": {"num_samples": 3000}}}
 SMALL = {"density_ratio": {"steps": 4, "width": 8}, "gmm": {"steps": 4}}
 
 

@@ -14,14 +14,8 @@ from tfdm.estimators.tables import estimates_table, plot_estimates
 
 
 def _content(**estimates: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "num_latents": 50,
-        "average_kl": 25.0,
-        "minimum_marginal_kl": 14.0,
-        "log_num_data": 11.0,
-        "active_latents": 38,
-        "estimates": estimates,
-    }
+    bounds = {"average_kl": 25.0, "minimum_marginal_kl": 14.0, "log_num_data": 11.0}
+    return {**bounds, "num_latents": 50, "active_latents": 38, "estimates": estimates}
 
 
 def _rows(table: str) -> dict[str, list[str]]:

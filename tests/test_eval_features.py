@@ -70,7 +70,7 @@ def test_all_are_classified_some_are_kept(
     np.testing.assert_array_equal(classified.features, expected_features(seen.images))
 
 
-def test_what_is_kept_is_the_seeds(source: ImageSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_alone_decides(source: ImageSource, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _pass(source, 11)
     monkeypatch.setattr(features, "BLOCK", 3)
     second, other = _pass(source, 11), _pass(source, 11, seed=1)

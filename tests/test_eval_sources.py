@@ -8,14 +8,7 @@ import tensorflow as tf
 
 from tfdm.datasets.dataset import ImageDataset
 from tfdm.errors import UserError
-from tfdm.eval.sources import (
-    ImageSource,
-    array_source,
-    fitted,
-    model_source,
-    noised,
-    split_source,
-)
+from tfdm.eval.sources import ImageSource, array_source, fitted, model_source, noised, split_source
 
 SHAPE = (4, 5, 3)
 

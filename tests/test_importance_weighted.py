@@ -63,13 +63,11 @@ def test_many_samples_reach_the_likelihood(rng: np.random.Generator, seed: int) 
 
 
 @pytest.mark.parametrize(
-    ("num_data", "num_samples", "message"), [(1, 5, "num_data is 1"), (5, 0, "num_samples is 0")]
+    ("num_data", "num_samples", "weight", "message"),
+    [(1, 5, 0.0, "num_data is 1"), (5, 0, 0.0, "num_samples is 0"), (5, 5, np.nan, "NaN")],
 )
-def test_bad_numbers_are_named(num_data: int, num_samples: int, message: str) -> None:
+def test_bad_numbers_are_named(
+    num_data: int, num_samples: int, weight: float, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        importance_weighted_bound(lambda a, b, k: np.zeros(b - a), num_data, num_samples)
-
-
-def test_a_weight_that_is_nan_is_named() -> None:
-    with pytest.raises(ValueError, match="NaN"):
-        importance_weighted_bound(lambda a, b, k: np.full(b - a, np.nan), 5, 5)
+        importance_weighted_bound(lambda a, b, k: np.full(b - a, weight), num_data, num_samples)

@@ -22,6 +22,7 @@ from tests.model_cases import (
     small_batches,
     small_images,
     small_model,
+    two_replicas,
     values,
 )
 from tfdm.models.registry import MODELS
@@ -76,12 +77,8 @@ def stepper(model: Any, **options: Any) -> Callable[[np.ndarray], dict[str, floa
 def assert_step_close(
     actual: Any, expected: Any, terms: dict, expected_terms: dict, allowed_gap: float
 ) -> None:
-    """After one step from one state: terms and moments to rounding, weights as Adam makes of it.
-
-    Adam divides the gradient by its size, so that rounding of a gradient near zero moves a weight
-    by a part of the learning rate; the moments have no such amplification. Terms have it where a
-    step holds several updates, which is where the moments' gap is wide too.
-    """
+    """After one step from one state: terms and moments to rounding, weights as Adam makes of it."""
+    # Adam divides by the gradient's size: rounding near zero moves a weight, but no moment.
     assert set(terms) == set(expected_terms)
     for name, value in expected_terms.items():
         near = pytest.approx(value, rel=1e-4, abs=max(2e-5, 0.01 * allowed_gap))
@@ -101,11 +98,7 @@ def assert_step_close(
 
 
 def copy_state(source: Any, target: Any) -> None:
-    """Makes both models go on from one state.
-
-    Two steps apart would amplify rounding: a weight changed by 1e-7 carries an activation across
-    the kink of a rectifier now and then, and the gradient jumps.
-    """
+    """Makes both models go on from one state; two steps apart would amplify rounding."""
     for old, new in zip(all_variables(target), all_variables(source), strict=True):
         old.assign(new.numpy())
 
@@ -168,9 +161,7 @@ def test_xla_compiles_the_step_and_changes_nothing_but_rounding(name, options, g
 @pytest.mark.parametrize(("name", "options", "gap"), CASES)
 def test_two_replicas_and_one_device_move_alike(name, options, gap):
     """The same global batch; batch norm takes its moments over both replicas."""
-    strategy = tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
-    )
+    strategy = two_replicas()
     with strategy.scope():
         mirrored = small_model(name, image_shape=(16, 16, 3), ema_decay=0.5, **options)
         mirrored.compile()

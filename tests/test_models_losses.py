@@ -1,8 +1,4 @@
-"""Losses and terms of every model against NumPy in float64, from the networks' outputs.
-
-The networks are called apart from the model, with noise that the test knows; the formulas are
-written again here from the paper. Discriminators: 1 is data or prior.
-"""
+"""Losses and terms of every model, written again from the paper in NumPy; 1 is data or prior."""
 
 from __future__ import annotations
 

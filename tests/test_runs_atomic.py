@@ -56,9 +56,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", ["the writer", "the swap"])
-def test_a_failed_folder_is_none(
-    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_keeps_the_old(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "export"
     with atomic.atomic_directory(path) as temporary:
         (temporary / "old").touch()

@@ -24,10 +24,7 @@ DTYPES = [
 def _state(step: int) -> dict[str, np.ndarray]:
     """A small state that is another one at every step."""
     rng = np.random.default_rng(step)
-    return {
-        "generator/kernel": rng.normal(size=(5, 7)).astype(np.float32),
-        "step": np.int64(step),
-    }
+    return {"generator/kernel": rng.normal(size=(5, 7)).astype(np.float32), "step": np.int64(step)}
 
 
 def _assert_same(read: dict[str, np.ndarray], saved: dict[str, np.ndarray]) -> None:

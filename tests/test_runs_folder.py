@@ -14,15 +14,9 @@ from tfdm.errors import UserError
 from tfdm.runs import RunFolder, atomic
 
 CONFIG = {
-    "model": "vae",
-    "steps": 100,
-    "seed": 0,
-    "latent_dim": 50,
-    "learning_rate": 5e-4,
-    "dataset_digest": "ab12",
-    "versions": {"tfdm": "0.1.0"},
-    "git_revision": "1234567",
-}
+    "model": "vae", "steps": 100, "seed": 0, "latent_dim": 50, "learning_rate": 5e-4,
+    "dataset_digest": "ab12", "versions": {"tfdm": "0.1.0"}, "git_revision": "1234567",
+}  # fmt: skip
 
 
 def _started(path: Path) -> RunFolder:
@@ -32,9 +26,7 @@ def _started(path: Path) -> RunFolder:
     return folder
 
 
-def test_create_accepts_a_run_and_what_a_killed_start_left(
-    tmp_path: Path,
-) -> None:
+def test_create_accepts_a_run_and_what_a_killed_start_left(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "a")
     folder.create()
     assert list(folder.path.iterdir()) == []

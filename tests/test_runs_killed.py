@@ -1,9 +1,7 @@
 """SIGKILL at any moment: the next start finds a folder that it can go on from.
 
-One session writes everything that a run writes. It is killed before its first operation on a
-file, in another attempt before its second, and so on to its last. After each kill a session of the
-same kind must end as if nothing had happened. The sessions run in processes of their own, without
-TensorFlow: this file is their script too.
+A session is killed before its first operation on a file, another before its second, and so on; after
+each a session must end as if nothing had happened. This file is the sessions' script too.
 """
 
 from __future__ import annotations

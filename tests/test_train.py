@@ -76,14 +76,8 @@ def test_options_come_from_a_configuration_and_keywords(array, tmp_path, monkeyp
         tfdm.train("tinny", array)
 
 
-FREE = {
-    "log_every": 5,
-    "sample_every": 10,
-    "checkpoint_every": 3,
-    "strategy": "cpu",
-    "preset": "paper",
-    "data_dir": "/elsewhere",
-}
+FREE = {"log_every": 5, "sample_every": 10, "checkpoint_every": 3, "strategy": "cpu"}
+FREE |= {"preset": "paper", "data_dir": "/elsewhere"}
 
 
 def test_resuming_with_other_reports_gives_the_same_weights(tmp_path):

@@ -13,12 +13,7 @@ import tensorflow as tf
 from tests.tiny_training import DivergingAutoencoder, fit, tiny_model
 from tfdm.errors import DivergedError
 from tfdm.runs import CheckpointStore
-from tfdm.training.callbacks import (
-    Checkpointer,
-    DivergenceGuard,
-    Span,
-    StepCallback,
-)
+from tfdm.training.callbacks import Checkpointer, DivergenceGuard, Span, StepCallback
 from tfdm.training.signals import StopSignals
 
 

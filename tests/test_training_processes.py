@@ -21,15 +21,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = (
-    "--model=aae_gan",
-    "--config.width=0.125",
-    "--latent_dim=4",
-    "--batch_size=8",
-    "--steps=60",
-    "--log_every=5",
-    "--sample_every=20",
-    "--checkpoint_every=10",
-)
+    "--model=aae_gan", "--config.width=0.125", "--latent_dim=4", "--batch_size=8", "--steps=60",
+    "--log_every=5", "--sample_every=20", "--checkpoint_every=10",
+)  # fmt: skip
 
 
 # Patience with a busy machine.

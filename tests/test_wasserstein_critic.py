@@ -56,8 +56,8 @@ def constant(count, value):
 
 
 def noting(seeds):
-    """The linear critic as a network whose seeds are noted."""
-    return lambda seed: seeds.append(seed) or linear(seed)
+    """The linear critic as a network whose seeds are noted, each once."""
+    return lambda seed: seeds.setdefault(seed, linear(seed))
 
 
 def linear_error(num_held_out, num_samples):
@@ -89,7 +89,7 @@ def test_two_point_masses_lie_apart_by_their_distance_and_the_bias_of_the_penalt
 
 def test_a_critic_that_does_not_move_says_what_its_weights_say(rng, seed):
     real, held_out, samples, seen = (uniform(rng, count) for count in (7, 1003, 9, 5))
-    seeds = []
+    seeds = {}
     result = train_critics(
         real, held_out, samples, FROZEN, network=noting(seeds), seed=seed, training_images=seen
     )
@@ -122,7 +122,7 @@ def test_a_critic_that_does_not_move_says_what_its_weights_say(rng, seed):
 
 def test_errors_over_images_are_those_of_the_critics_mean_score(rng, seed):
     held_out, seen = uniform(rng, 203), uniform(rng, 57)
-    seeds = []
+    seeds = {}
     # Samples that are all alike add nothing.
     result = train_critics(
         held_out[:5],
