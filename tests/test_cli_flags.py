@@ -93,6 +93,7 @@ def test_given_values_make_configurations() -> None:
         (["--run=a", "--parts=left,rihgt"], "unknown part 'rihgt': did you mean right?"),
         (["--run=a", "--parts=,"], "--parts=, names nothing: write --parts=TEXT,.."),
         (["--run=a", "--dims=1,x"], "--dims: dims is 'x', expected a whole number"),
+        (["--run=a", "--dims=0"], "--dims: dims is 0, expected at least 1"),
         (["--run=a", "--rate=3"], "--rate: rate is 3.0, expected at most 2.0"),
         (["--run=a", "--fast=maybe"], "--fast: fast is 'maybe', expected true or false"),
         (["--run=a", "--left.rate=x"], "--left.rate: rate is 'x', expected a number"),

@@ -100,20 +100,3 @@ def test_the_command_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "learning, d = 1: 100%" in shown.err
     assert "| 1 | learning |" in shown.out
     assert shown.out.endswith(f"\n{tmp_path / 'results.json'}\n")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--dims=1,x"], "--dims: dims is 'x', expected a whole number"),
-        (["--dims=0"], "--dims: dims is 0, expected at least 1"),
-        (["--settings=lerning"], "did you mean learning"),
-    ],
-)
-def test_bad_flags_end_in_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command.main(arguments) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert message in line

@@ -44,38 +44,6 @@ def test_bernoulli_of_binary_pixels_is_a_probability_and_survives_extreme_logits
     np.testing.assert_array_equal(extreme, [-1e4, 0.0])
 
 
-@pytest.mark.parametrize("scale_type", ["global", "pixel"])
-@pytest.mark.parametrize("jit_compile", [None, False, True])
-def test_quantized_normal_matches_numpy_and_its_gradients(batch, scale_type, jit_compile, rng):
-    outputs, levels, noise = batch
-    likelihood = QuantizedNormal(SHAPE[1:], scale_type)
-    raw = rng.normal(-2.0, 1.0, likelihood.raw_scale.shape)
-    likelihood.raw_scale.assign(raw)
-
-    def compute(outputs, images, noise):
-        with tf.GradientTape() as tape:
-            tape.watch(outputs)
-            log_prob = likelihood.log_prob(outputs, images, noise)
-        return log_prob, tape.gradient(log_prob, [outputs, likelihood.raw_scale.value])
-
-    if jit_compile is not None:
-        compute = tf.function(compute, jit_compile=jit_compile)
-    log_prob, (output_gradient, raw_gradient) = compute(*map(tf.constant, batch))
-
-    scale = np.logaddexp(0.0, raw) + 1e-3
-    location, values = sigmoid(outputs), (levels + noise) / 256
-    standardised = (values - location) / scale
-    expected = -0.5 * standardised**2 - np.log(scale) - 0.5 * np.log(2 * np.pi) - np.log(256)
-    assert log_prob.shape == [2]
-    np.testing.assert_allclose(log_prob, expected.sum(axis=(1, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(
-        output_gradient, standardised / scale * location * (1 - location), rtol=1e-5, atol=1e-6
-    )
-    per_pixel = (standardised**2 - 1) / scale * sigmoid(raw)
-    axes = (0, 1, 2, 3) if scale_type == "global" else 0
-    np.testing.assert_allclose(raw_gradient, per_pixel.sum(axis=axes), rtol=1e-4, atol=1e-3)
-
-
 def discrete_probability(location, scale):
     """P(v) of the 256 levels: normal mass of [v/256, (v+1)/256], by erfc in float64."""
     # From the nearer tail, so that no difference of numbers close to one is taken.

@@ -105,7 +105,7 @@ def all_networks(seed: int) -> list[keras.Model]:
 
 
 def test_no_two_kernels_begin_with_the_same_numbers():
-    """A shared seed would show as equal, scaled, leading numbers, also of kernels of other shape."""
+    """A shared seed would show as equal, scaled, leading numbers, whatever the shapes."""
     heads = {}
     for seed in (0, 1):
         for network in all_networks(seed):

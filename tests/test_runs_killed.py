@@ -1,7 +1,7 @@
 """SIGKILL at any moment: the next start finds a folder that it can go on from.
 
-A session is killed before its first operation on a file, another before its second, and so on; after
-each a session must end as if nothing had happened. This file is the sessions' script too.
+A session is killed before its first operation on a file, another before its second, and so on;
+after each a session must end as if nothing had happened. This file is the sessions' script too.
 """
 
 from __future__ import annotations

@@ -196,6 +196,15 @@ def test_a_terminated_run_leaves_its_last_step_and_goes_on(monkeypatch, finished
     assert final_checkpoint(folder) == final_checkpoint(finished[0])
 
 
+def test_time_is_summed_over_the_sessions(monkeypatch, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    stopped(monkeypatch, folder.path, 9, kill, KilledError)
+    lines = folder.metrics_path.read_text().splitlines()
+    records = [{**json.loads(line), "wall_seconds": 5000.0} for line in lines]
+    folder.metrics_path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert 5000.0 < run(folder.path).wall_seconds < 6000.0
+
+
 def test_a_damaged_checkpoint_is_named_and_passed_over(copied, finished, caplog):
     newest = CheckpointStore(copied.checkpoints).latest().path
     newest.write_bytes(newest.read_bytes()[:-1])
