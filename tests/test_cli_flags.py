@@ -174,15 +174,6 @@ def test_the_training_help_groups_hyperparameters_by_model() -> None:
         assert re.search(rf"^  {name} ", text, re.M), name
 
 
-def test_a_run_is_what_was_typed() -> None:
-    run = run_config(_given("--model=vae", "--steps=7", "--latent_dim=3", "--config.beta=2"))
-    assert (run.model, run.steps) == ("vae", 7)
-    assert (run.flat()["latent_dim"], run.flat()["beta"]) == (3, 2.0)
-    assert run_config(_given()).model == "aae_plus_plus"
-    both = run_config(_given("--learning_rate=5e-4", "--config.learning_rate=0.0005"))
-    assert both.flat()["learning_rate"] == 5e-4
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -36,22 +36,11 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Ca
 
     def install(outcome: Callable[[], Any]) -> Calls:
         calls: Calls = []
-
-        def fake(config: RunConfig) -> Any:
-            calls.append(config)
-            return outcome()
-
-        monkeypatch.setattr("tfdm.experiments.train.train_run", fake)
+        fake = "tfdm.experiments.train.train_run"
+        monkeypatch.setattr(fake, lambda config: calls.append(config) or outcome())
         return calls
 
     return install
-
-
-def _raise(error: Exception) -> Callable[[], Any]:
-    def outcome() -> Any:
-        raise error
-
-    return outcome
 
 
 def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(

@@ -128,14 +128,6 @@ def test_changed_folder_is_prepared_anew(folder, tmp_path, rng):
     assert load(folder, tmp_path, image_size=8).digest == first.digest
 
 
-def test_sizes_are_part_of_the_key(folder, tmp_path):
-    digests = {
-        load(folder, tmp_path, image_size=size, crop=crop).digest
-        for size, crop in [(8, None), (9, None), (8, 12), (8, 13)]
-    }
-    assert len(digests) == 4
-
-
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [

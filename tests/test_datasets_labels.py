@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_tfds import REAL, needs, write_mnist
-from tfdm.datasets import cache, color_mnist, labels, load_dataset, tfds_sources
+from tests.tiny_tfds import REAL, write_mnist
+from tfdm.datasets import cache, labels, load_dataset, tfds_sources
 from tfdm.datasets.labels import load_digits, load_labels
 from tfdm.errors import UserError
 from tfdm.eval.classifiers.shipped import load_classifier
@@ -117,15 +117,3 @@ def test_real_sets_have_ten_classes(name: str) -> None:
         # The counts of the official test digits.
         expected = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
         np.testing.assert_array_equal(official, expected)
-
-
-@pytest.mark.slow
-@needs("mnist")
-def test_all_real_digits_stand_in_the_order_of_the_set() -> None:
-    digits, dataset = load_digits(), load_dataset("color_mnist")
-    for split in SPLITS:
-        assert digits[split].shape == dataset.splits[split].shape[:3]
-        last = len(digits[split]) - 50
-        for first in (0, last):
-            colored = color_mnist.color_digits(digits[split][first:][:50], split, first)
-            np.testing.assert_array_equal(dataset.splits[split][first:][:50], colored)

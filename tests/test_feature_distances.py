@@ -8,9 +8,6 @@ from scipy import linalg
 
 from tfdm.eval.feature_distances import FeatureMoments, frechet_distance, kernel_distance
 
-# Chance of a false alarm in a test of this many standard errors: 6e-5.
-ERRORS = 4.0
-
 
 def _frechet(first: np.ndarray, second: np.ndarray) -> float:
     """The definition, with SciPy's root of the product itself."""
@@ -105,15 +102,13 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> float:
     return (float(x @ y) / len(x) + 1) ** 3
 
 
-def _mmd(first: np.ndarray, second: np.ndarray, is_biased: bool = False) -> float:
+def _mmd(first: np.ndarray, second: np.ndarray) -> float:
     """The estimate of one block, by loops."""
     within = 0.0
     for rows in (first, second):
         n = len(rows)
-        total = sum(
-            _kernel(rows[i], rows[j]) for i in range(n) for j in range(n) if is_biased or i != j
-        )
-        within += total / (n * n if is_biased else n * (n - 1))
+        total = sum(_kernel(rows[i], rows[j]) for i in range(n) for j in range(n) if i != j)
+        within += total / (n * (n - 1))
     return within - 2 * float(np.mean([_kernel(x, y) for x in first for y in second]))
 
 

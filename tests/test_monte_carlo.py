@@ -158,15 +158,6 @@ def test_samples_depend_on_the_seed_and_their_index(rng: np.random.Generator) ->
     assert (high - low) / first.standard_error == pytest.approx(3.92, abs=1e-3)
 
 
-def test_standard_error_is_the_spread_over_seeds(rng: np.random.Generator) -> None:
-    loc, scale = _posteriors(rng, (5, 2), 0.4)
-    estimates = [monte_carlo_kl(loc, scale, 5000, seed) for seed in range(60)]
-    spread = np.std([estimate.kl for estimate in estimates], ddof=1)
-    ratio = spread / np.mean([estimate.standard_error for estimate in estimates])
-    # The standard error of a standard deviation of 60 values is 1 / sqrt(118) of it.
-    assert abs(ratio - 1.0) < ERRORS / math.sqrt(118)
-
-
 @pytest.mark.parametrize(
     ("loc", "scale", "options", "message"),
     [
