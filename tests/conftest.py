@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,19 @@ def seed(request: pytest.FixtureRequest) -> int:
 def rng(seed: int) -> np.random.Generator:
     """A NumPy generator seeded with the test's `seed`."""
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def images(rng: np.random.Generator) -> np.ndarray:
+    """Twenty grey images of random bytes, [20, 28, 28, 1]."""
+    return rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
+
+
+@pytest.fixture
+def file(tmp_path: Path, images: np.ndarray) -> Path:
+    """The images in an archive."""
+    np.savez(tmp_path / "mine.npz", images=images)
+    return tmp_path / "mine.npz"
 
 
 def _global_state() -> dict[str, tuple[Callable[[], Any], Callable[[Any], None]]]:

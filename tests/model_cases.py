@@ -35,6 +35,12 @@ def small_model(
     )
 
 
+def two_replicas() -> tf.distribute.Strategy:
+    """Two replicas on this machine's processor."""
+    together = tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=together)
+
+
 def small_images(
     number: int, image_shape: tuple[int, int, int] = IMAGE_SHAPE, seed: int = 0
 ) -> np.ndarray:
@@ -61,10 +67,7 @@ def stir(model: Any, rng: np.random.Generator) -> None:
 
 
 def moving_variables(model: Any) -> list[Any]:
-    """The trainable variables that a step changes: all but the constant of a critic's scores.
-
-    A constant added to all scores changes no Wasserstein distance.
-    """
+    """The trainable variables that a step changes: all but the constant of a critic's scores."""
     idle = model.critic.trainable_variables[-1] if hasattr(model, "critic") else None
     return [variable for variable in model.trainable_variables if variable is not idle]
 
@@ -87,12 +90,7 @@ def assert_same(first: list[Any], second: list[Any]) -> None:
 
 
 class FixedNoise:
-    """Noise that a test knows: standard normal and uniform numbers by name.
-
-    Args:
-      rng: where the seed of the numbers comes from.
-      batch_size: the first axis of all of them.
-    """
+    """Noise that a test knows: numbers [batch_size, ...] by name, from a seed that `rng` gives."""
 
     def __init__(self, rng: np.random.Generator, batch_size: int = BATCH_SIZE) -> None:
         self._seed = int(rng.integers(2**31))

@@ -64,9 +64,7 @@ def test_every_image_is_mirrored_in_every_other_epoch(rng: np.random.Generator, 
     np.testing.assert_array_equal(seen[2:], seen[:2])
 
 
-def test_a_batch_of_two_epochs_mirrors_each_part_by_its_own(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_a_batch_of_two_epochs_mirrors_by_each(rng: np.random.Generator, seed: int) -> None:
     images = _bytes(rng, 10)
     indices, epochs = np.array([3, 1, 3, 1]), np.array([0, 0, 1, 1])
     batch = augment(images, indices, seed=seed, step=0, epoch=epochs, flip=True)

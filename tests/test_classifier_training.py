@@ -1,4 +1,4 @@
-"""The training of the classifiers: schedule, network, whitening, the step, resuming, learning."""
+"""The training of the classifiers: schedule, network, whitening, the step, averages, resuming."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfdm.errors import DivergedError
+from tfdm.datasets.order import batch_indices
 from tfdm.eval.classifiers import training as classifier_training
-from tfdm.eval.classifiers.config import MINIMUM_SIDE, RECIPES, ClassifierConfig
+from tfdm.eval.classifiers.config import MINIMUM_SIDE, ClassifierConfig
 from tfdm.eval.classifiers.network import PartialIdentity, image_classifier, whiten
 from tfdm.eval.classifiers.training import ClassifierTraining, OneCycle, smaller
 from tfdm.runs import CheckpointStore
@@ -112,7 +112,7 @@ def test_whitening_by_an_independent_computation(rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(4, 6), (6, 4), (5, 5)])
-def test_the_first_maps_pass_their_inputs(
+def test_first_maps_pass_inputs(
     inputs: int, outputs: int, rng: np.random.Generator, seed: int
 ) -> None:
     kernel = np.array(PartialIdentity(seed)((3, 3, inputs, outputs)))
@@ -138,9 +138,7 @@ def test_the_other_maps_are_drawn_uniformly(seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_the_network_takes_images_of_any_side(
-    dtype: str, rng: np.random.Generator, seed: int
-) -> None:
+def test_the_network_takes_any_side(dtype: str, rng: np.random.Generator, seed: int) -> None:
     network = image_classifier(WIDTHS, num_classes=10, seed=seed, dtype=dtype)
     whiten(network, rng.random((20, 24, 24, 3), np.float32))
     for side in (MINIMUM_SIDE, 24, 28, 32):
@@ -169,9 +167,7 @@ def test_weights_are_a_function_of_the_seed(seed: int) -> None:
         assert (others != kernel).any() == is_drawn, layer.name
 
 
-def test_kernels_and_biases_are_trained_gains_and_whitening_are_not(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_gains_and_whitening_are_not_trained(rng: np.random.Generator, seed: int) -> None:
     training = ClassifierTraining(*_data(rng, 16, 24), _config(epochs=1, seed=seed))
     before = {variable.path: variable.numpy() for variable in training.variables}
     _run(training)
@@ -189,7 +185,7 @@ def test_kernels_and_biases_are_trained_gains_and_whitening_are_not(
         np.testing.assert_array_equal(gain, 1)
 
 
-def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
+def test_steps_are_those_of_sgd_with_nesterov_and_decay(
     rng: np.random.Generator, seed: int
 ) -> None:
     config = _config(epochs=2, seed=seed, weight_decay=0.3, momentum=0.8, bias_rate=5.0)
@@ -230,7 +226,7 @@ def test_steps_are_those_of_sgd_with_nesterov_momentum_and_decoupled_decay(
         )
 
 
-def test_the_first_steps_see_smaller_images(
+def test_first_steps_see_small_images(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, labels = _data(rng, 20, 32)
@@ -256,9 +252,7 @@ def test_the_first_steps_see_smaller_images(
         assert ((batch == 0.5).all(axis=-1).sum(axis=(1, 2)) == side**2).all()
 
 
-def test_batches_hold_the_images_in_the_order_of_the_seed(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_batches_are_in_the_order_of_the_seed(rng: np.random.Generator, seed: int) -> None:
     images, labels = _data(rng, 16, 28)
     training = ClassifierTraining(images, labels, _config(small_share=0.5, seed=seed))
     seen: list[np.ndarray] = []
@@ -277,29 +271,7 @@ def test_batches_hold_the_images_in_the_order_of_the_seed(
         np.testing.assert_array_equal(classes, labels[order])
 
 
-def test_batches_across_epochs_mirror_every_image_in_every_other_epoch(
-    rng: np.random.Generator, seed: int
-) -> None:
-    images, labels = _data(rng, 12, 24)
-    training = ClassifierTraining(images, labels, _config(epochs=4, flip=True, seed=seed))
-    batches = _skip_steps(training)
-    _run(training)
-    stream = np.concatenate(batches)
-    assert len(stream) == 48
-    plain = (images / np.float32(255)).astype(np.float32)
-    mirrored = np.zeros((4, 12), bool)
-    for place, image in enumerate(stream):
-        straight, turned = (
-            (image == side).all(axis=(1, 2, 3)) for side in (plain, plain[:, :, ::-1])
-        )
-        mirrored[place // 12, (straight | turned).argmax()] = turned.any()
-    np.testing.assert_array_equal(mirrored[1], ~mirrored[0])
-    np.testing.assert_array_equal(mirrored[2:], mirrored[:2])
-
-
-def test_smaller_images_are_those_of_an_antialiased_bilinear_filter(
-    rng: np.random.Generator,
-) -> None:
+def test_smaller_images_are_bilinear_and_antialiased(rng: np.random.Generator) -> None:
     images = rng.integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
     images[0] = 255
     result = smaller(images, 24, block=3)
@@ -313,73 +285,106 @@ def test_smaller_images_are_those_of_an_antialiased_bilinear_filter(
     assert np.abs(result.astype(int) - np.array(expected)).max() <= 1
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float32"])
-def test_a_stopped_training_goes_on_bit_for_bit(
-    precision: str, rng: np.random.Generator, seed: int, tmp_path: Path
-) -> None:
-    data = _data(rng, 20, 28)
-    config = _config(
-        precision=precision, small_share=0.5, translate=2, cutout=4, flip=True, seed=seed
-    )
-    whole = ClassifierTraining(*data, config)
-    _run(whole)
-    assert whole.num_steps == 5  # Smaller images in two steps, then full ones.
-    options: dict[str, Any] = {"store": CheckpointStore(tmp_path), "steps_a_save": 2}
-
-    def stop(step: int, *_: object) -> None:
-        if step == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        _run(ClassifierTraining(*data, config), **options, progress=stop)
-    assert options["store"].steps() == [2]
-    resumed = ClassifierTraining(*data, config)
-    _run(resumed, **options)
-    state = capture_state(resumed)
-    expected = capture_state(whole)
-    assert state.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(state[name], array, err_msg=name)
-
-
-def test_a_diverging_training_ends_and_leaves_no_bad_checkpoint(
-    rng: np.random.Generator, tmp_path: Path
-) -> None:
-    training = ClassifierTraining(*_data(rng, 16, 24), _config(learning_rate=1e30))
-    store = CheckpointStore(tmp_path)
-    with pytest.raises(DivergedError) as raised:
-        _run(training, store=store)
-    assert 1 < raised.value.step <= training.num_steps
-    assert store.steps() == []
-
-
 def test_images_without_labels_are_refused(rng: np.random.Generator) -> None:
     images, labels = _data(rng, 16, 24)
     with pytest.raises(ValueError, match="16 images have 15 labels"):
         ClassifierTraining(images, labels[1:], _config())
 
 
-def _stripes(rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy stripes of any phase: horizontal ones are class 0, vertical ones class 1."""
-    labels = rng.integers(0, 2, number)
-    waves = 0.5 + 0.3 * np.sin(np.arange(24) * 1.3 + rng.uniform(0, 2 * np.pi, [number, 1]))
-    images = np.where(labels[:, None, None] == 1, waves[:, None, :], waves[:, :, None])
-    noisy = images[..., None] + rng.normal(0, 0.1, (number, 24, 24, 3))
-    return np.rint(255 * np.clip(noisy, 0, 1)).astype(np.uint8), labels
+# --- Averages ----------------------------------------------------------------------------------
 
 
-def test_it_learns_to_tell_stripes_apart(rng: np.random.Generator, seed: int) -> None:
-    images, labels = _stripes(rng, 400)
-    config = _config(epochs=3, batch_size=40, translate=2, flip=True, cutout=4, seed=seed)
-    training = ClassifierTraining(images, labels, config)
-    losses: list[float] = []
-    _run(training, progress=lambda step, total, terms: losses.append(terms["loss"]))
-    assert len(losses) == 30
-    assert np.mean(losses[-5:]) < 0.5 * losses[0]
-    fresh, classes = _stripes(rng, 200)
-    logits = training.network(fresh / np.float32(255), training=False)[0].numpy()
-    assert np.mean(logits.argmax(axis=1) == classes) > 0.95
+def _training(rng_seed: int, **changes: object) -> ClassifierTraining:
+    """Twenty images in batches of five, with averages over the last epoch."""
+    fields = {"batch_size": 5, "epochs": 3, "average_epochs": 1, "average_rate": 0.3}
+    fields |= {"translate": 2, "flip": True, "learning_rate": 0.05, **changes}
+    return ClassifierTraining(*_data(np.random.default_rng(rng_seed), 20, 24), _config(**fields))
 
 
-def test_recipes_smooth_no_labels() -> None:
-    assert all("smooth" not in field for recipe in RECIPES.values() for field in vars(recipe))
+def test_the_rate_stays_at_its_floor() -> None:
+    falling, floored = OneCycle(2.0, 100, 0.2), OneCycle(2.0, 100, 0.2, floor=0.25)
+    rates = np.array([[float(rate(step)) for step in range(130)] for rate in (falling, floored)])
+    np.testing.assert_allclose(rates[1, :80], rates[0, :80])
+    np.testing.assert_allclose(rates[1, 80:], 0.5)
+    assert rates[0, 80] < 0.5 < rates[0, 79]
+    assert rates[0, 100:].max() == 0.0
+
+
+@pytest.mark.parametrize(("epochs", "share"), [(3, 0.3), (52, 0.05), (5, 1.0)])
+def test_averaging_starts_with_the_floor(epochs: int, share: float) -> None:
+    training = _training(0, epochs=epochs, average_rate=share)
+    schedule = OneCycle(1.0, training.cycle_steps, training.config.warm_up)
+    start = training.average_start
+    assert float(schedule(start)) <= share + 1e-6
+    assert float(schedule(start - 1)) > share or start == round(
+        training.cycle_steps * training.config.warm_up
+    )
+    assert training.num_steps == start + 4  # One epoch of 20 images in batches of 5.
+
+
+def test_without_averaging_the_cycle_goes_to_its_end() -> None:
+    training = _training(0, average_epochs=0)
+    assert training.average_start == training.num_steps == training.cycle_steps == 12
+    assert training.finish() is training.network
+
+
+def test_averages_are_the_mean_over_the_last_steps(seed: int) -> None:
+    training = _training(seed)
+    trained = training._kernels + training._biases
+    seen: list[list[np.ndarray]] = []
+    run_resumable(
+        training,
+        training.num_steps,
+        progress=lambda *_: seen.append([variable.numpy().copy() for variable in trained]),
+    )
+    last = seen[training.average_start :]
+    assert len(last) == 4
+    expected = [np.mean(values, axis=0) for values in zip(*last, strict=True)]
+    assert any(
+        np.abs(e - values).max() > 1e-4 for e, values in zip(expected, last[-1], strict=True)
+    )
+    network = training.finish()
+    for variable, value in zip(trained, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-6)
+    # The first moments are those of the first convolution over further batches.
+    layers = ("whitening", "block0_conv0")
+    means, variances = [], []
+    for step in range(training.num_steps, training.num_steps + 40):
+        batch = training._batch(batch_indices(20, 5, training.config.seed, step), step)
+        hidden = np.maximum(np.asarray(network.get_layer(layers[0])(batch)), 0)
+        outputs = np.asarray(network.get_layer(layers[1])(hidden), np.float64)
+        number, height, width, maps = outputs.shape
+        height, width = height // 2, width // 2
+        cells = outputs[:, : 2 * height, : 2 * width].reshape(number, height, 2, width, 2, maps)
+        pooled = cells.max(axis=(2, 4))
+        means.append(pooled.mean(axis=(0, 1, 2)))
+        variances.append(pooled.var(axis=(0, 1, 2)))
+    norm = network.get_layer("block0_norm0")
+    np.testing.assert_allclose(norm.moving_mean.numpy(), np.mean(means, axis=0), atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), np.mean(variances, axis=0), rtol=1e-3)
+    assert norm.momentum == 0.8
+
+
+def test_a_training_stopped_among_averages_goes_on(seed: int, tmp_path: Path) -> None:
+    changes = {"precision": "mixed_bfloat16", "small_share": 0.5, "small_side": 23, "cutout": 4}
+    whole = _training(seed, **changes)
+    run_resumable(whole, whole.num_steps)
+    stop_at = whole.average_start + 2
+
+    def stop(step: int, *_: object) -> None:
+        if step == stop_at + 1:
+            raise KeyboardInterrupt
+
+    store = CheckpointStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        options = {"store": store, "steps_a_save": stop_at, "progress": stop}
+        run_resumable(_training(seed, **changes), whole.num_steps, **options)
+    assert store.steps() == [stop_at]
+    resumed = _training(seed, **changes)
+    run_resumable(resumed, whole.num_steps, store=store)
+    for training in (whole, resumed):
+        training.finish()
+    state, expected = capture_state(resumed), capture_state(whole)
+    assert state.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(state[name], array, err_msg=name)

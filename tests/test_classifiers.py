@@ -6,8 +6,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.tiny_evaluation import write_classifier
-from tfdm.datasets import cache, color_mnist, labels as classes_of, load_dataset, tfds_sources
+from tests.tiny_tfds import REAL
+from tfdm.datasets import color_mnist, load_dataset
 from tfdm.errors import UserError
 from tfdm.eval.classifiers.config import RECIPES
 from tfdm.eval.classifiers.network import image_classifier, whiten
@@ -34,11 +33,6 @@ WANTED_ERRORS = {
     "color_mnist": {"color_mnist": 0.02, "grey digits": 0.01},
 }
 SIDES = {"cifar10": 32, "color_mnist": 28}
-CARD_FIELDS = {
-    "name", "sha256", "dataset", "dataset_digest", "image_shape", "num_classes", "recipe",
-    "temperature", "feature_scale", "test_error", "inception_score_of_test_images", "command",
-    "versions",
-}  # fmt: skip
 WIDTHS = (4, 8, 8)
 
 each = pytest.mark.parametrize("name", NAMES)
@@ -82,7 +76,7 @@ def test_the_card_says_what_the_classifier_is(name: str) -> None:
     # 4.6 million parameters in half precision are 8.8 MiB.
     assert len(content) < 9 * 2**20
     card = classifier.card
-    assert card.keys() >= CARD_FIELDS
+    assert card["feature_scale"] > 0
     assert classifier.digest == card["sha256"] == hashlib.sha256(content).hexdigest()
     assert classifier.name == card["name"] == card["dataset"] == name
     assert len(card["dataset_digest"]) == 64 and int(card["dataset_digest"], 16)
@@ -117,9 +111,7 @@ def test_a_name_is_loaded_once(name: str) -> None:
 
 
 @each
-def test_bytes_and_floats_in_one_block_or_many_have_the_same_logits(
-    name: str, rng: np.random.Generator
-) -> None:
+def test_bytes_floats_and_blocks_have_the_same_logits(name: str, rng: np.random.Generator) -> None:
     classifier, images = load_classifier(name), _bytes(rng, name, 501)
     logits, features = classifier.logits_and_features(images)
     assert logits.shape == (501, 10) and features.shape == (501, classifier.num_features)
@@ -139,16 +131,6 @@ def test_bytes_and_floats_in_one_block_or_many_have_the_same_logits(
 
 
 @each
-def test_logits_are_the_head_of_the_features(name: str, rng: np.random.Generator) -> None:
-    classifier = load_classifier(name)
-    logits, features = classifier.logits_and_features(_bytes(rng, name, 5))
-    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as arrays:
-        head = arrays["head/kernel"].astype(np.float64)
-    expected = classifier.card["feature_scale"] * features @ head / 9
-    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
-
-
-@each
 def test_one_channel_stands_for_three_equal_ones(name: str, rng: np.random.Generator) -> None:
     classifier, images = load_classifier(name), _bytes(rng, name, 4)[..., :1]
     for grey in (images, images / np.float32(255)):
@@ -159,31 +141,13 @@ def test_one_channel_stands_for_three_equal_ones(name: str, rng: np.random.Gener
 def test_other_images_are_refused(name: str, rng: np.random.Generator) -> None:
     classifier, images = load_classifier(name), _bytes(rng, name, 2) / 255.0
     side = SIDES[name]
-    other = {"cifar10": 28, "color_mnist": 32}[name]
-    nan, infinite = images.copy(), images.copy()
-    nan[1, 0, 0, 0], infinite[1, 0, 0, 0] = np.nan, np.inf
     for bad, problem in (
         (images[:, 1:], f"images are {side - 1}x{side}, .*{name}.* expects {side}x{side}"),
-        (np.zeros((2, other, other, 3)), f"images are {other}x{other}"),
-        (images[0], "have shape"),
-        (images[..., :2], "have shape"),
         (images[:0], "there are 0 images, expected at least 1"),
-        (images - 0.1, r"expected \[0, 1\]"),
         (2 * images, r"expected \[0, 1\]"),
-        (nan, "not finite"),
-        (infinite, "not finite"),
-        (np.zeros(images.shape, np.int64), "of type int64"),
     ):
         with pytest.raises(ValueError, match=problem):
             classifier(bad)
-
-
-def test_a_folder_of_ones_own(tiny: Path, rng: np.random.Generator) -> None:
-    classifier = load_classifier("tiny", tiny)
-    assert isinstance(classifier, ImageClassifier)
-    assert (classifier.num_classes, classifier.num_features) == (10, 6)
-    assert classifier.temperature == 1.5
-    assert classifier(rng.random((3, 28, 28, 1))).shape == (3, 10)
 
 
 def _without(card: dict[str, Any], field: str) -> dict[str, Any]:
@@ -245,7 +209,10 @@ def test_names_and_folders(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(NAMES) == set(RECIPES)
     assert _refusal("cifar") == "unknown classifier 'cifar': did you mean cifar10?"
     assert "choose one of cifar10, color_mnist" in _refusal("zzz")
-    assert load_classifier(tiny).name == "tiny"
+    own = load_classifier(tiny)
+    assert isinstance(own, ImageClassifier) and own.name == "tiny"
+    assert (own.num_classes, own.num_features, own.temperature) == (10, 6, 1.5)
+    assert own(np.zeros((3, 28, 28, 1))).shape == (3, 10)
     assert "holds 2 classifiers, not one" in _refusal(str(FOLDER))
     monkeypatch.chdir(tiny.parent)
     tiny.rename("cifar10")
@@ -282,67 +249,21 @@ def test_weights_go_round_in_half_precision(rng: np.random.Generator, tmp_path: 
 
 def test_weights_of_another_network_are_refused(rng: np.random.Generator) -> None:
     network = _tiny_network(rng)
-    arrays = {
-        f"{layer.name}/{variable.name}": variable.numpy()
-        for layer in network.layers
-        for variable in layer.weights
-    }
     before = weights_bytes(network)
-    with pytest.raises(UserError, match=r"head/kernel has shape \(9, 10\), expected \(8, 10\)"):
-        set_weights(network, arrays | {"head/kernel": np.zeros((9, 10))})
-    with pytest.raises(UserError, match="expected"):
-        set_weights(network, arrays | {"head/bias": np.zeros(10)})
-    with pytest.raises(UserError, match="expected"):
-        set_weights(network, {k: v for k, v in arrays.items() if k != "head/kernel"})
+    with np.load(io.BytesIO(before), allow_pickle=False) as stored:
+        arrays = dict(stored)
+    for other, message in (
+        (arrays | {"head/kernel": np.zeros((9, 10))}, r"shape \(9, 10\), expected \(8, 10\)"),
+        (arrays | {"head/bias": np.zeros(10)}, "expected"),
+        (_without(arrays, "head/kernel"), "expected"),
+    ):
+        with pytest.raises(UserError, match=message):
+            set_weights(network, other)
     assert weights_bytes(network) == before
 
 
-def _real(name: str) -> Any:
-    tfds_name = {"color_mnist": "mnist", "cifar10": "cifar10"}[name]
-    present = (Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent")) / tfds_name).is_dir()
-    reason = f"TFDS_DATA_DIR holds no prepared {tfds_name}"
-    return pytest.param(name, marks=pytest.mark.skipif(not present, reason=reason))
-
-
-def _first_test_images(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The first 1,000 official test images, which are validation images here, and classes."""
-    first = ("test[:1000]", 1000)
-    splits = {"train": ("train[:1]", 1), "validation": first, "test": first}
-    few = dataclasses.replace(classes_of._SETS[name], splits=splits)
-    monkeypatch.setitem(classes_of._SETS, name, few)
-    if name == "cifar10":
-        source = tfds_sources.cifar10_source(None, few)
-        images = {name: np.array(cache.prepared(source, tmp_path).splits["validation"])}
-    else:
-        digits = classes_of.load_digits()["validation"]
-        images = {
-            name: color_mnist.color_digits(digits, "validation"),
-            "grey digits": digits[..., None],
-        }
-    return images, classes_of.load_labels(name)["validation"]
-
-
-@pytest.mark.parametrize("name", [_real(name) for name in NAMES])
-def test_a_thousand_test_images_are_classified_as_the_card_says(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier = load_classifier(name)
-    tests, labels = _first_test_images(name, tmp_path, monkeypatch)
-    assert tests.keys() == classifier.card["test_error"].keys()
-    for kind, images in tests.items():
-        share = classifier.card["test_error"][kind]
-        logits, features = classifier.logits_and_features(images)
-        error = float(np.mean(logits.argmax(axis=1) != labels))
-        assert abs(error - share) < 4 * math.sqrt(share * (1 - share) / len(labels)), kind
-        # In units of the root mean square over all test images of the first kind.
-        if kind == name:
-            assert math.sqrt(np.mean(features**2)) == pytest.approx(1, rel=0.1)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [_real(name) for name in NAMES])
+@pytest.mark.parametrize("name", REAL)
 def test_all_test_images_are_classified_as_the_card_says(name: str) -> None:
     from tfdm.experiments.train_classifier import measure, read_data
 

@@ -89,9 +89,7 @@ def test_what_the_package_logs_is_shown_as_lines(capsys: pytest.CaptureFixture[s
     assert (list(logger.handlers), logger.level, logger.propagate) == before
 
 
-def test_commands_are_named_as_the_user_called_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_commands_are_named_as_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/tfdm-train"])
     assert how_to_call("export") == "tfdm-export"
     (tmp_path / "export.py").touch()
@@ -134,18 +132,14 @@ def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     expected = {
         ("train", "--model=nope"): "unknown model 'nope'",
-        ("train", "--dataset=nope"): "unknown dataset 'nope'",
         ("train", "--config.nope=1"): "unknown flag --config.nope",
-        ("train", "--latent_dim=1.5"): "latent_dim is '1.5', expected a whole number",
         ("train", "--latent_dim=0"): "latent_dim is 0, expected at least 1",
         ("train", "--output_dir=a file/run"): "cannot write into a file/run",
-        ("train", "--output_dir=/proc/tfdm"): "cannot write into /proc/tfdm",
         ("train", "--output_dir=foreign"): "foreign holds 'thesis.tex' but no run",
         ("train", "--output_dir=run"): "(seed: 5 -> 0)",
         ("export", "--run=nowhere"): "nowhere does not exist",
         ("export", "--run=foreign"): "foreign is no run folder",
         ("export", "--run=old"): "config.json lacks image_shape",
-        ("export", "--nope=1"): "unknown flag --nope",
     }
     records = _run(list(expected), cwd=tmp_path)
     for (line, problem), (status, output, errors, imported) in zip(
@@ -158,31 +152,12 @@ def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("script", ["train", "export"])
-def test_the_scripts_are_the_commands(script: str) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / f"{script}.py", "--nope=1"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown flag --nope")
-
-
 def test_output_that_nobody_reads_ends_the_command_without_a_traceback() -> None:
     read, write = os.pipe()
     os.close(read)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "scripts.train", "--help"],
-            cwd=ROOT,
-            stdout=write,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        os.close(write)
+    command = [sys.executable, "-m", "scripts.train", "--help"]
+    with os.fdopen(write) as closed:
+        done = subprocess.run(command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
@@ -207,13 +182,8 @@ os.write(2, b"native afterwards\\n")
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     shown = {}
     for outcome in ("works", "fails"):
-        done = subprocess.run(
-            [sys.executable, "-c", code, outcome],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        command = [sys.executable, "-c", code, outcome]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         shown[outcome] = done.stderr.splitlines()
     assert shown["works"] == ["afterwards", "native afterwards"]

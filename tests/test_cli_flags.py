@@ -61,14 +61,6 @@ def _given(*arguments: str) -> Given:
     return parse_flags(flag_groups(), arguments)
 
 
-def _problem(*arguments: str) -> str:
-    """The one line that a command line of `tfdm-train` is refused with."""
-    with pytest.raises(UserError) as raised:
-        run_config(_given(*arguments))
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -117,6 +109,7 @@ def test_given_values_make_configurations() -> None:
         (["--run=a", "--parts=left,rihgt"], "unknown part 'rihgt': did you mean right?"),
         (["--run=a", "--parts=,"], "--parts=, names nothing: write --parts=TEXT,.."),
         (["--run=a", "--dims=1,x"], "--dims: dims is 'x', expected a whole number"),
+        (["--run=a", "--dims=0"], "--dims: dims is 0, expected at least 1"),
         (["--run=a", "--rate=3"], "--rate: rate is 3.0, expected at most 2.0"),
         (["--run=a", "--fast=maybe"], "--fast: fast is 'maybe', expected true or false"),
         (["--run=a", "--left.rate=x"], "--left.rate: rate is 'x', expected a number"),
@@ -128,9 +121,7 @@ def test_a_bad_flag_is_one_line_that_says_what_to_do(arguments: list[str], expec
     assert str(raised.value).startswith(expected)
 
 
-def test_help_has_groups_defaults_and_keeps_short_forms_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_help_has_groups_and_defaults_and_no_short_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     text = help_text("tool --run=DIR", "Does what it does.", GROUPS, "the end")
     sections = text.split("\n\n")
@@ -199,47 +190,21 @@ def test_the_training_help_groups_hyperparameters_by_model() -> None:
         assert re.search(rf"^  {name} ", text, re.M), name
 
 
-def test_a_run_is_what_was_typed() -> None:
-    run = run_config(_given("--model=vae", "--steps=7", "--latent_dim=3", "--config.beta=2"))
-    assert (run.model, run.steps) == ("vae", 7)
-    assert (run.flat()["latent_dim"], run.flat()["beta"]) == (3, 2.0)
-    assert run_config(_given()).model == "aae_plus_plus"
-    both = run_config(_given("--learning_rate=5e-4", "--config.learning_rate=0.0005"))
-    assert both.flat()["learning_rate"] == 5e-4
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["--preset=fast"], "unknown preset 'fast': choose one of quick, paper"),
         (["--model=vea"], "unknown model 'vea': did you mean .*vae"),
-        (["--dataset=cifar"], "unknown dataset 'cifar': did you mean cifar10?"),
         (["--dataset=xxx"], "unknown dataset 'xxx': choose one of color_mnist_5k, .*image_folder"),
         (["--latnt_dim=3"], "unknown flag --latnt_dim: did you mean --latent_dim"),
         (["--config.latnt_dim=3"], "unknown flag --config.latnt_dim: did you mean --config.latent"),
         (["--critic_steps=3"], "critic_steps is a hyperparameter of wgan_gp, not of aae_plus"),
-        (
-            ["--model=dcgan", "--config.beta=3"],
-            "beta is a hyperparameter of vae, not of dcgan: drop it or choose another",
-        ),
-        (["--steps=many"], "steps is 'many', expected a whole number"),
         (["--steps=0"], "steps is 0, expected at least 1"),
-        (["--seed=-1"], "seed is -1, expected at least 0"),
-        (["--seed=1.5"], "seed is '1.5', expected a whole number"),
-        (["--latent_dim=x"], "latent_dim is 'x', expected a whole number"),
-        (["--config.learning_rate=nan"], "learning_rate is nan, expected a finite number"),
-        (["--config.learning_rate=2"], "learning_rate is 2.0, expected at most 1.0"),
-        (
-            ["--config.encoder=x"],
-            "encoder is 'x', expected one of deterministic, gaussian, impl",
-        ),
-        (["--preset=fast"], "unknown preset 'fast': choose one of quick, paper"),
-        (["--strategy=gpu"], "unknown strategy 'gpu': did you mean tpu or cpu"),
         (["--latent_dim=10", "--config.latent_dim=20"], "latent_dim is given twice, 10 and 20"),
-        (["--seed=1", "--seed=2"], "--seed is given twice, 1 and 2"),
         (["--dataset=image_folder"], "--dataset=image_folder needs --data_dir"),
     ],
 )
-def test_a_bad_request_is_one_line_that_says_what_to_do(
-    arguments: list[str], expected: str
-) -> None:
-    assert re.search(expected, _problem(*arguments))
+def test_a_bad_request_is_one_line(arguments: list[str], expected: str) -> None:
+    with pytest.raises(UserError, match=expected) as raised:
+        run_config(_given(*arguments))
+    assert "\n" not in str(raised.value)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,9 @@ import pytest
 from tfdm.cli import train_classifier
 from tfdm.eval.classifiers.config import RECIPES
 from tfdm.eval.classifiers.shipped import load_classifier
-from tfdm.eval.classifiers.training import ClassifierTraining
 from tfdm.experiments import train_classifier as experiments
 from tfdm.experiments.classifier_config import TrainClassifierConfig
 from tfdm.experiments.train_classifier import LabelledImages
-from tfdm.runs import CheckpointStore
 
 SMALL = (
     "--dataset=color_mnist", "--epochs=2", "--batch_size=8", "--width1=4", "--width2=8",
@@ -99,55 +95,6 @@ def test_weights_and_card_are_a_classifier(
     # Nothing is left to do, and nothing changes.
     assert _run(folder) == 0
     assert (folder / "color_mnist.npz").read_bytes() == content
-
-
-def test_a_stopped_training_goes_on_to_the_same_weights(
-    data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    assert _run(whole) == 0
-    save = CheckpointStore.save
-
-    def stop(store: CheckpointStore, step: int, arrays: dict[str, np.ndarray]) -> None:
-        save(store, step, arrays)
-        if step == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(CheckpointStore, "save", stop)
-    assert _run(stopped) == 130
-    assert not (stopped / "color_mnist.npz").exists()
-    monkeypatch.setattr(CheckpointStore, "save", save)
-    steps: list[int] = []
-    take = ClassifierTraining.take_steps
-
-    def spy(training: ClassifierTraining, step: int, number: int) -> dict[str, float]:
-        steps.append(step)
-        return take(training, step, number)
-
-    monkeypatch.setattr(ClassifierTraining, "take_steps", spy)
-    assert _run(stopped) == 0
-    assert steps[0] == 4
-    name = "color_mnist.npz"
-    assert (stopped / name).read_bytes() == (whole / name).read_bytes()
-    cards = [json.loads((f / "color_mnist.json").read_text()) for f in (stopped, whole)]
-    for card in cards:
-        card.pop("command")
-    assert cards[0] == cards[1]
-
-
-def test_sigterm_stops_after_a_checkpoint_of_the_last_step(
-    data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take = ClassifierTraining.take_steps
-
-    def signalled(training: ClassifierTraining, step: int, number: int) -> dict[str, float]:
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take(training, step, number)
-
-    monkeypatch.setattr(ClassifierTraining, "take_steps", signalled)
-    assert _run(tmp_path / "out") == 143
-    assert CheckpointStore(tmp_path / "out" / "checkpoints").steps()[0] == 3
 
 
 def test_another_recipe_in_the_folder_is_refused(

@@ -54,11 +54,6 @@ def test_fixed_codes_refuse(codes: object, message: str) -> None:
         FixedCodes(codes)  # type: ignore[arg-type]
 
 
-def test_gaussian_codes_refuse_scales_that_are_none() -> None:
-    with pytest.raises(ValueError, match=r"scale\[0, 0\] is 0.0"):
-        GaussianCodes([[0.0]], [[0.0]])
-
-
 def test_evaluation_blocks_are_fresh_draws_or_each_code_once(seed: int) -> None:
     blocks = list(evaluation_blocks(GaussianCodes(_LOC, _SCALE), 25, 10, seed, "x"))
     assert [len(block) for block in blocks] == [10, 10, 5]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -45,23 +43,12 @@ def test_every_field_is_documented_and_its_default_admissible(name):
 
 
 def test_defaults_lie_inside_the_sweeps_of_table_5():
-    generator = {
-        "vae": (0.0005, 0.005),
-        "dcgan": (0.0001, 0.0003),
-        "wgan_gp": (0.0001, 0.0003),
-        "aae": (0.0005, 0.005),
-        "veegan": (0.0005, 0.001),
-        "aae_plus_plus": (0.0001, 0.0005),
-        "aae_gan": (0.0001, 0.0005),
-    }
-    discriminator = {
-        "dcgan": (0.0001, 0.0003),
-        "wgan_gp": (0.0001, 0.0003),
-        "veegan": (0.00005, 0.0001),
-        "aae_plus_plus": (0.0005, 0.0005),
-        "aae_gan": (0.0005, 0.0005),
-    }
-    code = {"aae": (0.00001, 0.0005), "aae_plus_plus": (0.0005,) * 2, "aae_gan": (0.0005,) * 2}
+    gan, hybrid = dict.fromkeys(("dcgan", "wgan_gp"), (1e-4, 3e-4)), ("aae_plus_plus", "aae_gan")
+    fixed = dict.fromkeys(hybrid, (5e-4, 5e-4))
+    generator = {"vae": (5e-4, 5e-3), "aae": (5e-4, 5e-3), "veegan": (5e-4, 1e-3)}
+    generator |= {**gan, **dict.fromkeys(hybrid, (1e-4, 5e-4))}
+    discriminator = {"veegan": (5e-5, 1e-4), **gan, **fixed}
+    code = {"aae": (1e-5, 5e-4), **fixed}
     assert set(generator) == set(MODELS)
     for table, fields in (
         (generator, ("learning_rate", "generator_learning_rate")),
@@ -91,12 +78,6 @@ def test_weights_of_the_losses_are_those_of_the_paper():
     assert (VAEConfig().beta, VAEConfig().marginal_kl_weight) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_configuration_survives_json(name):
-    config = MODELS[name].config(latent_dim=7, width=0.5)
-    assert MODELS[name].config(**json.loads(json.dumps(config.to_dict()))) == config
-
-
 @pytest.mark.parametrize(
     ("config", "values", "message"),
     [
@@ -123,18 +104,10 @@ def test_values_that_are_not_admissible_are_refused(config, values, message):
         config(**values)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("latent_dim", "12", 12),
-        ("beta", "2", 2.0),
-        ("beta", "1e-3", 1e-3),
-        ("likelihood", "bernoulli", "bernoulli"),
-    ],
-)
-def test_text_is_read_as_the_type_of_the_field(name, text, expected):
-    value = parse_value(field_of(VAEConfig, name), text)
-    assert value == expected and type(value) is type(expected)
+def test_text_is_read_as_the_type_of_the_field():
+    for name, value in (("latent_dim", 12), ("beta", 2.0), ("likelihood", "bernoulli")):
+        read = parse_value(field_of(VAEConfig, name), f"{value}".removesuffix(".0"))
+        assert read == value and type(read) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -180,17 +153,10 @@ def test_every_model_resolves_to_its_own_hyperparameters(name):
     assert resolve(model=name, preset="paper").hyperparameters == MODELS[name].config()
 
 
-@pytest.mark.parametrize(
-    ("dataset", "steps"),
-    [
-        ("color_mnist", 100_000),
-        ("color_mnist_5k", 100_000),
-        ("cifar10", 200_000),
-        ("celeb_a", 200_000),
-    ],
-)
-def test_paper_preset_has_the_steps_of_appendix_k(dataset, steps):
-    assert resolve(preset="paper", dataset=dataset).steps == steps
+def test_paper_preset_has_the_steps_of_appendix_k():
+    thousands = {"color_mnist": 100, "color_mnist_5k": 100, "cifar10": 200, "celeb_a": 200}
+    for dataset, number in thousands.items():
+        assert resolve(preset="paper", dataset=dataset).steps == 1000 * number
 
 
 def test_what_is_typed_wins_over_the_preset():
@@ -291,12 +257,6 @@ def test_where_a_run_is_written_is_not_recorded():
     assert not {"output_dir", "cache_dir", "hyperparameters"} & set(flat)
 
 
-def test_a_field_that_an_older_version_did_not_record_takes_its_default():
-    flat = resolve(model="vae", latent_dim=4, steps=9).flat()
-    older = {name: value for name, value in flat.items() if name not in ("beta", "data_dir")}
-    assert RunConfig.from_flat(older) == RunConfig.from_flat(flat)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -332,12 +292,3 @@ def test_a_run_checks_its_fields(monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             RunConfig(**fields)
-
-
-def test_configuration_and_registry_do_not_import_tensorflow():
-    program = (
-        "import sys, tfdm.experiments.config, tfdm.models.registry; "
-        "tfdm.experiments.config.resolve_run_config({}); "
-        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

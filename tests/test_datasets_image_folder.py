@@ -66,12 +66,6 @@ def test_default_crop_is_the_largest_central_square(folder, tmp_path):
     assert dataset.meta["crop"] == "largest central square"
 
 
-def test_default_size_is_64(tmp_path, rng):
-    for i in range(3):
-        save(tmp_path / "in" / f"{i}.bmp", rng.integers(0, 256, (70, 66, 3), dtype=np.uint8))
-    assert load(tmp_path / "in", tmp_path).image_shape == (64, 64, 3)
-
-
 @pytest.mark.parametrize(("crop", "size"), [(178, 64), (160, 64), (60, 64), (100, 32)])
 def test_scaling_is_bilinear_with_antialiasing(rng, crop, size):
     pixels = rng.integers(0, 256, (218, 178, 3), dtype=np.uint8)
@@ -134,39 +128,18 @@ def test_changed_folder_is_prepared_anew(folder, tmp_path, rng):
     assert load(folder, tmp_path, image_size=8).digest == first.digest
 
 
-def test_sizes_are_part_of_the_key(folder, tmp_path):
-    digests = {
-        load(folder, tmp_path, image_size=size, crop=crop).digest
-        for size, crop in [(8, None), (9, None), (8, 12), (8, 13)]
-    }
-    assert len(digests) == 4
-
-
-def corrupt(path: Path) -> None:
-    path.write_bytes(b"this is no image")
-
-
-def truncate(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-
-
-def shrink(path: Path) -> None:
-    save(path, np.zeros((9, 30, 3), np.uint8))
-
-
 @pytest.mark.parametrize(
-    ("damage", "arguments", "message"),
+    ("content", "arguments", "message"),
     [
-        (corrupt, {}, "cannot identify image file"),
-        (truncate, {}, "cannot read .*017.png"),
-        (shrink, {"crop": 10}, "it is 30x9, smaller than crop 10"),
-        (shrink, {"image_size": 10}, "it is 30x9, smaller than image_size 10"),
+        (b"this is no image", {}, "cannot identify image file"),
+        (None, {"crop": 10}, "it is 30x9, smaller than crop 10"),
+        (None, {"image_size": 10}, "it is 30x9, smaller than image_size 10"),
     ],
 )
-def test_bad_image_is_named_and_nothing_left_behind(folder, tmp_path, damage, arguments, message):
+def test_bad_image_is_named_and_nothing_left_behind(folder, tmp_path, content, arguments, message):
     path = folder / "b" / "017.png"
-    damage(path)
+    save(path, np.zeros((9, 30, 3), np.uint8))
+    path.write_bytes(content or path.read_bytes())
     with pytest.raises(UserError, match=message) as error:
         load(folder, tmp_path, **({"image_size": 8} | arguments))
     assert str(path) in str(error.value) and "\n" not in str(error.value)

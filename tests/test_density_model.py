@@ -56,9 +56,7 @@ def test_data_of_its_own_family_are_learned(name: str, rng: np.random.Generator,
 
 
 @pytest.mark.parametrize("name", ["gmm", "maf", "lstm"])
-def test_no_fit_exceeds_the_kl_on_fresh_codes(
-    name: str, rng: np.random.Generator, seed: int
-) -> None:
+def test_no_fit_exceeds_the_kl(name: str, rng: np.random.Generator, seed: int) -> None:
     loc, scale = 1.5 * rng.normal(size=(12, 2)), np.full((12, 2), 0.15)
     true = monte_carlo_kl(loc, scale, 100_000, seed, progress=False)
     short = dataclasses.replace(CONFIG, steps=150)
@@ -72,16 +70,6 @@ def test_no_fit_exceeds_the_kl_on_fresh_codes(
     cross = 0.5 * (fresh**2).sum(axis=1) + math.log(2 * math.pi)
     expected = result.held_out_log_likelihood + cross.mean()
     assert abs(result.kl - expected) < 2 * ERRORS * cross.std() / math.sqrt(10_000)
-
-
-def test_a_gaussian_posterior_is_found_from_its_moments(seed: int) -> None:
-    loc, scale = np.array([[0.5, -1.0]]), np.array([[0.3, 2.0]])
-    expected = float(np.sum(0.5 * (loc**2 + scale**2 - 1) - np.log(scale)))
-    config = dataclasses.replace(CONFIG, steps=50, learning_rate=1e-4)
-    result = density_model_kl(
-        GaussianCodes(loc, scale), _family("maf", 2), config, seed, progress=False
-    )
-    assert abs(result.kl - expected) < ERRORS * result.standard_error + 0.01
 
 
 def test_memorised_codes_show_in_the_likelihoods(rng: np.random.Generator, seed: int) -> None:

@@ -16,7 +16,6 @@ from tfdm.estimators import (
     FixedCodes,
     GaussianCodes,
     density_ratio_kl,
-    fit_density_ratio,
 )
 from tfdm.estimators.code_classifier import CodeClassifier
 from tfdm.estimators.density_ratio import DensityRatio, evaluate_density_ratio
@@ -71,9 +70,8 @@ def test_the_exact_ratio_gives_the_kl_and_both_bounds(seed: int) -> None:
     assert result.accuracy == pytest.approx(accuracy, abs=ERRORS * 0.5 / math.sqrt(400_000))
 
 
-def test_bounds_are_their_formulas(rng: np.random.Generator, seed: int) -> None:
-    codes = GaussianCodes(LOC, SCALE)
-    ratio = _known(1.7)
+def test_bounds_are_their_formulas(seed: int) -> None:
+    codes, ratio = GaussianCodes(LOC, SCALE), _known(1.7)
     result = evaluate_density_ratio(ratio, codes, 5000, seed)
     t_q = ratio.log_ratio(codes.sample(5000, stream(seed, "kl/ratio/value/posterior", 0)))
     t_p = ratio.log_ratio(stream(seed, "kl/ratio/value/prior", 0).standard_normal((5000, 2)))
@@ -102,20 +100,6 @@ def test_an_exploded_estimate_is_exposed_by_its_bounds(seed: int) -> None:
     assert not math.isnan(result.nwj_standard_error)
 
 
-def test_a_trained_classifier_finds_the_kl_with_its_sign(seed: int) -> None:
-    codes = GaussianCodes(LOC, SCALE)
-    better = dataclasses.replace(SMALL, batch_size=1024, steps=800)
-    ratio = fit_density_ratio(codes, better, seed, progress=False)
-    result = evaluate_density_ratio(ratio, codes, 20_000, seed)
-    # The classifier's own error comes on top: a stated bias.
-    allowed = ERRORS * result.standard_error + 0.03
-    assert abs(result.kl - KL) < allowed
-    assert result.nwj <= KL + ERRORS * result.nwj_standard_error
-    points = np.array([[0.6, -0.3], [-2.0, 0.0], [0.0, 0.0]])
-    exact = -_Exact(LOC[0], SCALE[0]).logits(points)
-    np.testing.assert_allclose(ratio.log_ratio(points), exact, atol=0.5)
-
-
 def test_calibration_changes_the_temperature_alone(seed: int) -> None:
     codes = GaussianCodes(LOC, SCALE)
     sharp = dataclasses.replace(SMALL, steps=60, calibrate=True)
@@ -128,9 +112,7 @@ def test_calibration_changes_the_temperature_alone(seed: int) -> None:
 
 
 @pytest.mark.parametrize("prior", [None, CORRELATED])
-def test_bridges_have_the_moments_of_a_mixture_with_the_prior(
-    prior: GaussianPrior | None, seed: int
-) -> None:
+def test_bridges_have_the_moments_of_a_mixture(prior: GaussianPrior | None, seed: int) -> None:
     members = chain(GaussianCodes(LOC, SCALE), 3, power=2.0, prior=prior)
     assert len(members) == 5
     ends = (np.zeros(2), np.eye(2)) if prior is None else (prior.loc, prior.covariance)
@@ -159,9 +141,7 @@ def test_telescoping_removes_part_of_the_underestimate(seed: int) -> None:
 
 
 @pytest.mark.parametrize("field", ["activation_noise", "dropout", "gradient_penalty"])
-def test_noise_dropout_and_penalty_belong_to_the_training_loss(
-    field: str, rng: np.random.Generator
-) -> None:
+def test_noise_dropout_and_penalty_are_in_training(field: str, rng: np.random.Generator) -> None:
     config = dataclasses.replace(SMALL, **{field: 0.5})
     classifier, plain = CodeClassifier(2, config, 3), CodeClassifier(2, SMALL, 3)
     codes = rng.normal(size=(64, 2))
@@ -187,12 +167,9 @@ def test_the_penalty_is_that_of_the_interpolates(rng: np.random.Generator) -> No
     step = tf.constant(0, tf.int64)
     penalty = (float(classifier.loss(batch, step)) - float(plain.loss(batch, step))) / 2.0
     h = 1e-3
-    gradient = np.stack(
-        [
-            (plain.logits(codes + h * e) - plain.logits(codes - h * e)) / (2 * h)
-            for e in np.eye(2)[:, None, :]
-        ]
-    )
+    steps = h * np.eye(2)[:, None, :]
+    ends = [(plain.logits(codes + step), plain.logits(codes - step)) for step in steps]
+    gradient = np.stack([(up - down) / (2 * h) for up, down in ends])
     expected = np.mean((np.linalg.norm(gradient, axis=0) - 1.0) ** 2)
     assert penalty == pytest.approx(expected, rel=0.02)
 

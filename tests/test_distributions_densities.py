@@ -47,9 +47,7 @@ def _disturbed(density: Density, rng: np.random.Generator) -> Density:
     return density
 
 
-def test_density_integrates_to_one(
-    family: Callable[[int], Density], rng: np.random.Generator
-) -> None:
+def test_density_is_normalised(family: Callable[[int], Density], rng: np.random.Generator) -> None:
     density = family(2)
     density.initialize(rng.normal([0.5, -0.2], [0.8, 1.2], size=(500, 2)))
     _disturbed(density, rng)
@@ -99,7 +97,7 @@ def test_mixture_is_its_formula(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(density.log_prob(codes), expected, rtol=1e-4)
 
 
-def test_initial_density_has_the_moments_of_the_codes(
+def test_initial_density_has_moments(
     family: Callable[[int], Density], rng: np.random.Generator
 ) -> None:
     codes = rng.normal([2.0, -1.0, 0.0], [0.1, 1.0, 3.0], size=(4000, 3))
@@ -138,7 +136,7 @@ def test_a_conditional_sees_earlier_latents_alone(name: str, rng: np.random.Gene
 
 
 @pytest.mark.parametrize("num_latents", [1, 2, 5])
-def test_masked_network_has_a_strictly_triangular_jacobian(
+def test_masked_network_has_a_triangular_jacobian(
     num_latents: int, rng: np.random.Generator
 ) -> None:
     network = MaskedNetwork(num_latents, 2, 16, seed=3)
@@ -155,9 +153,7 @@ def test_masked_network_has_a_strictly_triangular_jacobian(
         assert np.all(below != 0.0)
 
 
-def test_gradients_reach_every_weight(
-    family: Callable[[int], Density], rng: np.random.Generator
-) -> None:
+def test_gradients_reach_all(family: Callable[[int], Density], rng: np.random.Generator) -> None:
     density = _disturbed(family(3), rng)
     codes = tf.constant(rng.normal(size=(6, 3)), tf.float32)
     with tf.GradientTape() as tape:
@@ -169,7 +165,7 @@ def test_gradients_reach_every_weight(
     assert all(np.isfinite(g).all() and np.any(g != 0.0) for g in [of_codes, *of_weights])
 
 
-def test_a_density_is_a_layer_that_can_be_made_again(
+def test_a_density_is_made_again(
     family: Callable[[int], Density], rng: np.random.Generator
 ) -> None:
     density = _disturbed(family(3), rng)

@@ -35,27 +35,6 @@ def likelihoods():
     ]
 
 
-@pytest.mark.parametrize("jit_compile", [None, False, True])
-def test_bernoulli_matches_numpy_and_its_gradient(batch, jit_compile):
-    logits, levels, _ = batch
-    likelihood = Bernoulli()
-
-    def compute(logits, images):
-        with tf.GradientTape() as tape:
-            tape.watch(logits)
-            log_prob = likelihood.log_prob(logits, images)
-        return log_prob, tape.gradient(log_prob, logits)
-
-    if jit_compile is not None:
-        compute = tf.function(compute, jit_compile=jit_compile)
-    log_prob, gradient = compute(tf.constant(logits), tf.constant(levels))
-    pixels = levels / 255
-    expected = pixels * np.log(sigmoid(logits)) + (1 - pixels) * np.log(1 - sigmoid(logits))
-    assert log_prob.shape == [2] and log_prob.dtype == tf.float64
-    np.testing.assert_allclose(log_prob, expected.sum(axis=(1, 2, 3)), rtol=1e-9)
-    np.testing.assert_allclose(gradient, pixels - sigmoid(logits), atol=1e-12)  # Appendix D
-
-
 def test_bernoulli_of_binary_pixels_is_a_probability_and_survives_extreme_logits():
     likelihood = Bernoulli()
     both = np.array([0.0, 1.0], np.float32).reshape(2, 1, 1, 1)
@@ -63,45 +42,6 @@ def test_bernoulli_of_binary_pixels_is_a_probability_and_survives_extreme_logits
     assert float(tf.reduce_sum(tf.exp(log_prob))) == pytest.approx(1.0, abs=1e-6)
     extreme = likelihood.log_prob(np.full([2, 1, 1, 1], 1e4, np.float32), both)
     np.testing.assert_array_equal(extreme, [-1e4, 0.0])
-
-
-def test_bernoulli_of_continuous_pixels_is_not_normalised():
-    """The documented fact: its exponential does not integrate to one over [0, 1]."""
-    pixels = (np.arange(10_000) + 0.5).reshape(-1, 1, 1, 1) / 10_000
-    log_prob = Bernoulli().log_prob(np.zeros_like(pixels), pixels)
-    assert float(tf.reduce_mean(tf.exp(log_prob))) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("scale_type", ["global", "pixel"])
-@pytest.mark.parametrize("jit_compile", [None, False, True])
-def test_quantized_normal_matches_numpy_and_its_gradients(batch, scale_type, jit_compile, rng):
-    outputs, levels, noise = batch
-    likelihood = QuantizedNormal(SHAPE[1:], scale_type)
-    raw = rng.normal(-2.0, 1.0, likelihood.raw_scale.shape)
-    likelihood.raw_scale.assign(raw)
-
-    def compute(outputs, images, noise):
-        with tf.GradientTape() as tape:
-            tape.watch(outputs)
-            log_prob = likelihood.log_prob(outputs, images, noise)
-        return log_prob, tape.gradient(log_prob, [outputs, likelihood.raw_scale.value])
-
-    if jit_compile is not None:
-        compute = tf.function(compute, jit_compile=jit_compile)
-    log_prob, (output_gradient, raw_gradient) = compute(*map(tf.constant, batch))
-
-    scale = np.logaddexp(0.0, raw) + 1e-3
-    location, values = sigmoid(outputs), (levels + noise) / 256
-    standardised = (values - location) / scale
-    expected = -0.5 * standardised**2 - np.log(scale) - 0.5 * np.log(2 * np.pi) - np.log(256)
-    assert log_prob.shape == [2]
-    np.testing.assert_allclose(log_prob, expected.sum(axis=(1, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(
-        output_gradient, standardised / scale * location * (1 - location), rtol=1e-5, atol=1e-6
-    )
-    per_pixel = (standardised**2 - 1) / scale * sigmoid(raw)
-    axes = (0, 1, 2, 3) if scale_type == "global" else 0
-    np.testing.assert_allclose(raw_gradient, per_pixel.sum(axis=axes), rtol=1e-4, atol=1e-3)
 
 
 def discrete_probability(location, scale):
@@ -152,20 +92,6 @@ def test_quantized_normal_is_a_tight_bound_on_the_discrete_likelihood(location, 
         np.testing.assert_allclose(gap, predicted[near], rtol=0.1, atol=1e-5)
     else:  # as wide as a level: the bound is loose
         assert np.max(gap) > 0.05
-
-
-def test_best_scale_of_perfect_predictions_is_that_of_the_noise():
-    """1 / (256 sqrt(12)): the default floor of 1e-3 lies below it and does not bind."""
-    points, weights = np.polynomial.legendre.leggauss(4)
-    nodes, weights = 0.5 * (points + 1), 0.5 * weights
-    noise_scale = 1 / (256 * np.sqrt(12))
-    centre = 128.5 / 256
-    values = {
-        factor: log_densities_of_all_levels(centre, factor * noise_scale, nodes)[128] @ weights
-        for factor in (0.95, 1.0, 1.05)
-    }
-    assert values[1.0] > max(values[0.95], values[1.05])
-    assert 1e-3 < 0.95 * noise_scale
 
 
 @pytest.mark.parametrize("scale_type", ["global", "pixel"])

@@ -22,10 +22,7 @@ from tfdm.estimators import MonteCarloKL, NoEstimate, monte_carlo_kl, posterior_
 from tfdm.experiments.load import Run
 from tfdm.training.noise import StepNoise
 
-FEW: dict[str, Any] = {
-    "progress": False,
-    "fields": {"monte_carlo": {"num_samples": 3000}},
-}
+FEW: dict[str, Any] = {"progress": False, "fields": {"monte_carlo": {"num_samples": 3000}}}
 SMALL = {"density_ratio": {"steps": 4, "width": 8}, "gmm": {"steps": 4}}
 
 
@@ -91,9 +88,7 @@ def test_a_density_alone_is_estimated_on_a_subset(seed: int) -> None:
     assert result.to_dict()["active_latents"] is None
 
 
-def test_a_failed_estimator_is_recorded_or_raised_alone(
-    loc: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_estimator_is_recorded(loc: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(task: Any) -> None:
         raise ValueError("the loss is not finite")
 
@@ -106,7 +101,7 @@ def test_a_failed_estimator_is_recorded_or_raised_alone(
         tfdm.estimate_kl(loc=loc, scale=SCALE, estimators=["gmm"], progress=False)
 
 
-def test_other_settings_stand_beside_the_first_and_other_posteriors_do_not(
+def test_other_settings_stand_beside_and_other_posteriors_do_not(
     loc: np.ndarray, tmp_path: Path
 ) -> None:
     here: dict[str, Any] = {"loc": loc, "scale": SCALE, "output_dir": str(tmp_path)}

@@ -14,14 +14,8 @@ from tfdm.estimators.tables import estimates_table, plot_estimates
 
 
 def _content(**estimates: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "num_latents": 50,
-        "average_kl": 25.0,
-        "minimum_marginal_kl": 14.0,
-        "log_num_data": 11.0,
-        "active_latents": 38,
-        "estimates": estimates,
-    }
+    bounds = {"average_kl": 25.0, "minimum_marginal_kl": 14.0, "log_num_data": 11.0}
+    return {**bounds, "num_latents": 50, "active_latents": 38, "estimates": estimates}
 
 
 def _rows(table: str) -> dict[str, list[str]]:
@@ -60,13 +54,6 @@ def _pixels(content: dict[str, Any]) -> np.ndarray:
 def _bar_height(content: dict[str, Any], color: tuple[int, int, int]) -> int:
     rows = (np.abs(_pixels(content) - np.array(color)).sum(axis=2) < 12).sum(axis=1) > 20
     return int(rows.sum())
-
-
-def test_bars_are_as_high_as_their_values() -> None:
-    first = (0x44, 0x77, 0xAA)
-    low = _bar_height(_content(a={"kl": 6.0}, b={"kl": 3.0}), first)
-    high = _bar_height(_content(a={"kl": 12.0}, b={"kl": 3.0}), first)
-    assert high / low == pytest.approx(2.0, rel=0.05)
 
 
 @pytest.mark.parametrize("value", [25812.8, -9000.0, math.inf, math.nan])

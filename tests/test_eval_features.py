@@ -51,7 +51,7 @@ def _pass(source: ImageSource, chosen: int, seed: int = 0, wanted: bool = True) 
     return pass_over(source, chosen, {"mean": (MeanClassifier(), wanted)}, seed, lambda *_: None)
 
 
-def test_all_samples_are_classified_and_some_are_kept(
+def test_all_are_classified_some_are_kept(
     source: ImageSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(features, "BLOCK", 7)
@@ -70,9 +70,7 @@ def test_all_samples_are_classified_and_some_are_kept(
     np.testing.assert_array_equal(classified.features, expected_features(seen.images))
 
 
-def test_what_is_kept_depends_on_the_seed_alone(
-    source: ImageSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_seed_alone_decides(source: ImageSource, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _pass(source, 11)
     monkeypatch.setattr(features, "BLOCK", 3)
     second, other = _pass(source, 11), _pass(source, 11, seed=1)
@@ -139,9 +137,7 @@ def test_real_features_are_computed_once(source: ImageSource, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["cut", "no array", "changed"])
-def test_a_damaged_cache_is_computed_again(
-    source: ImageSource, tmp_path: Path, damage: str
-) -> None:
+def test_a_damaged_cache_is_made_again(source: ImageSource, tmp_path: Path, damage: str) -> None:
     real_features(source, "train", MeanClassifier(), tmp_path, 0, lambda *_: None)
     [path] = (tmp_path / "features").glob("*.npy")
     content = path.read_bytes()

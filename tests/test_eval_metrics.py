@@ -42,10 +42,7 @@ def digits() -> tuple[Evaluation, Evaluation]:
 
 
 @each
-def test_a_record_is_json_and_a_function_of_the_seed(
-    metric: Metric, rng: np.random.Generator
-) -> None:
-    images = rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
+def test_a_record_is_json_and_a_function_of_the_seed(metric: Metric, images: np.ndarray) -> None:
     records = [
         measure(images, metric.name, seed=seed, **_options(metric)).metrics for seed in (3, 3, 4)
     ]
@@ -63,8 +60,7 @@ def test_a_record_is_json_and_a_function_of_the_seed(
 
 
 @each
-def test_what_a_metric_needs_is_what_it_says(metric: Metric, rng: np.random.Generator) -> None:
-    images = rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
+def test_what_a_metric_needs_is_what_it_says(metric: Metric, images: np.ndarray) -> None:
     assert not metric.needs_features or metric.needs_classifier
     needs = {
         "dataset": metric.needs_dataset or metric.needs_features,
@@ -83,9 +79,7 @@ def test_what_a_metric_needs_is_what_it_says(metric: Metric, rng: np.random.Gene
 
 
 @each
-def test_real_digits_are_preferred_to_digits_with_noise(
-    metric: Metric, digits: tuple[Evaluation, Evaluation]
-) -> None:
+def test_real_digits_are_preferred(metric: Metric, digits: tuple[Evaluation, Evaluation]) -> None:
     for quantity in metric.quantities:
         clean, noised = (found[metric.name][quantity.field] for found in digits)
         if quantity.higher_is_better is None:

@@ -8,14 +8,7 @@ import tensorflow as tf
 
 from tfdm.datasets.dataset import ImageDataset
 from tfdm.errors import UserError
-from tfdm.eval.sources import (
-    ImageSource,
-    array_source,
-    fitted,
-    model_source,
-    noised,
-    split_source,
-)
+from tfdm.eval.sources import ImageSource, array_source, fitted, model_source, noised, split_source
 
 SHAPE = (4, 5, 3)
 
@@ -89,13 +82,10 @@ def test_samples_depend_on_the_seed_and_not_on_their_number(seed):
     assert not (read(samples(1203, seed + 1)) == images).all(axis=(1, 2, 3)).any()
 
 
-def test_the_record_of_a_model(seed):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_record_of_a_model_and_samples_that_are_not_finite(seed, value):
     of_samples = {"sample_seed": seed, "batch_norm": "moving averages", "quantised": True}
     assert samples(12, seed).record == {"model": "vae", **of_samples}
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_samples_that_are_not_finite(seed, value):
     with pytest.raises(UserError, match="^vae: some samples are not finite"):
         read(samples(1000, seed, StubModel(spoil=value)))
 
@@ -168,6 +158,13 @@ def test_noise_depends_on_the_image_s_number_alone(dataset, seed):
     np.testing.assert_array_equal(first, images[:7])
     assert (read(noised(split_source(dataset, "train"), 0.2, seed + 1)) != images).mean() > 0.9
     np.testing.assert_array_equal(read(split_source(dataset, "train")), dataset.splits["train"])
+    none = noised(split_source(dataset, "train"), 0.0, seed)
+    np.testing.assert_array_equal(read(none), dataset.splits["train"])
+    source = split_source(dataset, "test")
+    found = noised(source, 0.25, 3)
+    assert found.name == "digits, test, noise 0.25"
+    of_noise = {"noise_scale": 0.25, "noise_seed": 3, "quantised": True}
+    assert found.record == {**source.record, **of_noise}
 
 
 def test_noise_has_the_scale(seed):

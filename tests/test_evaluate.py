@@ -14,6 +14,7 @@ import pytest
 from tests.tiny_evaluation import (
     DATA,
     TINY,
+    content,
     measure,
     stub_run,
     write_classifier,
@@ -36,21 +37,6 @@ from tfdm.seeds import stream
 FEATURES = ("frechet_distance", "kernel_distance", "precision_recall")
 
 
-@pytest.fixture
-def images(rng: np.random.Generator) -> np.ndarray:
-    return rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
-
-
-@pytest.fixture
-def file(tmp_path: Path, images: np.ndarray) -> Path:
-    np.savez(tmp_path / "mine.npz", images=images)
-    return tmp_path / "mine.npz"
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "evaluation.json").read_text())
-
-
 # --- What is found ----------------------------------------------------------------------------
 
 
@@ -69,7 +55,7 @@ def test_a_run_has_every_metric(tmp_path: Path) -> None:
     assert critic.value == pytest.approx(np.mean(critic.per_seed))
     assert found["frechet_distance"].reference == "train"
     # The folder holds the same.
-    assert _content(folder) == json.loads(json.dumps(found.to_dict()))
+    assert content(folder) == json.loads(json.dumps(found.to_dict()))
     assert (folder / "evaluation.md").read_text() == found.table() == str(found)
     assert not (folder / ".critic").exists()
     with PIL.Image.open(folder / "evaluation_nearest.png") as sheet:
@@ -109,9 +95,7 @@ def test_a_number_does_not_depend_on_what_else_is_measured(images: np.ndarray) -
     assert first["wasserstein_critic"].per_seed == second["wasserstein_critic"].per_seed
 
 
-def test_an_array_a_file_and_a_folder_are_the_same(
-    images: np.ndarray, file: Path, tmp_path: Path
-) -> None:
+def test_arrays_files_and_folders_are_one(images: np.ndarray, file: Path, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", images)
     (folder / "notes.txt").touch()
     kinds = [images, images / np.float32(255), file, str(folder)]
@@ -122,17 +106,7 @@ def test_an_array_a_file_and_a_folder_are_the_same(
     assert found[-1].source["passed_over"] == 1
 
 
-def test_a_split_with_and_without_noise_calibrates_a_metric() -> None:
-    values = {}
-    for noise in (0.0, 0.1, 0.3):
-        found = measure("test", "frechet_distance", noise=noise, **DATA)
-        assert found.source["split"] == "test"
-        assert found.source.get("noise_scale", 0.0) == noise
-        values[noise] = found["frechet_distance"].value
-    assert len(set(values.values())) == 3
-
-
-def test_two_sets_of_images_are_compared_with_each_other(
+def test_two_sets_are_compared(
     images: np.ndarray, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     other = rng.integers(0, 256, [15, 28, 28, 1], dtype=np.uint8)
@@ -149,7 +123,7 @@ def test_two_sets_of_images_are_compared_with_each_other(
         _ = found["wasserstein_critic"].value
 
 
-def test_images_of_another_size_are_scaled_when_asked(
+def test_other_sizes_are_scaled(
     images: np.ndarray, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     large = rng.integers(0, 256, [12, 40, 30, 3], dtype=np.uint8)
@@ -227,9 +201,7 @@ def test_a_copied_training_image_stands_beside_its_original(tmp_path: Path) -> N
 # --- Classifiers ------------------------------------------------------------------------------
 
 
-def test_a_named_saved_model_measures_beside_the_other_classifier(
-    images: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_saved_model_measures_beside_the_other(images: np.ndarray, tmp_path: Path) -> None:
     network = str(write_saved_model(tmp_path / "network"))
     one = {**DATA, "inception_path": network}
     with pytest.raises(UserError, match="--allow_unverified"):
@@ -254,9 +226,7 @@ def test_what_a_network_measured_stays_without_it(images: np.ndarray, tmp_path: 
         assert again[name] == first[name]
 
 
-def test_a_network_without_features_leaves_the_other_metrics(
-    images: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_network_without_features_leaves_metrics(images: np.ndarray, tmp_path: Path) -> None:
     network = str(write_saved_model(tmp_path / "network", ("logits",)))
     options = {"dataset": TINY, "inception_path": network, "allow_unverified": True}
     found = measure(images, **options)
@@ -267,9 +237,7 @@ def test_a_network_without_features_leaves_the_other_metrics(
         measure(images, "frechet_distance", **options)
 
 
-def test_another_classifier_temperature_or_scale_is_another_measurement(
-    images: np.ndarray, tmp_path: Path
-) -> None:
+def test_another_classifier_is_another_measurement(images: np.ndarray, tmp_path: Path) -> None:
     own, found = tmp_path / "own", []
     options = {"dataset": TINY, "classifier": str(own), "output_dir": str(tmp_path / "out")}
     for temperature, scale in ((1.0, 1.0), (0.001, 2.0)):
@@ -315,7 +283,7 @@ def test_a_metric_that_does_not_fit_leaves_the_others(images: np.ndarray) -> Non
         measure(images, "ms_ssim", fields=large, dataset=TINY)
 
 
-def test_a_critic_that_diverges_leaves_the_metrics_behind_it(
+def test_a_diverged_critic_leaves_metrics(
     images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverge(*_: Any) -> dict[str, Any]:
@@ -336,12 +304,10 @@ def test_a_critic_that_diverges_leaves_the_metrics_behind_it(
         ("test", {"dataset": None}, "test is a split: name its data set with --dataset"),
         ("test", {"dataset": "cifar"}, "did you mean cifar10"),
         ("test", {"num_samples": 13}, "13 were asked for"),
-        ("test", {"num_samples": 1}, "expected at least 2"),
         ("test", {"noise": -1.0}, "expected at least 0"),
         ("test", {"metrics": ("fid",)}, "expected one of inception_score"),
         ("test", {"fields": {"fid": {}}}, "unknown metric 'fid'"),
         ("test", {"metrics": ("ms_ssim",), "fields": {"kernel_distance": {}}}, "have no effect"),
-        ("test", {"fields": {"kernel_distance": {"size": 3}}}, "has no field 'size'"),
         ("test", {"no_option": 3}, "has no field 'no_option'"),
         ("test", {"metrics": ("inception_score",), "classifier": "color_mnist"}, "10 splits"),
         ("test", {"reference": "test"}, "would be compared with itself: choose another"),
@@ -353,17 +319,12 @@ def test_a_critic_that_diverges_leaves_the_metrics_behind_it(
         ("test", {"metrics": ("ms_ssim",), "inception_path": "y"}, "inception_path has no effect"),
         ("test", {"metrics": ("ms_ssim",), "classifier": "cifar10"}, "classifier has no effect"),
         ("test", {"metrics": ("ms_ssim",), "reference": "test"}, "reference has no effect"),
-        (np.zeros([4, 28]), {}, "have shape"),
         (np.full([4, 28, 28, 1], np.nan), {}, "not finite"),
         (np.full([4, 28, 28, 1], 2.0), {}, r"expected \[0, 1\]"),
     ],
 )  # fmt: skip
 def test_bad_input_ends_in_one_line(
-    samples: Any,
-    options: dict[str, Any],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    samples: Any, options: dict, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     splits = {name: images[:9] for name, images in TINY.splits.items()}

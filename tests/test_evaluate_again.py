@@ -10,37 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.tiny_evaluation import (
-    DATA,
-    TINY,
-    measure,
-    stub_run,
-)
+from tests.tiny_evaluation import DATA, TINY, content, measure, stub_run
 from tfdm.errors import UserError
 from tfdm.experiments.compare import compare
-
-
-@pytest.fixture
-def images(rng: np.random.Generator) -> np.ndarray:
-    return rng.integers(0, 256, [20, 28, 28, 1], dtype=np.uint8)
-
-
-@pytest.fixture
-def file(tmp_path: Path, images: np.ndarray) -> Path:
-    np.savez(tmp_path / "mine.npz", images=images)
-    return tmp_path / "mine.npz"
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "evaluation.json").read_text())
-
 
 # --- What is kept -----------------------------------------------------------------------------
 
 
-def test_records_of_the_same_samples_are_kept(
-    images: np.ndarray, file: Path, tmp_path: Path
-) -> None:
+def test_records_of_equal_samples_are_kept(images: np.ndarray, file: Path, tmp_path: Path) -> None:
     options = {**DATA, "output_dir": str(tmp_path / "out")}
     first = measure(file, "ms_ssim", **{**options, "classifier": None})["ms_ssim"]
     found = measure(file, "inception_score", **options)
@@ -59,8 +36,8 @@ def test_a_record_of_an_older_format_is_measured_again(images: np.ndarray, tmp_p
     found = measure(images, "ms_ssim", **options)
     for changes, kept in (({}, True), ({"format": 2}, False)):
         record = {**found["ms_ssim"], **changes, "diversity": -1.0}
-        content = {**found.to_dict(), "metrics": {"ms_ssim": record}}
-        (tmp_path / "evaluation.json").write_text(json.dumps(content))
+        written = {**found.to_dict(), "metrics": {"ms_ssim": record}}
+        (tmp_path / "evaluation.json").write_text(json.dumps(written))
         again = measure(images, "ms_ssim", **options)["ms_ssim"].diversity
         assert again == (-1.0 if kept else found["ms_ssim"].diversity)
 
@@ -108,20 +85,19 @@ def test_a_damaged_evaluation_is_not_overwritten(images: np.ndarray, tmp_path: P
 
 def test_evaluations_are_compared_on_a_page(tmp_path: Path) -> None:
     run, real, page = (tmp_path / name for name in ("run", "real", "page"))
-    options = {"metrics": ("frechet_distance",), "classifier": "color_mnist"}
-    names = options.pop("metrics")
-    measure(stub_run(run, TINY), *names, num_samples=30, output_dir=str(run), **options)
-    measure("test", *names, output_dir=str(real), **DATA)
+    of_run = {"num_samples": 30, "output_dir": str(run), "classifier": "color_mnist"}
+    measure(stub_run(run, TINY), "frechet_distance", **of_run)
+    measure("test", "frechet_distance", output_dir=str(real), **DATA)
     comparison = compare([run, real], page)
     table = comparison.table()
     assert (page / "evaluations.md").read_text() == table
     assert [line.split(" |")[0] for line in table.splitlines()[2:4]] == ["| dcgan", "| tiny, test"]
     assert (page / "evaluations.png").read_bytes().startswith(b"\x89PNG")
     rows = json.loads((page / "evaluations.json").read_text())
-    assert rows["dcgan"]["metrics"] == _content(run)["metrics"]
+    assert rows["dcgan"]["metrics"] == content(run)["metrics"]
     # A page is of one version of the data.
     for change in ({"dataset_digest": "f" * 64}, {"image_shape": [14, 14, 3]}):
-        (real / "evaluation.json").write_text(json.dumps({**_content(run), **change}))
+        (real / "evaluation.json").write_text(json.dumps({**content(run), **change}))
         with pytest.raises(UserError, match="2 versions of tiny"):
             compare([run, real])
     with pytest.raises(UserError, match=r"nowhere holds no evaluation\.json"):

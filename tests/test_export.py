@@ -50,13 +50,8 @@ def call_as_stranger(tmp_path, folder, **inputs):
     script = tmp_path / "stranger.py"
     script.write_text(STRANGER)
     arguments = [str(folder), str(tmp_path / "inputs.npz"), str(tmp_path / "outputs.npz")]
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, str(script), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "outputs.npz") as results:
         return {name: results[name] for name in results.files}
@@ -82,6 +77,9 @@ def test_a_stranger_makes_the_images_that_the_model_makes(vae, tmp_path, rng):
     model, folder = vae
     codes = rng.normal(size=(5, 7)).astype(np.float32)
     results = call_as_stranger(tmp_path, folder / "generator", z=codes)
+    # Batch norm is in inference mode: a row does not depend on its batch.
+    one = signature_of(folder / "generator")(z=tf.constant(codes[:1]))["images"]
+    np.testing.assert_allclose(one, results["images"][:1], atol=1e-6)
     assert list(results) == ["images"]
     images = results["images"]
     assert images.shape == (5, 28, 28, 3) and images.dtype == np.float32
@@ -117,14 +115,6 @@ def test_inputs_and_outputs_are_named_and_of_any_batch_size(vae):
     np.testing.assert_array_equal(*[images["images"] for images in made])
 
 
-def test_a_row_does_not_depend_on_its_batch(vae, rng):
-    """Batch norm is in inference mode."""
-    generator = signature_of(vae[1] / "generator")
-    codes = rng.normal(size=(6, 7)).astype(np.float32)
-    whole = generator(z=tf.constant(codes))["images"]
-    np.testing.assert_allclose(generator(z=tf.constant(codes[:1]))["images"], whole[:1], atol=1e-6)
-
-
 def test_only_the_networks_that_are_used_travel(vae):
     """Neither the other network nor optimisers: as many variables as the network has."""
     model, folder = vae
@@ -140,18 +130,6 @@ def test_a_model_that_does_not_infer_has_no_encoder(tmp_path):
     assert written == exported_folders(False, tmp_path) == [tmp_path / "generator"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["generator"]
     assert is_exported(tmp_path / "generator") and not is_exported(tmp_path / "encoder")
-
-
-def test_a_moving_average_is_what_is_exported(tmp_path, rng):
-    model = DCGAN({"width": 0.125, "latent_dim": 4, "ema_decay": 0.9})
-    for weight in model.generator_average.weights:
-        weight.assign(weight * 0.5)
-    export_model(model, tmp_path)
-    codes = rng.normal(size=(3, 4)).astype(np.float32)
-    images = signature_of(tmp_path / "generator")(z=tf.constant(codes))["images"]
-    np.testing.assert_allclose(images, model.generate(codes), atol=1e-6)
-    live = model.to_unit_range(model.generator(codes, training=False))
-    assert np.abs(images - live).max() > 1e-4
 
 
 def test_a_deterministic_encoder_gives_its_code(tmp_path, rng):
@@ -182,13 +160,3 @@ def test_an_implicit_encoder_gives_a_fresh_sample_at_every_call(tmp_path, monkey
     standard_error = 1.0 / np.sqrt(len(noise))
     np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=5.0 * standard_error)
     np.testing.assert_allclose(noise.std(axis=0), 1.0, atol=5.0 * standard_error)
-
-
-def test_an_export_replaces_the_one_before(tmp_path):
-    export_model(tiny_model(seed=1), tmp_path)
-    model = tiny_model(seed=2)
-    export_model(model, tmp_path)
-    codes = np.eye(3, dtype=np.float32)
-    images = signature_of(tmp_path / "generator")(z=tf.constant(codes))["images"]
-    np.testing.assert_allclose(images, model.generate(codes), atol=1e-6)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder", "generator"]

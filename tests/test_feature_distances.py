@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from tfdm.eval.feature_distances import (
-    FeatureMoments,
-    frechet_distance,
-    kernel_distance,
-)
-
-# Chance of a false alarm in a test of this many standard errors: 6e-5.
-ERRORS = 4.0
+from tfdm.eval.feature_distances import FeatureMoments, frechet_distance, kernel_distance
 
 
 def _frechet(first: np.ndarray, second: np.ndarray) -> float:
@@ -67,21 +60,6 @@ def test_frechet_of_unequal_scales(rng: np.random.Generator) -> None:
     assert frechet_distance(small + offset, first[:, :8]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_frechet_of_commuting_covariances() -> None:
-    def moments(mean: np.ndarray, deviations: np.ndarray) -> FeatureMoments:
-        # One row each way along each axis: a diagonal covariance without sampling error.
-        dim = len(mean)
-        rows = np.concatenate([np.diag(deviations), -np.diag(deviations)])
-        return FeatureMoments.of(mean + rows * np.sqrt((2 * dim - 1) / 2))
-
-    means = np.array([1.0, -2.0, 0.5]), np.array([0.0, 1.0, 0.5])
-    deviations = np.array([1.0, 2.0, 0.3]), np.array([0.5, 3.0, 4.0])
-    a, b = (moments(mean, s) for mean, s in zip(means, deviations, strict=True))
-    np.testing.assert_allclose(a.covariance, np.diag(deviations[0] ** 2), rtol=1e-12, atol=1e-12)
-    # (1 + 9) + (0.25 + 1 + 13.69)
-    assert frechet_distance(a, b) == pytest.approx(24.94, rel=1e-7)
-
-
 def test_frechet_of_equal_and_of_swapped_sets(rng: np.random.Generator) -> None:
     first, second = _features(rng, 100, 20), _features(rng, 90, 20)
     for rows in (first, 1e-6 * first, 1e5 * first, first[:8]):
@@ -120,27 +98,17 @@ def test_streamed_moments(rng: np.random.Generator, sizes: list[int], offset: fl
         assert np.abs(raw - expected).max() > 1e-6 * np.abs(expected).max()
 
 
-def test_moments_take_any_float(rng: np.random.Generator) -> None:
-    rows = _features(rng, 40, 3).astype(np.float16)
-    copy = rows.copy()
-    expected = np.cov(rows.astype(np.float64), rowvar=False)
-    np.testing.assert_allclose(FeatureMoments.of(rows).covariance, expected, rtol=1e-12)
-    np.testing.assert_array_equal(rows, copy)
-
-
 def _kernel(x: np.ndarray, y: np.ndarray) -> float:
     return (float(x @ y) / len(x) + 1) ** 3
 
 
-def _mmd(first: np.ndarray, second: np.ndarray, is_biased: bool = False) -> float:
+def _mmd(first: np.ndarray, second: np.ndarray) -> float:
     """The estimate of one block, by loops."""
     within = 0.0
     for rows in (first, second):
         n = len(rows)
-        total = sum(
-            _kernel(rows[i], rows[j]) for i in range(n) for j in range(n) if is_biased or i != j
-        )
-        within += total / (n * n if is_biased else n * (n - 1))
+        total = sum(_kernel(rows[i], rows[j]) for i in range(n) for j in range(n) if i != j)
+        within += total / (n * (n - 1))
     return within - 2 * float(np.mean([_kernel(x, y) for x in first for y in second]))
 
 
@@ -183,25 +151,3 @@ def test_blocks_of_a_thousand_by_default(rng: np.random.Generator) -> None:
     rows = rng.normal(size=(1001, 2))
     assert kernel_distance(rows[:1000], rows[1:]).num_blocks == 1
     assert kernel_distance(rows[:1000], rows).num_blocks == 2
-
-
-def test_kernel_distance_vanishes_between_halves_of_one_set(rng: np.random.Generator) -> None:
-    # The mean over 150 blocks of 20 is one over as many independent draws.
-    rows = rng.gamma(2.0, size=(6000, 4)) - 2
-    result = kernel_distance(rows[:3000], rows[3000:], 20)
-    assert result.num_blocks == 150
-    assert result.standard_error is not None
-    assert abs(result.value) < ERRORS * result.standard_error
-    # The biased estimate would have failed.
-    draws = np.split(rows, 300)
-    biased = [_mmd(draws[i], draws[150 + i], is_biased=True) for i in range(10)]
-    assert np.mean(biased) > 2 * ERRORS * result.standard_error
-
-
-def test_kernel_distance_of_two_gaussians(rng: np.random.Generator) -> None:
-    # (xy + 1)³ compares the first three moments, weighted 3, 3 and 1: (0, 1, 0) of N(0, 1) and
-    # (1, 2, 4) of N(1, 1) are 3 + 3 + 16 apart.
-    result = kernel_distance(rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, 1)) + 1, 200)
-    assert result.standard_error is not None
-    assert abs(result.value - 22) < ERRORS * result.standard_error
-    assert result.standard_error < 1

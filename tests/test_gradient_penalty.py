@@ -63,62 +63,24 @@ def test_quadratic_critic_shows_the_interpolates():
 
 
 @pytest.mark.parametrize("jit_compile", [None, True])
-def test_zero_gradient_gives_penalty_one_and_no_nan(jit_compile):
-    variable = tf.Variable(np.zeros(12))
+def test_one_dead_example_does_not_poison_the_batch(jit_compile):
+    """The critic c * relu(x1) has slope zero in the first example and c in the second."""
+    variable = tf.Variable(2.0, dtype=tf.float64)
+    real = tf.constant([[-1.0, 0.5], [1.0, 0.5]], tf.float64)
 
     def penalised():
         with tf.GradientTape() as tape:
             penalties = gradient_penalty(
-                lambda images: tf.linalg.matvec(flat(images), variable),
-                *map(tf.constant, (REAL, FAKE, WEIGHTS)),
+                lambda images: variable * tf.nn.relu(images[:, 0]), real, real, tf.ones([2])
             )
-            loss = tf.reduce_mean(penalties)
+            loss = tf.reduce_sum(penalties)
         return penalties, tape.gradient(loss, variable)
 
     if jit_compile is not None:
         penalised = tf.function(penalised, jit_compile=jit_compile)
     penalties, gradient = penalised()
-    np.testing.assert_array_equal(penalties, np.ones(4))
-    np.testing.assert_array_equal(gradient, np.zeros(12))
-
-
-def test_one_dead_example_does_not_poison_the_batch():
-    """The critic c * relu(x1) has slope zero in the first example and c in the second."""
-    variable = tf.Variable(2.0, dtype=tf.float64)
-    real = tf.constant([[-1.0, 0.5], [1.0, 0.5]], tf.float64)
-    with tf.GradientTape() as tape:
-        penalties = gradient_penalty(
-            lambda images: variable * tf.nn.relu(images[:, 0]), real, real, tf.ones([2])
-        )
-        loss = tf.reduce_sum(penalties)
     np.testing.assert_allclose(penalties, [1.0, 1.0])
-    assert float(tape.gradient(loss, variable)) == pytest.approx(2.0)  # 2 (c - 1), alive one only
-
-
-def test_second_derivative_matches_finite_differences_of_a_network():
-    """A two-layer tanh critic in float64, every weight of its first layer."""
-    rng = np.random.default_rng(5)
-    first, second = tf.Variable(rng.normal(size=[12, 3])), tf.constant(rng.normal(size=[3]))
-
-    def critic(images):
-        return tf.linalg.matvec(tf.tanh(flat(images) @ first), second)
-
-    def loss():
-        return tf.reduce_mean(gradient_penalty(critic, *map(tf.constant, (REAL, FAKE, WEIGHTS))))
-
-    with tf.GradientTape() as tape:
-        value = loss()
-    gradient = tape.gradient(value, first).numpy()
-    base, numerical = first.numpy(), np.zeros([12, 3])
-    for index in np.ndindex(12, 3):
-        shifted = []
-        for step in (1e-5, -1e-5):
-            weights = base.copy()
-            weights[index] += step
-            first.assign(weights)
-            shifted.append(float(loss()))
-        numerical[index] = (shifted[0] - shifted[1]) / 2e-5
-    np.testing.assert_allclose(gradient, numerical, rtol=1e-5, atol=1e-7)
+    assert float(gradient) == pytest.approx(2.0)  # 2 (c - 1), of the one that is alive
 
 
 def test_maker_of_the_fakes_gets_no_gradient():
@@ -176,13 +138,7 @@ def linear(images):
 @pytest.mark.parametrize(
     ("critic", "real", "fake", "weights", "message"),
     [
-        (
-            linear,
-            REAL,
-            FAKE[:1],
-            WEIGHTS,
-            r"fake has shape \[1, 3, 2, 2\], expected \[4, 3, 2, 2\]",
-        ),
+        (linear, REAL, FAKE[:1], WEIGHTS, r"fake has shape \[1, 3, 2, 2\], expected \[4, 3"),
         (linear, REAL, FAKE, WEIGHTS[:, None, None, None], r"\[4, 1, 1, 1\], expected \[B\]"),
         (linear, REAL, FAKE, WEIGHTS[:1], r"weights have shape \[1\], expected \[4\]"),
         (linear, REAL[:, 0, 0, 0], FAKE[:, 0, 0, 0], WEIGHTS, "rank 2 or more"),

@@ -26,9 +26,7 @@ def _log_weights(x: np.ndarray, factor: float, scale: float, seed: int):
     return log_weights
 
 
-def test_the_exact_posterior_gives_the_exact_likelihood(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_the_exact_posterior_gives_the_likelihood(rng: np.random.Generator, seed: int) -> None:
     x = math.sqrt(1 + S**2) * rng.normal(size=50)
     scale = S / math.sqrt(1 + S**2)
     bound = importance_weighted_bound(_log_weights(x, 1.0, scale, seed), 50, 3, batch_size=7)
@@ -38,9 +36,7 @@ def test_the_exact_posterior_gives_the_exact_likelihood(
     assert bound.effective_samples == pytest.approx(3.0)
 
 
-def test_one_sample_is_the_elbo_and_many_reach_the_likelihood(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_many_samples_reach_the_likelihood(rng: np.random.Generator, seed: int) -> None:
     x = math.sqrt(1 + S**2) * rng.normal(size=200)
     factor, scale = 0.8, 0.6
     exact = stats.norm.logpdf(x, 0, math.sqrt(1 + S**2))
@@ -66,24 +62,12 @@ def test_one_sample_is_the_elbo_and_many_reach_the_likelihood(
     assert 1.0 < bound.effective_samples < 400.0
 
 
-def test_the_bound_rises_with_its_samples(rng: np.random.Generator, seed: int) -> None:
-    x = rng.normal(size=400)
-    weights = _log_weights(x, 0.3, 1.0, seed)
-    bounds = [
-        importance_weighted_bound(weights, 400, k, progress=False).log_likelihood
-        for k in (1, 10, 100)
-    ]
-    assert bounds == sorted(bounds)
-
-
 @pytest.mark.parametrize(
-    ("num_data", "num_samples", "message"), [(1, 5, "num_data is 1"), (5, 0, "num_samples is 0")]
+    ("num_data", "num_samples", "weight", "message"),
+    [(1, 5, 0.0, "num_data is 1"), (5, 0, 0.0, "num_samples is 0"), (5, 5, np.nan, "NaN")],
 )
-def test_bad_numbers_are_named(num_data: int, num_samples: int, message: str) -> None:
+def test_bad_numbers_are_named(
+    num_data: int, num_samples: int, weight: float, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
-        importance_weighted_bound(lambda a, b, k: np.zeros(b - a), num_data, num_samples)
-
-
-def test_a_weight_that_is_nan_is_named() -> None:
-    with pytest.raises(ValueError, match="NaN"):
-        importance_weighted_bound(lambda a, b, k: np.full(b - a, np.nan), 5, 5)
+        importance_weighted_bound(lambda a, b, k: np.full(b - a, weight), num_data, num_samples)

@@ -34,13 +34,6 @@ def test_agrees_with_numpy(rng: np.random.Generator, number: int, num_splits: in
     assert (result.num_samples, result.num_splits) == (number, num_splits)
 
 
-def test_the_defaults_are_ten_splits_and_seed_zero(rng: np.random.Generator) -> None:
-    logits = rng.normal(size=(200, 5)).astype(np.float32)
-    result = inception_score_from_logits(logits)
-    assert result == inception_score_from_logits(logits, num_splits=10, seed=0)
-    assert result.mean == pytest.approx(np.mean(_splits(logits.astype(float), 10, 0)), rel=1e-6)
-
-
 def test_uniform_logits_score_one() -> None:
     result = inception_score_from_logits(np.full([100, 10], 7.0))
     assert result.mean == pytest.approx(1, abs=1e-12)
@@ -53,12 +46,6 @@ def test_certain_and_balanced_logits_score_the_number_of_classes(margin: float) 
     assert inception_score_from_logits(logits, 1).mean == pytest.approx(10, rel=1e-9)
 
 
-def test_certain_logits_of_one_class_score_one() -> None:
-    logits = np.zeros([100, 10])
-    logits[:, 3] = 1e4
-    assert inception_score_from_logits(logits).mean == pytest.approx(1, abs=1e-12)
-
-
 @pytest.mark.parametrize("scale", [300.0, 1e4, 1e6])
 def test_large_logits_and_unreachable_classes(rng: np.random.Generator, scale: float) -> None:
     # No row gives the last two classes a probability that float64 can hold.
@@ -69,9 +56,7 @@ def test_large_logits_and_unreachable_classes(rng: np.random.Generator, scale: f
 
 
 @pytest.mark.parametrize("gap", [590.0, 610.0, 700.0, 744.0, 746.0])
-def test_the_leap_at_the_least_probability_is_invisible(
-    rng: np.random.Generator, gap: float
-) -> None:
+def test_the_least_probability_is_invisible(rng: np.random.Generator, gap: float) -> None:
     logits = rng.normal(size=(40, 4))
     logits[:, 3] = logits.max(axis=1) - gap
     assert inception_score_from_logits(logits, 1).mean == pytest.approx(_score(logits), rel=1e-9)

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tests.model_cases import (
     BATCH_SIZE,
-    IMAGE_SHAPE,
     LATENT_DIM,
     all_variables,
     assert_same,
@@ -121,20 +120,14 @@ def test_own_networks_of_the_wrong_kind_are_refused():
     for wrong, message in (
         ({"encoder": OwnNetwork([4])}, r"network 'encoder' gives \[B, 4\], expected \[B, 8\]"),
         ({"encoder": lambda images: images}, "network 'encoder' is .*expected a Keras model"),
-        (
-            {"encoder": keras.Sequential([keras.Input([3]), dense(8)])},
-            r"network 'encoder' does not take \[B, 6, 10, 2\]",
-        ),
-        (
-            {"encoder": encoder, "generator": OwnNetwork([6, 10, 3])},
-            r"network 'generator' gives \[B, 6, 10, 3\], expected \[B, 6, 10, 2\]",
-        ),
-        (
-            {"encoder": encoder, "generator": OwnNetwork(SHAPE), "decoder": encoder},
-            "VAE has no network 'decoder': did you mean encoder",
-        ),
+        ({"encoder": keras.Sequential([keras.Input([3]), dense(8)])},
+         r"network 'encoder' does not take \[B, 6, 10, 2\]"),
+        ({"encoder": encoder, "generator": OwnNetwork([6, 10, 3])},
+         r"network 'generator' gives \[B, 6, 10, 3\], expected \[B, 6, 10, 2\]"),
+        ({"encoder": encoder, "generator": OwnNetwork(SHAPE), "decoder": encoder},
+         "VAE has no network 'decoder': did you mean encoder"),
         ({"encoder": encoder}, r"image_shape is \(6, 10, 2\).*networks of one's own"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             model(**wrong)
     # A network that knows neither height nor width fits any.
@@ -161,19 +154,3 @@ def test_any_network_is_copied(network):
     copy.weights[0].assign(copy.weights[0] + 1.0)
     np.testing.assert_array_equal(network(codes), expected)
     assert np.any(copy(codes) != expected)
-
-
-def test_models_of_before_still_load():
-    """Files of the version whose modules stood elsewhere; one of them has a moving average."""
-    folder = Path(__file__).parent / "data"
-    images = np.random.default_rng(0).integers(0, 256, (16, *IMAGE_SHAPE), dtype=np.uint8)[:4]
-    with np.load(folder / "before_the_move.npz") as expected:
-        for name in ("vae", "aae_gan"):
-            model = keras.models.load_model(folder / f"{name}.keras")
-            assert int(model.step.numpy()) == 2
-            for what, value in (
-                ("images", model.generate(4, seed=0)[:, ::5, ::5]),
-                ("codes", model.encode(images)),
-                ("loc", model.posterior(images).loc),
-            ):
-                np.testing.assert_allclose(value, expected[f"{name}_{what}"], atol=1e-5)

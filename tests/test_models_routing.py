@@ -35,11 +35,7 @@ Evaluate = Callable[[], tuple[dict[str, float], dict[str, list[np.ndarray]]]]
 
 
 def prepared(name: str, seed: int, **options: Any) -> tuple[Any, FixedNoise]:
-    """The same model and the same noise for the same seed; its losses are smooth.
-
-    The rectifiers are straight: at a kink a loss has no derivative, and the penalty of a critic's
-    gradient jumps.
-    """
+    """The same model and noise for the same seed; straight rectifiers make its losses smooth."""
     rng = np.random.default_rng(seed)
     model = small_model(name, **MORE_TERMS.get(name, {}), **options)
     stir(model, rng)

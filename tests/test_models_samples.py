@@ -21,9 +21,6 @@ from tests.model_cases import (
 from tfdm.models.registry import MODELS
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
-every_inferring_model = pytest.mark.parametrize(
-    "name", sorted(name for name, entry in MODELS.items() if entry.load().has_encoder)
-)
 
 
 def assert_images(images: tf.Tensor, number: int) -> None:
@@ -68,9 +65,13 @@ def test_predict_and_summary_are_those_of_a_plain_keras_model(name):
 
 
 @every_model
-def test_a_model_that_does_not_infer_has_no_encoder(name):
-    model = stirred(name)
+def test_only_a_model_that_infers_has_an_encoder_and_reconstructs(name):
+    model, images = stirred(name), small_images(3)
     assert model.has_encoder == hasattr(model, "encode") == hasattr(model, "encoder")
+    if model.has_encoder:
+        assert model.encode(images).shape == [3, LATENT_DIM]
+        assert_images(model.reconstruct(images), 3)
+        assert hasattr(model.posterior(images), "log_prob") == (name == "vae")
 
 
 @pytest.fixture(scope="module", params=["deterministic", "gaussian", "implicit"])
@@ -110,15 +111,6 @@ def test_encode_draws_from_the_posterior(inferring):
     error = scale / np.sqrt(len(codes))
     assert np.all(np.abs(codes.mean(0) - posterior.loc[0]) < 5 * error)
     assert np.all(np.abs(codes.std(0) - scale) < 5 * error)
-
-
-@every_inferring_model
-def test_every_inferring_model_reconstructs(name):
-    model = small_model(name)
-    images = small_images(3)
-    assert model.encode(images).shape == [3, LATENT_DIM]
-    assert_images(model.reconstruct(images), 3)
-    assert hasattr(model.posterior(images), "log_prob") == (name == "vae")
 
 
 def test_encoding_is_in_inference_mode(inferring):

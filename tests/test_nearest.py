@@ -10,7 +10,7 @@ from tfdm.eval.improved_precision_recall import nearest_neighbours
 
 
 @pytest.mark.parametrize("block", [7, 50, 1000])
-def test_the_nearest_rows_come_first(
+def test_nearest_first(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr(improved_precision_recall, "_BLOCK", block)

@@ -13,17 +13,12 @@ from tfdm.networks.layers import LayerFactory
 
 LATENT_DIM = 50
 SHAPES = {28: (28, 28, 3), 32: (32, 32, 3), 64: (64, 64, 3)}
-KINDS = {
-    keras.layers.Dense: "dense",
-    keras.layers.Conv2D: "conv",
-    keras.layers.Conv2DTranspose: "transposed",
-    keras.layers.BatchNormalization: "norm",
-    keras.layers.LayerNormalization: "layer_norm",
-    keras.layers.ReLU: "relu",
-    keras.layers.LeakyReLU: "leaky",
-    keras.layers.Activation: "output",
-    keras.layers.Multiply: "mask",
-}
+NAMES = {
+    "Dense": "dense", "Conv2D": "conv", "Conv2DTranspose": "transposed", "ReLU": "relu",
+    "BatchNormalization": "norm", "LayerNormalization": "layer_norm", "LeakyReLU": "leaky",
+    "Activation": "output", "Multiply": "mask",
+}  # fmt: skip
+KINDS = {getattr(keras.layers, name): kind for name, kind in NAMES.items()}
 
 
 def make(name: str = "network", **options: object) -> LayerFactory:
@@ -56,14 +51,6 @@ def count(network: keras.Model) -> int:
     return sum(int(np.prod(v.shape)) for v in network.trainable_variables)
 
 
-def dense(inputs: int, units: int, bias: bool) -> int:
-    return inputs * units + bias * units
-
-
-def conv(kernel: int, inputs: int, maps: int, bias: bool) -> int:
-    return kernel * kernel * inputs * maps + bias * maps
-
-
 # --- 28x28: Tables 6 and 7 ----------------------------------------------------------------
 
 
@@ -77,13 +64,6 @@ def test_generator_28_is_table_7():
     ]
     assert sequence(network) == (
         "dense norm relu transposed norm relu transposed norm relu transposed output"
-    )
-    assert count(network) == (
-        dense(50, 3136, False)
-        + conv(5, 64, 64, False)
-        + conv(5, 64, 32, False)
-        + conv(5, 32, 3, True)
-        + 2 * (64 + 64 + 32)
     )
     # Batch norm after the linear layer is over the 64 maps, not over 3136 units.
     assert [v.shape for v in network.non_trainable_variables] == [(64,)] * 4 + [(32,)] * 2
@@ -100,15 +80,6 @@ def test_discriminator_28_is_table_6():
         ("dense", None, None, (1,), True),
     ]
     assert sequence(network) == "conv leaky " + "conv norm leaky " * 4 + "dense output"
-    assert count(network) == (
-        conv(5, 3, 8, True)
-        + conv(5, 8, 16, False)
-        + conv(5, 16, 32, False)
-        + conv(5, 32, 64, False)
-        + conv(5, 64, 64, False)
-        + dense(4 * 4 * 64, 1, True)
-        + 2 * (16 + 32 + 64 + 64)
-    )
 
 
 @pytest.mark.parametrize(
@@ -121,28 +92,11 @@ def test_encoder_28_is_table_7_transposed(kind, outputs):
         ("conv", 5, 1, (14, 14, 64), False),
         ("conv", 5, 2, (7, 7, 64), False),
     ]
-    expected = (
-        conv(5, 3, 32, False) + conv(5, 32, 64, False) + conv(5, 64, 64, False) + 2 * (32 + 128)
-    )
-    last = 3136
     if kind == "implicit":
         rows.append(("dense", None, None, (512,), True))
-        expected += dense(3136 + 50, 512, True)
-        last = 512
     rows.append(("dense", None, None, (outputs,), True))
     assert described(network) == rows
-    assert count(network) == expected + dense(last, outputs, True)
     assert network.layers[-1].activation is keras.activations.linear
-
-
-def test_all_encoders_map_images_to_codes(rng):
-    images = tf.constant(rng.uniform(-1, 1, [2, 28, 28, 3]), tf.float32)
-    noise = tf.constant(rng.normal(size=[2, 50]), tf.float32)
-    encoder = networks.encoder(make(width=1 / 8), LATENT_DIM, SHAPES[28], "implicit")
-    assert encoder([images, noise]).shape == [2, 50]
-    assert np.abs(encoder([images, noise]) - encoder([images, -noise])).max() > 1e-3
-    gaussian = networks.encoder(make(width=1 / 8), LATENT_DIM, SHAPES[28], "gaussian")
-    assert gaussian(images).shape == [2, 100]
 
 
 # --- 32x32 and 64x64: the DCGAN of the WassersteinGAN code ----------------------------------
@@ -163,9 +117,6 @@ def test_dcgan_generator(size):
         "dense norm relu " + "transposed norm relu " * (len(maps) - 1) + "transposed output"
     )
     assert network.layers[-1].activation is keras.activations.tanh
-    kernels = sum(conv(4, a, b, False) for a, b in zip(maps, [*maps[1:], 3], strict=True))
-    # A 4x4 transposed convolution of the 1x1 code.
-    assert count(network) == conv(4, 50, maps[0], False) + kernels + 2 * sum(maps)
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -180,8 +131,6 @@ def test_dcgan_discriminator(size):
     assert sequence(network) == (
         "conv leaky " + "conv norm leaky " * (len(maps) - 1) + "dense output"
     )
-    kernels = sum(conv(4, a, b, False) for a, b in zip([3, *maps[:-1]], maps, strict=True))
-    assert count(network) == kernels + conv(4, maps[-1], 1, False) + 2 * sum(maps[1:])
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -260,9 +209,6 @@ def test_code_discriminator_has_three_layers_of_1000_units():
         ("dense", None, None, (1,), True)
     ]
     assert sequence(network) == "dense leaky " * 3 + "dense output"
-    assert count(network) == (
-        dense(50, 1000, True) + 2 * dense(1000, 1000, True) + dense(1000, 1, True)
-    )
     assert network(tf.zeros([7, 50])).shape == [7]
 
 
@@ -271,24 +217,19 @@ def test_code_discriminator_has_three_layers_of_1000_units():
 def test_joint_discriminator_is_table_8(size, head_maps):
     network = networks.joint_discriminator(make(), LATENT_DIM, SHAPES[size], head_maps)
     plain = networks.discriminator(make(), SHAPES[size])
-    last = plain.layers[-1].name
-    assert plain.get_layer(last).output.shape == (None,)
     top = described(plain)[-2][3]
     assert top[:2] == (4, 4)
-    linear = dense(16 * top[2], 1, size == 28)
-    expected = (
-        (count(plain) - linear)
-        + dense(50, 1000, True)
-        + 2 * dense(1000, 1000, True)
-        + conv(3, top[2] + 1000, head_maps, True)
-        + conv(2, head_maps, head_maps, True)
-        + dense(head_maps, 1, True)
-    )
-    assert count(network) == expected
+
+    def dense(inputs, units):
+        return inputs * units + units
+
+    # Beside the discriminator without its last layer: the codes' layers and the two convolutions.
+    expected = count(plain) - 16 * top[2] - (size == 28) + dense(50, 1000) + 2 * dense(1000, 1000)
+    expected += dense(9 * (top[2] + 1000), head_maps) + dense(4 * head_maps, head_maps)
+    assert count(network) == expected + dense(head_maps, 1)
     assert network.output.shape == (None,)
     assert sequence(network).endswith("leaky conv leaky dense output")
-    [*_, (_, kernel, strides, shape, _), _] = described(network)
-    assert (kernel, strides, shape) == (2, 1, (1, 1, head_maps))
+    assert described(network)[-2][1:4] == (2, 1, (1, 1, head_maps))
 
 
 def test_joint_discriminator_sees_images_and_codes(rng):
@@ -313,16 +254,12 @@ def test_rectifiers_are_leaky_with_slope_02_in_discriminators_alone():
                 )
 
 
-@pytest.mark.parametrize(
-    "shape", [(28, 32, 3), (30, 30, 3), (8, 8, 3), (48, 48, 3), (28, 28, 0), (0, 0, 3)]
-)
-def test_images_without_networks_are_refused(shape):
-    with pytest.raises(ValueError, match=r"image_shape is \(.*expected \(S, S, C\)"):
-        networks.generator(make(), 5, shape)
-
-
-def test_bad_names_are_refused():
+def test_bad_names_and_images_without_networks_are_refused():
     with pytest.raises(ValueError, match="encoder is 'flow', expected one of deterministic"):
         networks.encoder(make(), 5, SHAPES[28], "flow")
     with pytest.raises(ValueError, match="normalisation is 'group', expected batch, layer or none"):
         networks.discriminator(make(), SHAPES[28], normalization="group")
+    sides = [(28, 32, 3), (30, 30, 3), (8, 8, 3), (48, 48, 3), (28, 28, 0), (0, 0, 3)]
+    for shape in sides:
+        with pytest.raises(ValueError, match=r"image_shape is \(.*expected \(S, S, C\)"):
+            networks.check_image_shape(shape)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.model_cases import two_replicas
 from tfdm.training.noise import StepNoise, stateless_normal
 
 NUM = 20_000
@@ -38,21 +39,13 @@ def test_noise_leaves_the_global_generator_alone():
     np.testing.assert_array_equal(tf.random.get_global_generator().state.numpy(), before)
 
 
-@pytest.mark.parametrize(
-    ("other_seed", "other_step", "other_name"),
-    [
-        (0, 0, "posterior"),
-        (0, 1, "prior"),
-        (0, 2**33, "prior"),
-        (1, 0, "prior"),
-        (2**32, 0, "prior"),
-        (np.int32(2**31 - 1), 0, "prior"),
-    ],
-)
+OTHERS = [(0, 0, "posterior"), (0, 1, "prior"), (0, 2**33, "prior"), (1, 0, "prior")]
+OTHERS += [(2**32, 0, "prior"), (np.int32(2**31 - 1), 0, "prior")]
+
+
+@pytest.mark.parametrize(("other_seed", "other_step", "other_name"), OTHERS)
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
-def test_another_seed_step_or_name_gives_independent_noise(
-    kind, other_seed, other_step, other_name
-):
+def test_another_seed_step_or_name_is_independent(kind, other_seed, other_step, other_name):
     """Correlations of independent numbers have a standard error of 1 / sqrt(n)."""
     noise = getattr(step_noise(0, 0), kind)("prior", [2])
     other = getattr(step_noise(other_seed, other_step), kind)(other_name, [2])
@@ -104,13 +97,6 @@ def test_keep_mask_drops_at_the_rate_and_keeps_the_mean(rate):
     assert abs(mask.mean() - 1.0) < 5 * error / (1.0 - rate)
 
 
-def test_shapes_and_types():
-    noise = step_noise(batch_size=5)
-    assert noise.normal("a", [2, 3]).shape == [5, 2, 3]
-    assert noise.uniform("a", []).shape == [5]
-    assert noise.normal("a", [2]).dtype == noise.keep_mask("a", [2], 0.5).dtype == tf.float32
-
-
 def test_a_batch_size_known_only_when_run_draws_the_same():
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
     def draw(examples: tf.Tensor) -> tf.Tensor:
@@ -122,9 +108,7 @@ def test_a_batch_size_known_only_when_run_draws_the_same():
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
 @pytest.mark.parametrize("shape", [[], [3], [2, 2, 1]])
 def test_slices_of_the_replicas_joined_are_the_draw_of_one_device(kind, shape):
-    strategy = tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
-    )
+    strategy = two_replicas()
 
     def draw() -> tf.Tensor:
         return getattr(StepNoise(1, tf.constant(2, tf.int64), 3), kind)("prior", shape)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.model_cases import two_replicas
 from tfdm.training.players import Player, player_gradients, update_players
 
 RATE = 0.1
@@ -70,34 +71,21 @@ def test_gradients_are_by_player_in_the_order_of_its_variables():
         np.testing.assert_allclose(gradient, value, rtol=1e-6)
 
 
-def test_players_do_not_change():
-    player = scalar_player("first", 1.0)
-    with pytest.raises(AttributeError):
-        player.name = "other"
-
-
-def test_a_loss_that_misses_a_variable_is_refused():
+def test_a_loss_that_misses_a_variable_or_is_of_each_example_is_refused():
     first, second = scalar_player("first", 2.0), scalar_player("second", 3.0)
     with tf.GradientTape(persistent=True) as tape:
         losses = {"first": number(second), "second": number(second)}
+        # A forgotten mean would multiply the step by the batch size without a word.
+        of_examples = tf.ones([4]) * number(first)
     with pytest.raises(ValueError, match="the loss of first does not reach .*kernel"):
         update_players(tape, [first, second], losses)
     assert float(number(second)) == 3.0
-
-
-def test_a_loss_of_each_example_is_refused():
-    """A forgotten mean would multiply the step by the batch size without a word."""
-    player = scalar_player("first", 2.0)
-    with tf.GradientTape(persistent=True) as tape:
-        loss = tf.ones([4]) * number(player)
     with pytest.raises(ValueError, match=r"first.*\[?4"):
-        player_gradients(tape, [player], {"first": loss})
+        player_gradients(tape, [first], {"first": of_examples})
 
 
 def test_losses_are_divided_by_the_number_of_replicas():
-    strategy = tf.distribute.MirroredStrategy(
-        ["CPU:0", "CPU:1"], cross_device_ops=tf.distribute.ReductionToOneDevice()
-    )
+    strategy = two_replicas()
     with strategy.scope():
         player = scalar_player("first", 2.0)
 

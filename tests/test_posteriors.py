@@ -23,9 +23,7 @@ CHOLESKY = np.array([[0.5, 0.0], [0.4, 0.6]])
 
 
 @pytest.mark.parametrize("prior", [None, CORRELATED])
-def test_equal_posteriors_agree_with_the_closed_form(
-    prior: GaussianPrior | None, seed: int
-) -> None:
+def test_equal_posteriors_have_the_closed_form(prior: GaussianPrior | None, seed: int) -> None:
     posterior = FullCovariance(np.tile([0.3, -0.2], (30, 1)), CHOLESKY)
     estimate = posterior_monte_carlo_kl(
         posterior, 6000, seed, prior=prior, block_pairs=300, progress=False
@@ -38,9 +36,7 @@ def test_equal_posteriors_agree_with_the_closed_form(
     assert posterior.largest == 300  # pairs that were asked for at once
 
 
-def test_eq_5_holds_and_independent_latents_give_the_gaussian_route(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_independent_latents_give_the_gaussian_route(rng: np.random.Generator, seed: int) -> None:
     loc = rng.normal(size=(40, 2))
     posterior = FullCovariance(loc, 0.3 * np.eye(2))
     estimate = posterior_monte_carlo_kl(posterior, 8000, seed, progress=False)

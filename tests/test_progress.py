@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("columns", "shown"), [(240, 3), (165, 2), (120, 1), (70, 0)])
-def test_a_terminal_gets_the_terms_that_fit(
+def test_a_terminal_gets_terms_that_fit(
     columns: int, shown: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tfdm.progress._TERMINAL_SECONDS", 0.0)

@@ -14,15 +14,9 @@ from tfdm.errors import UserError
 from tfdm.runs import RunFolder, atomic
 
 CONFIG = {
-    "model": "vae",
-    "steps": 100,
-    "seed": 0,
-    "latent_dim": 50,
-    "learning_rate": 5e-4,
-    "dataset_digest": "ab12",
-    "versions": {"tfdm": "0.1.0"},
-    "git_revision": "1234567",
-}
+    "model": "vae", "steps": 100, "seed": 0, "latent_dim": 50, "learning_rate": 5e-4,
+    "dataset_digest": "ab12", "versions": {"tfdm": "0.1.0"}, "git_revision": "1234567",
+}  # fmt: skip
 
 
 def _started(path: Path) -> RunFolder:
@@ -32,27 +26,7 @@ def _started(path: Path) -> RunFolder:
     return folder
 
 
-def test_the_layout_is_the_documented_one(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    paths = {
-        "config_path": "config.json",
-        "checkpoints": "checkpoints",
-        "weights": "weights",
-        "tensorboard": "tensorboard",
-        "samples": "samples",
-        "reconstructions": "reconstructions",
-        "export": "export",
-        "metrics_path": "metrics.jsonl",
-        "summary_path": "summary.json",
-    }
-    for attribute, name in paths.items():
-        assert getattr(folder, attribute) == tmp_path / name
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_create_makes_the_folder_and_accepts_a_run_and_what_a_killed_start_left(
-    tmp_path: Path,
-) -> None:
+def test_create_accepts_a_run_and_what_a_killed_start_left(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "a")
     folder.create()
     assert list(folder.path.iterdir()) == []
@@ -92,9 +66,8 @@ def test_open_refuses_what_is_no_run_and_says_what_is_near(tmp_path: Path) -> No
         RunFolder.open(tmp_path / "runs")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
-def test_a_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "config.json").write_text(content)
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json.*start a new run"):
         RunFolder.open(tmp_path)
     with pytest.raises(UserError, match=r"config\.json.*start a new run"):
@@ -110,15 +83,6 @@ def test_the_configuration_is_recorded_once_and_claimed_again(tmp_path: Path) ->
     assert folder.config_path.read_text() == text
 
 
-def test_numpy_values_and_tuples_compare_as_what_json_makes_of_them(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    values = {"rate": np.float32(0.1), "shape": (28, 28, 3), "flag": np.bool_(False)}
-    folder.claim_config(values)
-    folder.claim_config(values)
-    with pytest.raises(UserError, match=r"\(flag: false -> 0\)"):
-        folder.claim_config({**values, "flag": 0})
-
-
 def test_another_configuration_is_refused_with_every_field_that_differs(tmp_path: Path) -> None:
     folder = _started(tmp_path)
     text = folder.config_path.read_text()
@@ -128,18 +92,9 @@ def test_another_configuration_is_refused_with_every_field_that_differs(tmp_path
     with pytest.raises(UserError) as raised:
         folder.claim_config(asked)
     message = str(raised.value)
-    listed = message[message.index("(") + 1 : message.index(")")].split("; ")
-    assert listed == [
-        "model: vae -> dcgan",
-        "seed: 0 -> 1",
-        "latent_dim: 50 -> 20",
-        "dataset_digest: ab12 -> cd",
-        "beta: absent -> 2.0",
-        "learning_rate: 0.0005 -> absent",
-    ]
-    assert str(tmp_path) in message
-    assert "choose another --output_dir" in message
-    assert "\n" not in message
+    assert "(model: vae -> dcgan; seed: 0 -> 1; latent_dim: 50 -> 20; dataset_digest: " in message
+    assert "ab12 -> cd; beta: absent -> 2.0; learning_rate: 0.0005 -> absent)" in message
+    assert str(tmp_path) in message and "choose another --output_dir" in message
     assert folder.config_path.read_text() == text
 
 
@@ -174,16 +129,6 @@ def test_some_fields_can_be_checked_before_the_rest_is_known(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"\(seed: 0 -> 5\)"):
         folder.check_config({"seed": 5, "steps": 100})
     assert folder.read_config() == CONFIG
-
-
-def test_a_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    with folder.lock():
-        with pytest.raises(UserError, match=f"{tmp_path} is in use by another process"):
-            with RunFolder(tmp_path).lock():
-                pass
-    with folder.lock():
-        pass
 
 
 def test_a_second_writer_is_refused_until_the_first_is_dead(tmp_path: Path) -> None:
@@ -252,13 +197,6 @@ def test_a_folder_that_another_writer_holds_is_not_discarded(tmp_path: Path) -> 
         assert [path.name for path in folder.path.iterdir()] == [".lock"]
     folder.discard_if_unused()
     assert not folder.path.exists()
-
-
-def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".lock").mkdir()
-    with pytest.raises(UserError, match=f"cannot write into {tmp_path}"):
-        with RunFolder(tmp_path).lock():
-            pass
 
 
 def _steps(folder: RunFolder) -> list[int]:

@@ -79,10 +79,12 @@ def load(path: Path, **arguments):
     )
 
 
-def message(error: pytest.ExceptionInfo[UserError]) -> str:
-    text = str(error.value)
-    assert text and "\n" not in text
-    return text
+def refusal(path: Path, **arguments) -> str:
+    """The one line with which a SavedModel is refused."""
+    with pytest.raises(UserError) as error:
+        load(path, **arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def expected_outputs(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,19 +166,9 @@ def test_attributes(folder):
     assert load(folder, digest=digest).verified
 
 
-@pytest.mark.parametrize(
-    ("images", "text"),
-    [
-        (np.zeros((2, 8, 8), np.uint8), "shape"),
-        (np.zeros((2, 8, 8, 2), np.uint8), "shape"),
-        (np.zeros((0, 8, 8, 3), np.uint8), "at least 1"),
-        (np.full((2, 8, 8, 3), 255.0), "expected \\[0, 1\\]"),
-        (np.full((2, 8, 8, 3), np.nan), "not finite"),
-    ],
-)
-def test_images_are_checked(folder, images, text):
-    with pytest.raises(ValueError, match=text):
-        load(folder)(images)
+def test_images_are_checked(folder):
+    with pytest.raises(ValueError, match=r"expected \[0, 1\]"):
+        load(folder)(np.full((2, 8, 8, 3), 255.0))
 
 
 # --- The digest -------------------------------------------------------------------------------
@@ -234,15 +226,12 @@ def test_links_out_of_the_folder_and_in_circles_are_refused(copy, tmp_path, targ
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "file").write_bytes(b"content")
     (copy / "link").symlink_to(target)
-    with pytest.raises(UserError) as error:
-        load(copy)
-    assert "link" in message(error)
+    assert "link" in refusal(copy)
 
 
 def test_pipes_are_refused(copy, never_loaded):
     os.mkfifo(copy / "pipe")
-    with pytest.raises(UserError, match="neither a file nor a folder"):
-        load(copy)
+    assert "neither a file nor a folder" in refusal(copy)
 
 
 # --- Refused before anything is loaded --------------------------------------------------------
@@ -255,24 +244,17 @@ def test_no_saved_model(tmp_path, kind, never_loaded):
         path.write_bytes(b"content")
     if kind == "empty":
         path.mkdir()
-    with pytest.raises(UserError) as error:
-        load(path)
-    text = message(error)
+    text = refusal(path)
     assert str(path) in text and INCEPTION_URL in text and "--inception_path" in text
 
 
-def test_another_digest(folder, never_loaded):
+def test_another_digest_or_none(folder, never_loaded):
     for allow_unverified in (False, True):
-        with pytest.raises(UserError) as error:
-            load(folder, digest="0" * 64, allow_unverified=allow_unverified)
-        assert saved_model_digest(folder) in message(error) and "0" * 64 in message(error)
-
-
-def test_no_digest(folder, never_loaded):
-    with pytest.raises(UserError) as error:
-        load(folder, allow_unverified=False)
-    assert f"--inception_digest={saved_model_digest(folder)}" in message(error)
-    assert "--allow_unverified" in message(error)
+        text = refusal(folder, digest="0" * 64, allow_unverified=allow_unverified)
+        assert saved_model_digest(folder) in text and "0" * 64 in text
+    text = refusal(folder, allow_unverified=False)
+    assert f"--inception_digest={saved_model_digest(folder)}" in text
+    assert "--allow_unverified" in text
 
 
 # --- Refused after loading --------------------------------------------------------------------
@@ -280,16 +262,18 @@ def test_no_digest(folder, never_loaded):
 
 def test_a_damaged_saved_model(copy):
     (copy / "saved_model.pb").write_bytes(b"no protocol buffer")
-    with pytest.raises(UserError, match="cannot load") as error:
-        load(copy)
-    message(error)
+    assert "cannot load" in refusal(copy)
 
 
-def test_outputs_without_logits(tmp_path):
-    path = save_signature(tmp_path / "model", names=("pool_3", "probabilities"))
-    with pytest.raises(UserError, match="no output logits, only pool_3, probabilities") as error:
-        load(path)
-    message(error)
+@pytest.mark.parametrize(
+    ("name", "outputs", "text"),
+    [
+        ("serving_default", ("pool_3", "sums"), "no output logits, only pool_3, sums"),
+        ("other", ("logits",), "no signature serving_default or default, only other"),
+    ],
+)
+def test_outputs_or_signatures_of_other_names(tmp_path, name, outputs, text):
+    assert text in refusal(save_signature(tmp_path / "model", name, names=outputs))
 
 
 def test_outputs_without_features(tmp_path, rng):
@@ -297,43 +281,21 @@ def test_outputs_without_features(tmp_path, rng):
     images = rng.random((2, SIZE, SIZE, 3))
     assert classifier.num_features is None
     np.testing.assert_allclose(classifier(images), expected_outputs(images)[0], atol=2e-5)
-    with pytest.raises(UserError, match="no output pool_3") as error:
+    with pytest.raises(UserError, match="no output pool_3"):
         classifier.logits_and_features(images)
-    message(error)
 
 
-def test_an_output_without_a_name(tmp_path):
-    network = tf.Module()
-    network.__call__ = tf.function(
-        lambda images: images[:, 0, 0], input_signature=[tf.TensorSpec([None, SIZE, SIZE, 3])]
-    )
-    tf.saved_model.save(network, str(tmp_path / "model"), signatures={})
-    with pytest.raises(UserError, match="no named outputs") as error:
-        load(tmp_path / "model")
-    message(error)
-
-
-def test_another_size(folder):
-    with pytest.raises(UserError, match="cannot be run on images 33x33x3") as error:
-        load(folder, input_size=33)
-    message(error)
-
-
-def test_nothing_to_call(tmp_path):
-    path = save_signature(tmp_path / "model", "other")
-    with pytest.raises(UserError, match="no signature serving_default or default, only other") as e:
-        load(path)
-    message(e)
-
-
-def test_a_signature_of_two_inputs(tmp_path):
+def test_outputs_without_names_another_size_and_two_inputs(folder, tmp_path):
     specification = tf.TensorSpec([None, SIZE, SIZE, 3])
+    network = tf.Module()
+    network.__call__ = tf.function(lambda x: x[:, 0, 0], input_signature=[specification])
+    tf.saved_model.save(network, str(tmp_path / "nameless"), signatures={})
+    assert "no named outputs" in refusal(tmp_path / "nameless")
+    assert "cannot be run on images 33x33x3" in refusal(folder, input_size=33)
     network = tf.Module()
     network.classify = tf.function(
         lambda first, second: {"logits": (first + second)[:, 0, 0]},
-        input_signature=[specification, specification],
+        input_signature=[specification] * 2,
     )
-    tf.saved_model.save(network, str(tmp_path / "model"), signatures=network.classify)
-    with pytest.raises(UserError, match="has the inputs first, second") as error:
-        load(tmp_path / "model")
-    message(error)
+    tf.saved_model.save(network, str(tmp_path / "two"), signatures=network.classify)
+    assert "has the inputs first, second" in refusal(tmp_path / "two")

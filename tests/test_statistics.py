@@ -53,9 +53,7 @@ def test_the_cross_entropy_is_in_nats_and_takes_any_logits() -> None:
     )
 
 
-def test_the_binary_temperature_is_the_minimum_and_undoes_a_factor(
-    rng: np.random.Generator,
-) -> None:
+def test_the_binary_temperature_undoes_a_factor(rng: np.random.Generator) -> None:
     # Logits of N(1, 2) against N(-1, 2) are x: calibrated as they are.
     positive, negative = (c + math.sqrt(2) * rng.standard_normal(200_000) for c in (1, -1))
     found = fit_binary_temperature(positive, negative)
@@ -70,17 +68,6 @@ def test_a_temperature_needs_finite_logits() -> None:
         fit_binary_temperature(np.array([np.nan]), np.array([0.0]))
     with pytest.raises(ValueError, match="not finite"):
         fit_temperature(np.array([[np.nan, 0.0]]), np.array([0]))
-
-
-@pytest.mark.parametrize(("size", "hits"), [(3.0, 90), (0.7, 60), (20.0, 99)])
-def test_temperature_of_two_classes_in_closed_form(size: float, hits: int) -> None:
-    # Right with probability p and always as sure: sigmoid(2 a / T) = p.
-    labels = np.arange(100) % 2
-    guess = np.where(np.arange(100) < hits, labels, 1 - labels)
-    logits = size * (2.0 * np.eye(2)[guess] - 1)
-    share = hits / 100
-    expected = 2 * size / math.log(share / (1 - share))
-    assert fit_temperature(logits, labels) == pytest.approx(expected, rel=1e-9)
 
 
 def test_temperature_is_the_minimum_of_the_cross_entropy(rng: np.random.Generator) -> None:

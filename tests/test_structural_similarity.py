@@ -1,4 +1,4 @@
-"""MS-SSIM against a slow computation by its definition, two libraries and closed forms."""
+"""MS-SSIM against a slow computation by its definition, TensorFlow and closed forms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import ndimage, signal
-from sewar import full_ref
+from scipy import ndimage
 
 from tfdm.eval import structural_similarity as module
 from tfdm.eval.structural_similarity import ms_ssim, ms_ssim_diversity
@@ -86,7 +85,7 @@ def _reference(first: np.ndarray, second: np.ndarray) -> float:
     ("height", "width", "channels"),
     [(16, 16, 1), (28, 28, 1), (28, 28, 3), (28, 37, 1), (37, 28, 1), (32, 32, 3), (64, 64, 1)],
 )
-def test_agrees_with_the_definition(
+def test_is_its_definition(
     rng: np.random.Generator, height: int, width: int, channels: int
 ) -> None:
     first = _images(rng, 2, height, width, channels)
@@ -98,18 +97,8 @@ def test_agrees_with_the_definition(
     np.testing.assert_allclose(ms_ssim(first, second), expected, rtol=1e-9)
 
 
-def test_convolutions_agree_with_the_window_matrices(rng: np.random.Generator) -> None:
-    image = rng.uniform(size=(20, 23))
-    for size in (1, 2, 8, 11):
-        rows, columns = (module._window_matrix(side, size) for side in image.shape)
-        expected = signal.convolve2d(image, _window(size), mode="valid")
-        np.testing.assert_allclose(rows @ image @ columns.T, expected, rtol=1e-12)
-
-
 @pytest.mark.parametrize(("height", "width"), [(176, 176), (181, 177)])
-def test_agrees_with_tensorflow_where_the_window_does_not_shrink(
-    rng: np.random.Generator, height: int, width: int
-) -> None:
+def test_agrees_with_tensorflow_at_176(rng: np.random.Generator, height: int, width: int) -> None:
     first = _images(rng, 2, height, width, 3)
     second = np.concatenate([_noisy(first[:1], rng, 40), _mixed(first[1:], rng)])
     expected = tf.image.ssim_multiscale(first, second, max_val=255).numpy()
@@ -118,44 +107,12 @@ def test_agrees_with_tensorflow_where_the_window_does_not_shrink(
     np.testing.assert_allclose(ms_ssim(first, second), expected, rtol=1e-4)
 
 
-def test_agrees_with_sewar_at_odd_sizes(rng: np.random.Generator) -> None:
-    # Of an odd row sewar averages pixel 0 with itself, then 1 with 2: ours seen in a mirror. 177
-    # halves to odd sizes only, down to the last: 89, 45, 23, 12. (It mixes several channels.)
-    first = _images(rng, 1, 177, 177, 1)
-    second = _noisy(first, rng, 40)
-    expected = full_ref.msssim(first[0, ::-1, ::-1], second[0, ::-1, ::-1], MAX=255)
-    assert 0.4 < expected < 0.99
-    np.testing.assert_allclose(ms_ssim(first, second), [expected], rtol=1e-9)
-
-
 @pytest.mark.parametrize("side", [28, 32])
-def test_equal_images_have_similarity_one_and_diversity_zero(
-    rng: np.random.Generator, side: int
-) -> None:
+def test_equal_images_have_no_diversity(rng: np.random.Generator, side: int) -> None:
     images = _images(rng, 5, side, side, 3)
     np.testing.assert_array_equal(ms_ssim(images, images), np.ones(5))
     result = ms_ssim_diversity(np.repeat(images[:1], 12, axis=0), num_batches=3, batch_size=4)
     assert (result.diversity, result.standard_error) == (0, 0)
-
-
-def test_a_change_of_the_finest_scale_alone_has_its_exponent(rng: np.random.Generator) -> None:
-    # A checkerboard of ±8 on the constant 100 vanishes in the 2x2 means.
-    first = np.full([1, 32, 32, 1], 100, np.uint8)
-    sign = 1 - 2 * (np.indices([32, 32]).sum(axis=0) % 2)
-    second = (100 + 8 * sign)[None, :, :, None].astype(np.uint8)
-    window = _window(11)
-    mean = (window * sign[:11, :11]).sum() * 8
-    expected = (C2 / (64 - mean**2 + C2)) ** 0.0448
-    np.testing.assert_allclose(ms_ssim(first, second), [expected], rtol=1e-10)
-    assert expected < 0.98
-
-
-@pytest.mark.parametrize("side", [28, 64])
-def test_luminance_counts_at_the_last_scale(side: int) -> None:
-    first, second = (np.full([1, side, side, 1], value, np.uint8) for value in (30, 210))
-    expected = ((2 * 30 * 210 + C1) / (30**2 + 210**2 + C1)) ** 0.1333
-    np.testing.assert_allclose(ms_ssim(first, second), [expected], rtol=1e-10)
-    assert expected < 0.9
 
 
 def test_negative_scales_count_as_zero(rng: np.random.Generator) -> None:
@@ -167,7 +124,7 @@ def test_negative_scales_count_as_zero(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(ms_ssim(first, second), [2 / 3], rtol=1e-12)
 
 
-def test_symmetric_and_independent_of_the_block(
+def test_symmetric_whatever_block(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = _images(rng, 9, 28, 28, 3)

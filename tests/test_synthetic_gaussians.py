@@ -50,9 +50,7 @@ def test_kl_in_one_dimension_is_its_formula() -> None:
 
 
 @pytest.mark.parametrize(("dim", "expected"), [(10, 0.69), (100, 5.7)])
-def test_initial_divergences_are_the_known_ones(
-    dim: int, expected: float, rng: np.random.Generator
-) -> None:
+def test_initial_divergences_are_known(dim: int, expected: float, rng: np.random.Generator) -> None:
     kls = [
         kl_between(random_gaussian(dim, 1.0, rng), random_gaussian(dim, 1.0, rng))
         for _ in range(12)
@@ -140,22 +138,6 @@ def test_one_product_for_all_or_one_for_each_are_the_same(
         measured.append(experiment.measure(5))
     for key in measured[0]:
         np.testing.assert_allclose(measured[0][key], measured[1][key], rtol=1e-3)
-
-
-@pytest.mark.parametrize("discriminator_steps", [1, 2])
-def test_a_restored_experiment_goes_on_to_the_same_bits(discriminator_steps: int) -> None:
-    config = dataclasses.replace(TINY, discriminator_steps=discriminator_steps)
-    whole, first = (SyntheticExperiment("learning", 2, config) for _ in range(2))
-    whole.take_steps(0, 5)
-    whole.evaluate(5)
-    whole.take_steps(5, 7)
-    first.take_steps(0, 5)
-    first.evaluate(5)
-    second = SyntheticExperiment("learning", 2, config)
-    second.restore(first.state())
-    second.take_steps(5, 7)
-    for name, value in whole.state().items():
-        np.testing.assert_array_equal(second.state()[name], value)
 
 
 def test_one_repetition_may_diverge_alone() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
@@ -66,16 +65,3 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch, has_fake
         _load()
     assert "\n" not in str(raised.value)
     assert _loaded() == ({"tensorflow_gan": fake} if has_fake else {})
-
-
-@pytest.mark.usefixtures("no_tfgan")
-def test_a_broken_package_leaves_nothing_either(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    package = tmp_path / "tensorflow_gan"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    with pytest.raises(ModuleNotFoundError, match="classifier_metrics"):
-        _load()
-    assert _loaded() == {}

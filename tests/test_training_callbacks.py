@@ -10,19 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tiny_training import DivergingAutoencoder, TinyAutoencoder, fit, tiny_model
-from tfdm.errors import DivergedError, Terminated
+from tests.tiny_training import DivergingAutoencoder, fit, tiny_model
+from tfdm.errors import DivergedError
 from tfdm.runs import CheckpointStore
-from tfdm.training.callbacks import (
-    Checkpointer,
-    DivergenceGuard,
-    Span,
-    StepCallback,
-    StopOnSignal,
-)
+from tfdm.training.callbacks import Checkpointer, DivergenceGuard, Span, StepCallback
 from tfdm.training.signals import StopSignals
-from tfdm.training.state import capture_state
-from tfdm.training.strategy import Workers
 
 
 class Seen(StepCallback):
@@ -104,51 +96,6 @@ def test_a_variable_that_is_not_finite_is_never_written(tmp_path):
     with pytest.raises(DivergedError, match=r"pixels/bias is not finite at step 3"):
         fit(tiny_model(), 0, 3, callbacks)
     assert store.steps() == [2]
-
-
-def test_checkpoints_hold_the_state_of_their_step(tmp_path):
-    span, store = Span(0, 5), CheckpointStore(tmp_path, keep=5)
-    guard = DivergenceGuard(span, [1])
-    model, short = tiny_model(), tiny_model()
-    fit(model, 0, 5, [guard, Checkpointer(span, 2, guard, store)])
-    assert store.steps() == [5, 4, 2]
-    fit(short, 0, 5)
-    for name, array in capture_state(short).items():
-        np.testing.assert_array_equal(store.latest().arrays[name], array)
-
-
-class Interrupts(StepCallback):
-    """Sends the process a signal during a step."""
-
-    def __init__(self, span, at, number):
-        super().__init__(span)
-        self.at, self.number = at, number
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if self.span.start + batch + 1 == self.at:
-            os.kill(os.getpid(), self.number)
-
-    def after_steps(self, previous, logs):
-        pass
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_step_end_and_leaves_a_checkpoint(tmp_path, number):
-    span, store, model = Span(0, 9), CheckpointStore(tmp_path), tiny_model()
-    guard = DivergenceGuard(span, [9])
-    checkpointer = Checkpointer(span, 9, guard, store)
-    with StopSignals() as signals:
-        workers = Workers(tf.distribute.get_strategy())
-        stop = StopOnSignal(span, 9, signals, checkpointer, workers)
-        callbacks = [Interrupts(span, 5, number), guard, checkpointer, stop]
-        with signals.deferred(), pytest.raises(Terminated) as caught:
-            fit(model, 0, 9, callbacks)
-    assert (caught.value.signum, caught.value.step) == (number, 5)
-    assert store.steps() == [5]
-    reference = TinyAutoencoder({"latent_dim": 3}, (28, 28, 1))
-    fit(reference, 0, 5)
-    for name, array in capture_state(reference).items():
-        np.testing.assert_array_equal(store.latest().arrays[name], array)
 
 
 def test_signals_are_noted_while_deferred_and_end_the_process_otherwise():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
+from tests.test_progress import Terminal
 from tests.tiny_training import fit, tiny_model
 from tfdm.runs import RunFolder
 from tfdm.training import metrics
@@ -91,11 +92,6 @@ def test_a_pipe_gets_lines_with_rate_remaining_time_and_losses(monkeypatch):
     assert "\r" not in stream.getvalue()
     bar.close()
     assert len(stream.getvalue().splitlines()) == len(lines)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def test_a_terminal_gets_one_bar_that_moves():

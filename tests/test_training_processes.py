@@ -21,15 +21,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = (
-    "--model=aae_gan",
-    "--config.width=0.125",
-    "--latent_dim=4",
-    "--batch_size=8",
-    "--steps=60",
-    "--log_every=5",
-    "--sample_every=20",
-    "--checkpoint_every=10",
-)
+    "--model=aae_gan", "--config.width=0.125", "--latent_dim=4", "--batch_size=8", "--steps=60",
+    "--log_every=5", "--sample_every=20", "--checkpoint_every=10",
+)  # fmt: skip
 
 
 # Patience with a busy machine.
@@ -118,18 +112,6 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(undisturbed, tmp_p
         for path in (undisturbed / grid).iterdir():
             assert (folder / grid / path.name).read_bytes() == path.read_bytes()
     assert not list(folder.rglob(".tfdm-*"))
-
-
-def test_a_terminated_run_leaves_its_last_step_and_exits_with_143(undisturbed, tmp_path):
-    folder = tmp_path / "run"
-    process = start(folder)
-    wait_for(process, lambda: logged_step(folder) >= 15)
-    process.terminate()
-    assert process.wait(SECONDS) == 143
-    step = CheckpointStore(folder / "checkpoints").steps()[0]
-    assert step >= 15 and not (folder / "summary.json").exists()
-    finish(folder)
-    assert final_checkpoint(folder) == final_checkpoint(undisturbed)
 
 
 def free_ports(number: int) -> list[int]:

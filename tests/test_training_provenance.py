@@ -58,12 +58,9 @@ def test_a_package_installed_inside_another_repository_has_no_revision(source):
     assert provenance.git_revision() is None
 
 
-def test_without_a_repository_there_is_no_revision(monkeypatch, tmp_path):
+def test_without_a_repository_or_git_there_is_no_revision(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "module.py"))
     assert provenance.git_revision() is None
-
-
-def test_without_git_there_is_no_revision(monkeypatch, source):
     monkeypatch.setenv("PATH", "")
     assert provenance.git_revision() is None

@@ -52,17 +52,6 @@ def test_a_restored_model_goes_on_like_the_one_that_never_stopped(trained):
     assert_same(capture_state(resumed), capture_state(through))
 
 
-def test_leaving_the_optimisers_out_would_show(trained):
-    """Guards the test above: the momenta decide where training goes."""
-    through, resumed = tiny_model(), tiny_model()
-    fit(through, 0, 6)
-    fresh = capture_state(resumed)
-    restore_state(resumed, {n: trained[n] if n.startswith("model/") else fresh[n] for n in fresh})
-    fit(resumed, 3, 3)
-    kernel = next(name for name in trained if name.endswith("pixels/kernel"))
-    assert np.any(capture_state(resumed)[kernel] != capture_state(through)[kernel])
-
-
 def test_names_do_not_depend_on_what_the_process_built_before():
     assert list(capture_state(tiny_model())) == list(capture_state(tiny_model(seed=1)))
 

@@ -46,32 +46,26 @@ def copied(finished, tmp_path):
 
 
 def final_checkpoint(folder):
-    """Name and content; the name carries the digest, so equal names are equal bits."""
-    checkpoint = CheckpointStore(folder.checkpoints).latest()
-    return checkpoint.path.name
+    """Its name, which carries the digest: equal names are equal bits."""
+    return CheckpointStore(folder.checkpoints).latest().path.name
+
+
+def logged_steps(folder):
+    return [json.loads(line)["step"] for line in folder.metrics_path.read_text().splitlines()]
 
 
 def test_leaves_the_files_of_a_run(finished):
     folder, _ = finished
-    found = {
-        path.relative_to(folder.path).as_posix()
-        for path in folder.path.rglob("*")
-        if path.is_file() and "tensorboard" not in path.parts and "export" not in path.parts
-    }
+    paths = [path.relative_to(folder.path) for path in folder.path.rglob("*") if path.is_file()]
+    found = {str(path) for path in paths if path.parts[0] not in ("tensorboard", "export")}
     checkpoints = {name for name in found if name.startswith("checkpoints/step_000000")}
     assert sorted(name[:25] for name in checkpoints) == [
         f"checkpoints/step_{step:08d}" for step in (4, 8, 10)
     ]
-    assert found - checkpoints - {".lock"} == {
-        "config.json",
-        "metrics.jsonl",
-        "summary.json",
-        "samples/step_000005.png",
-        "samples/step_000010.png",
-        "reconstructions/step_000005.png",
-        "reconstructions/step_000010.png",
-        "weights/last.weights.h5",
-    }
+    folders = ("samples", "reconstructions")
+    grids = {f"{name}/step_{step:06d}.png" for name in folders for step in (5, 10)}
+    files = {"config.json", "metrics.jsonl", "summary.json", "weights/last.weights.h5"}
+    assert found - checkpoints - {".lock"} == grids | files
     assert sorted(path.name for path in folder.export.iterdir()) == ["encoder", "generator"]
     assert any(folder.tensorboard.iterdir())
 
@@ -99,7 +93,7 @@ def test_the_summary_tells_how_the_run_ended(finished):
     assert 100.0 < summary["peak_memory_mib"] < 100_000.0
 
 
-def test_the_saved_weights_are_those_of_the_last_checkpoint(finished):
+def test_the_saved_weights_and_the_loaded_run_are_those_of_the_last_checkpoint(finished):
     folder, _ = finished
     model = tiny_training.tiny_model(seed=9)
     model.load_weights(folder.weights / "last.weights.h5")
@@ -107,6 +101,10 @@ def test_the_saved_weights_are_those_of_the_last_checkpoint(finished):
     for name, array in capture_state(model).items():
         if name.startswith("model/"):
             np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+    loaded = load_run(folder.path)
+    assert loaded.step == 10 and loaded.config == tiny_config()
+    for name, array in capture_state(loaded.model).items():
+        np.testing.assert_array_equal(array, arrays[name], err_msg=name)
 
 
 def test_a_run_says_what_it_trains(finished, caplog):
@@ -170,15 +168,12 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(monkeypatch, finished, tmp
     result = run(folder.path)
     assert final_checkpoint(folder) == final_checkpoint(finished[0])
     assert result.final == finished[1]["final"]
-    lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    assert logged_steps(folder) == [2, 4, 6, 8, 10]
     grid = "reconstructions/step_000010.png"
     assert (folder.path / grid).read_bytes() == (finished[0].path / grid).read_bytes()
 
 
-def test_the_graph_optimiser_that_orders_sums_by_address_is_off_during_training(
-    monkeypatch, tmp_path
-):
+def test_the_optimiser_that_orders_sums_by_address_is_off(monkeypatch, tmp_path):
     def arithmetic():
         return tf.config.optimizer.get_experimental_options().get("arithmetic_optimization", True)
 
@@ -210,12 +205,9 @@ def test_time_is_summed_over_the_sessions(monkeypatch, tmp_path):
     assert 5000.0 < run(folder.path).wall_seconds < 6000.0
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_a_damaged_checkpoint_is_named_and_passed_over(copied, finished, caplog, damage):
+def test_a_damaged_checkpoint_is_named_and_passed_over(copied, finished, caplog):
     newest = CheckpointStore(copied.checkpoints).latest().path
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 4
-    newest.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    newest.write_bytes(newest.read_bytes()[:-1])
     copied.summary_path.unlink()
     with caplog.at_level(logging.WARNING, "tfdm"):
         run(copied.path)
@@ -238,17 +230,11 @@ def test_a_finished_run_answers_at_once_and_says_so(monkeypatch, finished, caplo
     assert caplog.messages[-1] == f"{finished[0].path} is complete: 10 steps are trained"
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        "weights/last.weights.h5",
-        "export/generator",
-        "export/encoder/saved_model.pb",
-        "samples/step_000010.png",
-        "reconstructions",
-        "summary.json",
-    ],
-)
+LOST = ["weights/last.weights.h5", "export/generator", "export/encoder/saved_model.pb"]
+LOST += ["samples/step_000010.png", "reconstructions", "summary.json"]
+
+
+@pytest.mark.parametrize("lost", LOST)
 def test_what_a_finished_run_lost_is_made_again(monkeypatch, finished, copied, lost):
     forbid_training(monkeypatch)
     path = copied.path / lost
@@ -271,7 +257,7 @@ def test_a_run_continued_further_is_the_longer_run(copied, tmp_path):
         run(copied.path)
 
 
-def test_another_configuration_is_refused_with_the_fields_that_differ(copied):
+def test_another_configuration_or_other_data_are_refused_before_anything_is_written(copied):
     def written():
         # Some versions of filelock touch the lock when they take it.
         paths = [path for path in copied.path.rglob("*") if path.is_file() and path.name != ".lock"]
@@ -280,18 +266,10 @@ def test_another_configuration_is_refused_with_the_fields_that_differ(copied):
     before = written()
     with pytest.raises(UserError, match="batch_size: 8 -> 4; seed: 0 -> 4"):
         run(copied.path, seed=4, batch_size=4)
-    assert written() == before
-
-
-def test_other_data_are_refused(copied):
     other = dataclasses.replace(tiny_dataset(), digest="1" * 64)
     with pytest.raises(UserError, match="dataset_digest"):
         train_run(tiny_config(output_dir=str(copied.path)), other)
-
-
-def test_a_second_writer_is_refused(copied):
-    with copied.lock(), pytest.raises(UserError, match="in use by another process"):
-        run(copied.path, steps=12)
+    assert written() == before
 
 
 def test_data_that_cannot_be_had_leave_nothing_behind(tmp_path):
@@ -308,13 +286,13 @@ def test_divergence_leaves_the_last_good_checkpoint(monkeypatch, tmp_path):
             run(folder.path)
         assert CheckpointStore(folder.checkpoints).steps() == [4]
         assert not folder.summary_path.exists()
-        lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
-        assert [line["step"] for line in lines] == [2, 4, 6]
+        assert logged_steps(folder) == [2, 4, 6]
 
 
 def test_two_replicas_make_the_same_run(finished, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    result = run(folder.path, strategy="mirrored")
+    # Of ten steps in executions of four the last one is short.
+    result = run(folder.path, strategy="mirrored", steps_per_execution=4)
     assert result.summary["replicas"] == 2
     assert result.final == pytest.approx(finished[1]["final"], rel=1e-4)
     expected = CheckpointStore(finished[0].checkpoints).latest().arrays
@@ -325,29 +303,6 @@ def test_two_replicas_make_the_same_run(finished, tmp_path):
     codes = tf.constant(np.eye(3, dtype=np.float32))
     model = load_run(folder.path).model
     np.testing.assert_allclose(generate(z=codes)["images"], model.generate(codes), atol=1e-6)
-
-
-def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
-    with pytest.raises(UserError, match="batch_size 7"):
-        run(tmp_path / "run", strategy="mirrored", batch_size=7)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_trained_model_is_read_back(finished):
-    loaded = load_run(finished[0].path)
-    assert loaded.step == 10 and loaded.config == tiny_config()
-    arrays = CheckpointStore(finished[0].checkpoints).latest().arrays
-    for name, array in capture_state(loaded.model).items():
-        np.testing.assert_array_equal(array, arrays[name])
-
-
-def test_weights_alone_are_read_back_too(finished, copied):
-    shutil.rmtree(copied.checkpoints)
-    loaded = load_run(copied.path)
-    assert loaded.step == 10
-    codes = np.eye(3, dtype=np.float32)
-    expected = load_run(finished[0].path).model.generate(codes)
-    np.testing.assert_array_equal(loaded.model.generate(codes), expected)
 
 
 def test_a_folder_without_weights_or_with_those_of_another_model(monkeypatch, copied):

@@ -43,6 +43,11 @@ def measure(samples: Any, *metrics: str, fields: Any = None, **options: Any) -> 
     return evaluate(samples, metrics=metrics, fields=fields, progress=False, **options)
 
 
+def content(folder: Path) -> dict[str, Any]:
+    """What `evaluate` wrote."""
+    return json.loads((folder / "evaluation.json").read_text())
+
+
 def write_pictures(folder: Path, images: np.ndarray) -> Path:
     """A PNG for each image [n, H, W, C]."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
+
+def needs(name: str) -> Any:
+    """Skips a test where no prepared set of TFDS stands in the folder of the environment."""
+    present = (Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent")) / name).is_dir()
+    return pytest.mark.skipif(not present, reason=f"TFDS_DATA_DIR holds no prepared {name}")
+
+
+# The data sets with classes, each where it is there.
+REAL = [
+    pytest.param("color_mnist", marks=needs("mnist")),
+    pytest.param("cifar10", marks=needs("cifar10")),
+]
 
 
 def write_mnist(

@@ -75,15 +75,9 @@ def register(monkeypatch: Any, model_class: type = TinyAutoencoder) -> None:
 def tiny_config(**changes: Any) -> RunConfig:
     """A run of ten steps of the tiny model, which must be registered."""
     fields = {
-        "model": "tiny",
-        "dataset": "tiny",
-        "steps": 10,
-        "batch_size": BATCH_SIZE,
-        "log_every": 2,
-        "sample_every": 5,
-        "checkpoint_every": 4,
-        "hyperparameters": AAEConfig(latent_dim=3),
-    }
+        "model": "tiny", "dataset": "tiny", "steps": 10, "batch_size": BATCH_SIZE, "log_every": 2,
+        "sample_every": 5, "checkpoint_every": 4, "hyperparameters": AAEConfig(latent_dim=3),
+    }  # fmt: skip
     return RunConfig(**{**fields, **changes})
 
 
