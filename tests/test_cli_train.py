@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 import pytest
 
 from tfdm.cli import train
-from tfdm.errors import DivergedError, UserError
-from tfdm.experiments.config import RunConfig, resolve_run_config
+from tfdm.errors import DivergedError
+from tfdm.experiments.config import RunConfig
 from tfdm.experiments.train import TrainingResult
 from tfdm.runs import RunFolder
 
@@ -50,13 +49,6 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Ca
         return calls
 
     return install
-
-
-def _raise(error: Exception) -> Callable[[], Any]:
-    def outcome() -> Any:
-        raise error
-
-    return outcome
 
 
 def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
@@ -105,15 +97,6 @@ def test_times_read_as_times(tmp_path: Path, seconds: float, expected: str) -> N
     assert re.search(rf"time +{expected}$", text, re.M)
 
 
-def test_a_refused_start_leaves_nothing(
-    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trainer(_raise(UserError("no network: pass --data_dir")))
-    assert train.main([f"--output_dir={tmp_path / 'run'}"]) == 2
-    assert capsys.readouterr().err == "error: no network: pass --data_dir\n"
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_run_that_diverged_is_kept(
     tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,17 +119,3 @@ def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(
     assert train.main(["--strategy=multi_worker", f"--output_dir={tmp_path / 'run'}"]) == 0
     assert capsys.readouterr().out == "done: 20 steps\n"  # The rest is the chief's to tell.
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_of_an_older_version_is_handed_to_the_trainer(
-    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
-) -> None:
-    calls = trainer(lambda: SUMMARY)
-    recorded = resolve_run_config({"model": "vae", "steps": 20}).flat()
-    (tmp_path / "config.json").write_text(json.dumps({**recorded, "beta": 2.0}))
-    assert train.main(["--model=vae", f"--output_dir={tmp_path}"]) == 2
-    assert "beta: 2.0 -> 1.0" in capsys.readouterr().err
-    del recorded["beta"]  # A field that it did not know.
-    (tmp_path / "config.json").write_text(json.dumps(recorded))
-    assert train.main(["--model=vae", f"--output_dir={tmp_path}"]) == 0
-    assert len(calls) == 1

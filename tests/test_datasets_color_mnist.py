@@ -42,38 +42,6 @@ def test_construction_pixel_by_pixel(rng, split, number):
     assert np.mean(images != expected) < 1e-4
 
 
-def normal_cdf(x: float) -> float:
-    return 0.5 * math.erfc(-x / math.sqrt(2))
-
-
-def test_background_is_dark_with_half_normal_noise():
-    images = color_digits(np.zeros((50, 28, 28), np.uint8), "train")
-    x = images / 127.5 - 1
-    mean = -1 + 0.2 / math.sqrt(2 * math.pi)
-    standard_error = 0.2 * math.sqrt(0.5 - 0.5 / math.pi) / math.sqrt(x.size)
-    # Rounding to levels shifts the mean of the half that is not clipped by less than 1e-4.
-    assert abs(x.mean() - mean) < 5 * standard_error + 1e-4
-
-
-def test_colors_have_scale_one_half_and_noise_one_fifth():
-    images = color_digits(np.full((1000, 28, 28), 255, np.uint8), "train")
-    # On ink, x = C + noise, so the top level has the mass above 254.5 / 127.5 - 1.
-    edge = (254.5 / 127.5 - 1) / math.hypot(0.5, 0.2)
-    expected = 1 - normal_cdf(edge)
-    standard_error = math.sqrt(expected * (1 - expected) / 3000)  # 3,000 independent colours
-    assert abs(np.mean(images == 255) - expected) < 4 * standard_error
-    assert abs(np.mean(images == 0) - expected) < 4 * standard_error
-    # One colour per image and channel: what varies within one is the noise alone.
-    x = (images / 127.5 - 1).reshape(1000, 784, 3)
-    colors = x.mean(1)
-    unclipped = np.abs(colors) < 0.2
-    variances = x.var(1)[unclipped]
-    relative_error = math.sqrt(2 / 784 / unclipped.sum())
-    assert abs(variances.mean() / 0.04 - 1) < 5 * relative_error + 1e-3
-    correlation = np.corrcoef(colors[:, 0], colors[:, 1])[0, 1]
-    assert abs(correlation) < 5 / math.sqrt(1000)
-
-
 def test_color_belongs_to_the_index_not_to_the_chunk(rng, monkeypatch):
     digits = rng.integers(0, 256, (5, 28, 28), dtype=np.uint8)
     whole = color_digits(digits, "train")

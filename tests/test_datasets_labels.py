@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.tiny_tfds import write_mnist
-from tfdm.datasets import cache, color_mnist, labels, load_dataset, tfds_sources
+from tests.tiny_tfds import REAL, needs, write_mnist
+from tfdm.datasets import cache, labels, load_dataset, tfds_sources
 from tfdm.datasets.labels import load_digits, load_labels
 from tfdm.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 TINY = {"train": ("train", 300), "validation": ("test[:6]", 6), "test": ("test[6:]", 6)}
-FEW = {
-    "train": ("train[:50]", 50),
-    "validation": ("test[:50]", 50),
-    "test": ("test[5000:5050]", 50),
-}
 
 
 @pytest.fixture
@@ -65,13 +59,6 @@ def test_classes_and_digits_stand_in_the_order_of_the_files(tiny: Path) -> None:
         np.testing.assert_array_equal(digits[split], _levels(number)[part])
 
 
-def test_the_folder_of_the_environment_is_the_default(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tiny))
-    assert len(load_labels("color_mnist")["train"]) == len(load_digits()["train"]) == 300
-
-
 @pytest.mark.parametrize("read", [load_digits, lambda folder: load_labels("color_mnist", folder)])
 def test_an_incomplete_split_is_one_line(
     read: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch
@@ -95,24 +82,7 @@ def test_sets_without_classes_are_refused(name: str) -> None:
         load_labels(name)
 
 
-def _real(name: str) -> Any:
-    present = (Path(os.environ.get("TFDS_DATA_DIR", "/nonexistent")) / name).is_dir()
-    return pytest.mark.skipif(not present, reason=f"TFDS_DATA_DIR holds no prepared {name}")
-
-
-@_real("mnist")
-def test_real_digits_are_those_that_were_coloured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = _shorten(monkeypatch, "color_mnist", FEW)
-    prepared = cache.prepared(tfds_sources.color_mnist_source(None, few), tmp_path)
-    digits = load_digits()
-    for split in SPLITS:
-        colored = color_mnist.color_digits(digits[split], split)
-        np.testing.assert_array_equal(prepared.splits[split], colored)
-
-
-@_real("mnist")
+@needs("mnist")
 def test_real_classes_of_digits_belong_to_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
     from tfdm.eval.classifiers.shipped import load_classifier
 
@@ -126,7 +96,7 @@ def test_real_classes_of_digits_belong_to_the_images(monkeypatch: pytest.MonkeyP
         assert np.mean(guess == np.roll(classes[split], 1)) < 0.5
 
 
-@_real("cifar10")
+@needs("cifar10")
 def test_real_classes_of_objects_belong_to_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,13 +117,7 @@ def test_real_classes_of_objects_belong_to_the_images(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("color_mnist", marks=_real("mnist")),
-        pytest.param("cifar10", marks=_real("cifar10")),
-    ],
-)
+@pytest.mark.parametrize("name", REAL)
 def test_real_sets_have_ten_classes(name: str) -> None:
     classes = load_labels(name)
     sizes = {split: len(images) for split, images in load_dataset(name).splits.items()}
@@ -168,15 +132,3 @@ def test_real_sets_have_ten_classes(name: str) -> None:
         # The counts of the official test digits.
         expected = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
         np.testing.assert_array_equal(official, expected)
-
-
-@pytest.mark.slow
-@_real("mnist")
-def test_all_real_digits_stand_in_the_order_of_the_set() -> None:
-    digits, dataset = load_digits(), load_dataset("color_mnist")
-    for split in SPLITS:
-        assert digits[split].shape == dataset.splits[split].shape[:3]
-        last = len(digits[split]) - 50
-        for first in (0, last):
-            colored = color_mnist.color_digits(digits[split][first:][:50], split, first)
-            np.testing.assert_array_equal(dataset.splits[split][first:][:50], colored)

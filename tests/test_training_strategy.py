@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tiny_training import fit, tiny_batches, tiny_model
+from tests.tiny_training import tiny_batches
 from tfdm.errors import UserError
-from tfdm.training import strategy as strategies
-from tfdm.training.callbacks import RawLogs
-from tfdm.training.state import capture_state
 from tfdm.training.strategy import Workers, check_batch_size, describe, make_strategy
 
 
@@ -71,53 +67,6 @@ def test_replica_r_holds_the_rth_block_of_rows():
     shares = strategy.experimental_local_results(batch)
     np.testing.assert_array_equal(shares[0], whole[:4])
     np.testing.assert_array_equal(shares[1], whole[4:])
-
-
-@pytest.mark.parametrize("steps_per_execution", [1, 3])
-def test_two_replicas_and_one_end_with_the_same_weights(steps_per_execution):
-    """Gradients are summed over the replicas in another order: differences are of rounding."""
-    single = tiny_model()
-    fit(single, 0, 5)
-    with make_strategy("mirrored").scope():
-        mirrored = tiny_model()
-    fit(mirrored, 0, 5, steps_per_execution=steps_per_execution)
-    expected, start = capture_state(single), capture_state(tiny_model())
-    actual = capture_state(mirrored)
-    assert actual.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_allclose(actual[name], array, rtol=1e-4, atol=2e-6, err_msg=name)
-    moved = [n for n in start if n.endswith("kernel") and np.abs(start[n] - expected[n]).max()]
-    assert len(moved) == 2  # far beyond the tolerance
-    assert min(np.abs(start[n] - expected[n]).max() for n in moved) > 1e-3
-
-
-class Recorder(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self.ends, self.logs = [], []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(batch)
-        self.logs.append({name: float(value) for name, value in logs.items()})
-
-
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
-def test_the_train_function_of_replicas_takes_the_steps_that_keras_takes(steps_per_execution):
-    """Ten steps: the last of three executions of four is a short one."""
-    keras_way, our_way = tiny_model(), tiny_model()
-    expected, actual = Recorder(), Recorder()
-    fit(keras_way, 0, 10, [expected], steps_per_execution=steps_per_execution)
-    our_way.compile(steps_per_execution=steps_per_execution)
-    our_way.train_function = strategies.replicated_train_function(our_way)
-    raw = RawLogs([actual], add_history=True, model=our_way)
-    our_way.fit(tiny_batches(0, 10), verbose=0, shuffle=False, callbacks=raw)
-    assert actual.ends == expected.ends
-    assert int(our_way.step.numpy()) == 10
-    for ours, theirs in zip(actual.logs, expected.logs, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-5)
-    state = capture_state(our_way)
-    for name, array in capture_state(keras_way).items():
-        np.testing.assert_allclose(state[name], array, rtol=1e-4, atol=2e-6, err_msg=name)
 
 
 def test_alone_a_worker_answers_itself():
