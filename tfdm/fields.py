@@ -121,7 +121,7 @@ def check_value(field: dataclasses.Field, value: Any) -> Any:
 
 def _check_one(field: dataclasses.Field, value: Any) -> Any:
     kind: type = field.metadata["kind"]
-    if hasattr(value, "item") and not isinstance(value, kind):
+    if hasattr(value, "item"):
         value = value.item()  # a NumPy scalar
     if kind is float and type(value) is int:
         value = float(value)
