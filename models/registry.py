@@ -177,7 +177,7 @@ def register_file(path: str | os.PathLike[str]) -> None:
     module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
     try:
         _register_from(source, spec.loader.exec_module, module)
-    except Exception as error:  # Whatever the file does.
+    except (Exception, SystemExit) as error:  # Whatever the file does.
         raise UserError(f"{file} fails: {_one_line(error)}") from error
     if not any(entry.source == source for entry in MODELS.values()):
         raise UserError(f"{file} registers no model: call tfdm.register_model in it")
@@ -213,7 +213,7 @@ def _register_entry_point(point: importlib.metadata.EntryPoint) -> None:
     source = {"package": package, "version": version}
     try:
         _register_from(source, lambda: register_model(point.name, point.load()))
-    except Exception as error:  # Whatever the package does.
+    except (Exception, SystemExit) as error:  # Whatever the package does.
         raise UserError(
             f"the model {point.name!r} of the package {package} cannot be loaded "
             f"({_one_line(error)}): repair or remove the package"
@@ -233,5 +233,5 @@ def _source_of(model_class: type) -> dict[str, str]:
     return {"class": f"{model_class.__module__}.{model_class.__qualname__}"}
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
