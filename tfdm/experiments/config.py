@@ -31,8 +31,10 @@ class RunConfig(CheckedConfig):
     `dataset` is a name of the registry, or that of images which the caller has.
     """
 
-    model: str = setting("aae_plus_plus", "the model", placeholder="MODEL")
-    dataset: str = setting("color_mnist_5k", "the data set", placeholder="DATASET")
+    model: str = setting("aae_plus_plus", "the model, one of Models below", placeholder="MODEL")
+    dataset: str = setting(
+        "color_mnist_5k", "the data set, one of Data sets below", placeholder="DATASET"
+    )
     preset: str = setting("quick", "the scale of the run", choices=PRESETS)
     steps: int = setting(2500, "training steps (generator updates)", minimum=1)
     batch_size: int = setting(64, "examples a step, over all replicas", minimum=1)
@@ -135,12 +137,6 @@ def run_fields() -> tuple[dataclasses.Field, ...]:
     return tuple(f for f in dataclasses.fields(RunConfig) if f.name != "hyperparameters")
 
 
-def default_fields(config: RunConfig) -> dict[str, Any]:
-    """Returns what a run of the same model records where nothing is chosen."""
-    hyperparameters = type(config.hyperparameters)()
-    return RunConfig(model=config.model, hyperparameters=hyperparameters).flat()
-
-
 def preset_values(preset: str, dataset: str) -> dict[str, int]:
     """Returns the steps, intervals and hyperparameters of a preset (Appendix K).
 
@@ -187,10 +183,7 @@ def resolve_run_config(
     """
     if "dataset" in values:
         find_dataset(values["dataset"])
-    config = RunConfig(**_resolved(values, hyperparameters or {}))
-    if config.dataset == "image_folder" and config.data_dir is None:
-        raise UserError("--dataset=image_folder needs --data_dir: the folder of your images")
-    return config
+    return RunConfig(**_resolved(values, hyperparameters or {}))
 
 
 def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:

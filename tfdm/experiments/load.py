@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tfdm.experiments.config import RunConfig
 from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.state import restore_state
+
+_logger = logging.getLogger("tfdm")
 
 WEIGHTS_NAME = "last.weights.h5"
 
@@ -122,6 +125,7 @@ def load_run(
       ValueError: `dataset` is no array of images.
     """
     folder, recorded, config = open_run(path)
+    warn_if_changed(recorded)
     model = build_model(config, tuple(recorded["image_shape"]))
     weights = folder.weights / WEIGHTS_NAME
     checkpoint = CheckpointStore(folder.checkpoints).latest()
@@ -153,6 +157,13 @@ def open_run(path: str | os.PathLike[str]) -> tuple[RunFolder, dict[str, Any], R
     if "image_shape" not in recorded:
         raise UserError(f"{folder.config_path} lacks image_shape; start a new run")
     return folder, recorded, config
+
+
+def warn_if_changed(recorded: Mapping[str, Any]) -> None:
+    """Warns where the file that registers a run's model is not the one that trained it."""
+    before, now = recorded.get("model_source", {}), find_model(recorded["model"]).source
+    if len({source["sha256"] for source in (before, now) if "sha256" in source}) > 1:
+        _logger.warning("%s has changed since the run was started", now["file"])
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from tfdm.experiments.export import (
     read_summary,
     write_networks,
 )
-from tfdm.experiments.load import build_model, fitting, open_data
+from tfdm.experiments.load import build_model, fitting, open_data, warn_if_changed
 from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder, provenance
 from tfdm.training import grids, metrics
@@ -109,9 +109,7 @@ class _Session:
             **provenance.software(),
             "command": provenance.command(),
         }
-        before = self.folder.claim_config(flat, self.config.default_flat())
-        if before.get("model_source", source).get("sha256") != source.get("sha256"):
-            _logger.warning("%s has changed since the run was started", source.get("file"))
+        warn_if_changed(self.folder.claim_config(flat, self.config.default_flat()))
 
     def summary_of_complete(self) -> dict[str, Any] | None:
         """Returns the summary of a run that is done and whole, which is said, else `None`."""
@@ -143,6 +141,8 @@ class _Session:
             clock = metrics.RunClock(earlier + clock.seconds())
             if start < steps:  # It tells of an end that is not this run's any more.
                 self.folder.summary_path.unlink(missing_ok=True)
+                if source := find_model(self.config.model).source:
+                    self.folder.record(model_source=source)
         rate = self._fit(model, start, clock) if start < steps else None
         summary = self._finish(model, clock, rate) if is_chief else {"steps": steps}
         self.workers.wait()

@@ -18,6 +18,7 @@ from typing import Any
 
 from tfdm.datasets import ImageDataset, open_dataset
 from tfdm.datasets.load import Data
+from tfdm.errors import UserError
 from tfdm.experiments.config import RunConfig
 from tfdm.experiments.load import Run, load_run
 from tfdm.models.registry import name_of
@@ -127,11 +128,15 @@ def train_run(
 
     `dataset` are the data, if they are not those that `config` names.
     """
-    if config.data_dir is not None:
+    folder, data_dir = RunFolder(config.folder), config.data_dir
+    if data_dir is None and folder.config_path.is_file():
+        data_dir = folder.read_config().get("data_dir")
+    if data_dir is not None:
         # As it can be found again from another working directory.
-        data_dir = os.path.abspath(os.path.expanduser(config.data_dir))
+        data_dir = os.path.abspath(os.path.expanduser(data_dir))
         config = dataclasses.replace(config, data_dir=data_dir)
-    folder = RunFolder(config.folder)
+    elif config.dataset == "image_folder" and dataset is None:
+        raise UserError("--dataset=image_folder needs --data_dir: the folder of your images")
     with StopSignals() as signals, contextlib.ExitStack() as stack:
         hold = functools.partial(_hold, folder, config, stack)
         if config.strategy != "multi_worker":  # There it may be the chief's folder alone.

@@ -23,11 +23,10 @@ from tfdm.runs import atomic
 from tfdm.runs.results import differences, locked, read_json, writing
 
 # What a folder may record without deciding the weights that come out of the run.
-NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images"})
+NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images", "model_source"})
 # What may change when a run is resumed, and is then recorded anew: the same weights come out.
 MAY_CHANGE = frozenset(
     {"log_every", "sample_every", "checkpoint_every", "strategy", "preset", "data_dir"}
-    | {"model_source"}
 )
 
 
@@ -140,6 +139,10 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """Returns the recorded configuration; raises `UserError` when it cannot be read."""
         return read_json(self.config_path, advice="start a new run")
+
+    def record(self, **fields: Any) -> None:
+        """Records fields of the configuration anew."""
+        atomic.atomic_write_json(self.config_path, self.read_config() | fields)
 
     def check_config(
         self, flat: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
