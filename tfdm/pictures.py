@@ -25,9 +25,6 @@ def image_grid(images: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
 
     Returns:
       One image, uint8 [rows (H + 2) + 2, columns (W + 2) + 2, 1 or 3].
-
-    Raises:
-      ValueError: the images do not have this shape.
     """
     if images.ndim != 4:
         raise ValueError(f"images have shape {images.shape}, expected [n, H, W, C]")
@@ -58,10 +55,7 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 
 def new_figure(width: float, height: float, title: str = "", fontsize: float = 9.0) -> Figure:
-    """Returns an empty figure of this size in inches, whose axes share the space.
-
-    It is drawn by Agg, apart from any figure or backend of the caller's.
-    """
+    """Returns an empty figure of this size in inches, drawn by Agg whatever the backend."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
