@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from tfdm.errors import UserError
@@ -102,6 +103,17 @@ def test_weights_of_the_losses_are_those_of_the_paper():
 def test_values_that_are_not_admissible_are_refused(config, values, message):
     with pytest.raises(ValueError, match=message):
         config(**values)
+
+
+def test_numbers_of_numpy_become_plain():
+    numbers = {
+        "latent_dim": np.int64(3),
+        "beta": np.float64(0.5),
+        "likelihood": np.str_("bernoulli"),
+    }
+    for name, value in VAEConfig(**numbers).to_dict().items():
+        assert name not in numbers or type(value) in (int, float, str)
+    assert VAEConfig(beta=np.float32(0.5)).beta == 0.5
 
 
 def test_text_is_read_as_the_type_of_the_field():

@@ -62,9 +62,8 @@ def reverse_kl_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """Generator loss R = -log D + log(1 - D) = -l (Algorithm 4 steps 3 and 4; section 5).
 
     At the optimal discriminator its expectation under the model is KL[model || data] (or
-    KL[q(z) || p(z)] for codes). With that discriminator held fixed, its gradient through samples
-    is also the gradient of that divergence: the term that a fixed ratio leaves out, the
-    expectation of the model's score, is zero.
+    KL[q(z) || p(z)] for codes), and its gradient through samples is that of the divergence: the
+    term that a fixed ratio leaves out, the expectation of the model's score, is zero.
     """
     return -at_least_float32(fake_logits, "logits")
 
@@ -115,8 +114,7 @@ def reconstruction_error(
     """Returns the error of each example, [B].
 
     Args:
-      originals: [B, ...].
-      reconstructions: [B, ...].
+      originals, reconstructions: [B, ...].
       norm: `l1` for |a − b|, `squared` for (a − b)².
       reduction: `sum` over an example's elements or their `mean`; the sum is what stands beside
         a KL divergence in nats, the mean does not grow with the image.

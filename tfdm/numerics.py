@@ -10,11 +10,7 @@ import tensorflow as tf
 
 
 def at_least_float32(value: Any, name: str) -> tf.Tensor:
-    """Returns `value` as a tensor of float32, or of float64 when it already is.
-
-    Raises:
-      ValueError: the values of `name` are not of a floating type.
-    """
+    """Returns floating `value` as float32, or float64 when it is; else `ValueError` with `name`."""
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_floating:
         raise ValueError(f"{name} has dtype {tensor.dtype.name}, expected a floating type")

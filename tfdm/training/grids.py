@@ -60,7 +60,7 @@ class ImageGrids(StepCallback):
     def _show(self, name: str, path: Path, images: np.ndarray, step: int) -> None:
         grid = image_grid(images)
         atomic_write_bytes(path, png_bytes(grid))
-        with self.writer.as_default(step=step):
+        with self.writer.as_default(step=np.int64(step)):
             tf.summary.image(name, grid[None])
 
 

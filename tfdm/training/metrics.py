@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
@@ -66,11 +67,12 @@ class MetricsLogger(StepCallback):
         self._last = self.step, now
         record = {"step": self.step, "wall_seconds": round(now, 3), "steps_per_second": rate}
         self.folder.append_metrics({**record, **values})
-        with self.writer.as_default(step=self.step):
+        # NumPy's numbers: TensorFlow keeps every Python number that becomes a tensor.
+        with self.writer.as_default(step=np.int64(self.step)):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(name, np.float32(value))
             if rate is not None:
-                tf.summary.scalar("steps_per_second", rate)
+                tf.summary.scalar("steps_per_second", np.float32(rate))
         self.writer.flush()
 
     def _rate_since(self, mark: tuple[int, float] | None, now: float) -> float | None:
