@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
@@ -123,6 +124,8 @@ def _check_one(field: dataclasses.Field, value: Any) -> Any:
     kind: type = field.metadata["kind"]
     if hasattr(value, "item") and not isinstance(value, kind):
         value = value.item()  # a NumPy scalar
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if kind is float and type(value) is int:
         value = float(value)
     choices, low, high = choices_of(field), field.metadata["minimum"], field.metadata["maximum"]
