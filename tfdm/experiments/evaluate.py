@@ -249,6 +249,7 @@ class _Session:
         if plan.metric.needs_features and self.inputs.reference is not None:
             real_images = self.inputs.reference[0].record
             record["reference"] = real_images.get("split") or real_images["images"]
+            record["features"] = owner
         record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}
         return Record({**json_ready(record), **plan.identity})
 

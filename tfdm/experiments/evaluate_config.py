@@ -93,8 +93,6 @@ class EvaluateConfig(CheckedConfig):
         for name in ("classifier", "inception_path"):
             if getattr(self, name) and not any(metric.needs_classifier for metric in chosen):
                 raise ValueError(f"{name} has no effect: no metric here needs a classifier")
-        if self.reference and not any(metric.needs_features for metric in chosen):
-            raise ValueError("reference has no effect: no metric here compares features; drop it")
 
 
 def default_output_dir(

@@ -84,7 +84,8 @@ def open_inputs(
     metrics: Collection[Metric],
 ) -> EvaluationInputs:
     """Opens everything that metrics need; `named` is the data set, all else as in `evaluate`."""
-    run = _run_of(samples, config, named)
+    run = _run_of(samples, config)
+    _check_effects(samples, config, run, named, reference, metrics)
     data, lacks = _dataset_of(run, named, config)
     classifiers: dict[str, Any] = {}
     if any(metric.needs_classifier for metric in metrics):
@@ -103,6 +104,8 @@ def open_inputs(
     real = None
     if any(metric.needs_features for metric in metrics):
         real = _real_images(reference, data, source.record.get("split"), scaled, config.resize)
+        if real is not None and run is None:
+            _check_apart(samples, reference, source, real[0])
     if config.noise:
         source = noised(source, config.noise, config.seed)
     images = [source, *(real or ())[:1]]
@@ -110,21 +113,37 @@ def open_inputs(
     return EvaluationInputs(source, data, real, classifiers, lacks)
 
 
-def _run_of(samples: Samples, config: EvaluateConfig, named: Data | None) -> Run | None:
+def _run_of(samples: Samples, config: EvaluateConfig) -> Run | None:
     """The run that the samples are to be of; `None` where they are images."""
     if isinstance(samples, str | Path):
         path = Path(samples).expanduser()
         if samples in SPLITS or not RunFolder(path).config_path.is_file():
             return None
         samples = load_run(path, data_dir=config.data_dir, cache_dir=config.cache_dir)
-    if not isinstance(samples, Run):
-        return None
-    by_name = named if isinstance(named, str) else None
-    given = {"dataset": by_name, "image_size": config.image_size, "crop": config.crop}
-    for name, value in given.items():
-        if value:
-            raise UserError(f"--{name} goes with images: a run has its own; drop it")
-    return samples
+    return samples if isinstance(samples, Run) else None
+
+
+def _check_effects(
+    samples: Samples,
+    config: EvaluateConfig,
+    run: Run | None,
+    named: Data | None,
+    reference: Reference | None,
+    metrics: Collection[Metric],
+) -> None:
+    """Refuses what a caller gave and nothing here would look at."""
+    compares = any(metric.needs_features for metric in metrics)
+    if reference is not None and not compares:
+        raise UserError("--reference has no effect: no metric here compares features; drop it")
+    by_name = isinstance(named, str)
+    if run is not None and by_name:
+        raise UserError("--dataset goes with images: a run has its own; drop it")
+    opened = by_name or (run is not None and run is not samples and named is None)
+    looked_at = {"image_size": by_name, "crop": by_name, "data_dir": opened}
+    looked_at["cache_dir"] = opened or compares
+    for name, has_effect in looked_at.items():
+        if getattr(config, name) and not has_effect:
+            raise UserError(f"--{name} has no effect: no data set is opened by name; drop it")
 
 
 def _dataset_of(
@@ -189,6 +208,16 @@ def _real_images(
         )
     source = _split(split, dataset)
     return source, f"{split} of {source.record['dataset_digest']}"
+
+
+def _check_apart(samples: Any, reference: Any, source: ImageSource, real: ImageSource) -> None:
+    """Refuses to compare images with themselves, which says nothing."""
+    is_same = samples is reference
+    if isinstance(samples, str | Path) and isinstance(reference, str | Path):
+        is_same = Path(samples).expanduser().resolve() == Path(reference).expanduser().resolve()
+    sizes = [(images.num_images, images.image_shape) for images in (source, real)]
+    if is_same or (sizes[0] == sizes[1] and source.digest() == real.digest()):
+        raise UserError(f"{source.name} would be compared with itself: choose another --reference")
 
 
 def _split(split: Any, dataset: ImageDataset | None, number: int | None = None) -> ImageSource:
