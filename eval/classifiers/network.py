@@ -35,14 +35,8 @@ def image_classifier(
     """
     seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
-    hidden = keras.layers.Conv2D(
-        2 * _DIM,
-        _PATCH,
-        kernel_initializer="zeros",
-        trainable=False,
-        dtype=dtype,
-        name="whitening",
-    )(images)
+    whitening = {"kernel_initializer": "zeros", "trainable": False, "name": "whitening"}
+    hidden = keras.layers.Conv2D(2 * _DIM, _PATCH, dtype=dtype, **whitening)(images)
     hidden = keras.layers.ReLU(dtype=dtype)(hidden)
     for index, width in enumerate(widths):
         for half in range(2):
@@ -78,10 +72,8 @@ def whiten(network: keras.Model, images: np.ndarray) -> None:
 
     The patches are those of images [N, S, S, 3] in [0, 1], N of a few thousand.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(images, (1, _PATCH, _PATCH, 1))
-    windows = windows[..., 0, :, :, 0]
-    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _DIM)
-    patches = patches.astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(images, (_PATCH, _PATCH), axis=(1, 2))
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _DIM).astype(np.float64)
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))
     directions = vectors / np.sqrt(values + _WHITENING_EPSILON)

@@ -15,10 +15,7 @@ NUM_SAMPLES = 50_000
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig(CheckedConfig):
-    """What an evaluation measures, beside what, and where its files go.
-
-    The fields of the metrics are apart (`tfdm.eval.config`).
-    """
+    """What an evaluation measures, beside what, and where its files go."""
 
     metrics: tuple[str, ...] = setting(
         (),
@@ -98,10 +95,7 @@ class EvaluateConfig(CheckedConfig):
 def default_output_dir(
     config: EvaluateConfig, *, run: str | None = None, images: str | None = None
 ) -> Path:
-    """Returns where a command writes whose user names no folder.
-
-    Samples with noise get a folder of their own.
-    """
+    """Returns where a command writes whose user names no folder."""
     ending = f"-noise{config.noise:g}" if config.noise else ""
     if images in SPLITS:
         return Path("runs") / f"{config.dataset}-{images}{ending}"

@@ -12,18 +12,11 @@ import numpy.typing as npt
 from tfdm.datasets.dataset import SPLITS, ImageDataset
 from tfdm.datasets.load import Data, open_dataset
 from tfdm.errors import UserError
-from tfdm.eval import load_classifier, load_saved_model_classifier
+from tfdm.eval import load_classifier, load_saved_model_classifier, sources
+from tfdm.eval.classifiers.shipped import NAMES
 from tfdm.eval.files import file_source
 from tfdm.eval.metrics import Metric
-from tfdm.eval.sources import (
-    ImageSource,
-    Shape,
-    array_source,
-    fitted,
-    model_source,
-    noised,
-    split_source,
-)
+from tfdm.eval.sources import ImageSource, Shape
 from tfdm.experiments.evaluate_config import NUM_SAMPLES, EvaluateConfig
 from tfdm.experiments.load import Run, load_run
 from tfdm.runs import RunFolder
@@ -32,30 +25,23 @@ Samples = npt.ArrayLike | str | Path | Run
 Reference = npt.ArrayLike | str | Path
 
 # Data sets of the package, and the classifier that is made for each.
-OWN_CLASSIFIERS = {
-    "cifar10": "cifar10",
-    "color_mnist": "color_mnist",
-    "color_mnist_5k": "color_mnist",
-}
+OWN_CLASSIFIERS = {name: name for name in NAMES} | {"color_mnist_5k": "color_mnist"}
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationInputs:
-    """The samples, the data set beside them, what features are compared with and its digest.
-
-    `lacks` says why there is no data set, if one was to be had.
-    """
+    """The samples, and what they are measured with."""
 
     source: ImageSource
     dataset: ImageDataset | None
-    reference: tuple[ImageSource, str] | None
+    reference: tuple[ImageSource, str] | None  # real images behind features, and their digest
     classifiers: Mapping[str, Any]
-    lacks: str
+    lacks: str  # why there is no data set
 
     def resizer(self, classifier: str) -> str | None:
         """Returns how images are scaled before a classifier sees them, `None` if they are not."""
-        sources = [self.source, *(self.reference or ())[:1]]
-        before = next((s.record["resized"] for s in sources if "resized" in s.record), None)
+        images = [self.source, *(self.reference or ())[:1]]
+        before = next((s.record["resized"] for s in images if "resized" in s.record), None)
         return self.classifiers[classifier].resizer or before
 
     def missing(self, metric: Metric, classifier: str | None) -> str | None:
@@ -96,7 +82,7 @@ def open_inputs(
     scaled = (sides[0], sides[0], 3) if sides and config.resize else None
     shape = scaled if data is None else data.image_shape
     if run is not None:
-        source = fitted(_samples_of(run, config), shape, config.resize)
+        source = sources.fitted(_samples_of(run, config), shape, config.resize)
     elif _is_split(samples):
         source = _split(samples, data, config.num_samples)
     else:
@@ -107,7 +93,7 @@ def open_inputs(
         if real is not None and run is None:
             _check_apart(samples, reference, source, real[0])
     if config.noise:
-        source = noised(source, config.noise, config.seed)
+        source = sources.noised(source, config.noise, config.seed)
     images = [source, *(real or ())[:1]]
     classifiers = {n: _fitting(c, images, config.resize) for n, c in classifiers.items()}
     return EvaluationInputs(source, data, real, classifiers, lacks)
@@ -155,13 +141,8 @@ def _dataset_of(
             return (None, "name one with --dataset") if run is None else (run.dataset, "")
         except UserError as error:
             return None, str(error)
-    dataset = open_dataset(
-        named,
-        data_dir=config.data_dir,
-        cache_dir=config.cache_dir,
-        image_size=config.image_size,
-        crop=config.crop,
-    )
+    names = ("data_dir", "cache_dir", "image_size", "crop")
+    dataset = open_dataset(named, **{name: getattr(config, name) for name in names})
     if run is not None and run.recorded.get("dataset_digest", dataset.digest) != dataset.digest:
         raise UserError(
             f"{dataset.name} is not what {run.folder.path} was trained on: its digest differs"
@@ -171,7 +152,7 @@ def _dataset_of(
 
 def _samples_of(run: Run, config: EvaluateConfig) -> ImageSource:
     trained = run.config
-    return model_source(
+    return sources.model_source(
         run.model.generate,
         config.num_samples or NUM_SAMPLES,
         config.seed,
@@ -223,13 +204,13 @@ def _check_apart(samples: Any, reference: Any, source: ImageSource, real: ImageS
 def _split(split: Any, dataset: ImageDataset | None, number: int | None = None) -> ImageSource:
     if dataset is None:
         raise UserError(f"{split} is a split: name its data set with --dataset")
-    return split_source(dataset, split, number)
+    return sources.split_source(dataset, split, number)
 
 
 def _images(images: Any, shape: Shape | None, number: int | None, resize: bool) -> ImageSource:
     if isinstance(images, str | Path):
         return file_source(Path(images).expanduser(), shape, number, resize)
-    return fitted(array_source(images, number), shape, resize)
+    return sources.fitted(sources.array_source(images, number), shape, resize)
 
 
 def _is_split(what: Any) -> bool:
@@ -250,13 +231,9 @@ def _classifiers(config: EvaluateConfig, own: str | None) -> dict[str, Any]:
         has_own = name not in OWN_CLASSIFIERS.values() and (folder / f"{own}.npz").is_file()
         found.append(load_classifier(str(own), folder) if has_own else load_classifier(name))
     if config.inception_path is not None:
-        found.append(
-            load_saved_model_classifier(
-                Path(config.inception_path).expanduser(),
-                digest=config.inception_digest,
-                allow_unverified=config.allow_unverified,
-            )
-        )
+        path, digest = Path(config.inception_path).expanduser(), config.inception_digest
+        unverified = config.allow_unverified
+        found.append(load_saved_model_classifier(path, digest=digest, allow_unverified=unverified))
     return {classifier.name: classifier for classifier in found}
 
 
@@ -265,11 +242,12 @@ def _fitting(classifier: Any, images: Collection[ImageSource], resize: bool) -> 
     side = getattr(classifier, "image_side", None)
     for source in images if side else ():
         height, width, _ = source.image_shape
-        if (height, width) != (side, side):
-            if resize:
-                return classifier.resizing()
-            raise UserError(
-                f"the images of {source.name} are {height}x{width}, the classifier "
-                f"{classifier.name} takes {side}x{side}: --resize scales them"
-            )
+        if (height, width) == (side, side):
+            continue
+        if resize:
+            return classifier.resizing()
+        raise UserError(
+            f"the images of {source.name} are {height}x{width}, the classifier "
+            f"{classifier.name} takes {side}x{side}: --resize scales them"
+        )
     return classifier
