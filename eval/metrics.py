@@ -44,7 +44,7 @@ class Metric:
     function: str
     quantities: tuple[Quantity, ...]  # the numbers of its record that are shown
     needs_classifier: bool = False
-    needs_features: bool = False  # which not every classifier gives, of real images too
+    needs_features: bool = False  # of samples and of real images; not every classifier has them
     needs_dataset: bool = False
 
     def measure(self, inputs: Inputs, config: MetricConfig) -> dict[str, Any]:

@@ -95,24 +95,17 @@ def array_source(
     array = checked_images(array[..., np.newaxis] if array.ndim == 3 else array)
     num, is_float = checked_number(name, len(array), num_images), array.dtype != np.uint8
     height, width, channels = array.shape[1:]
-
-    def pieces() -> Blocks:
-        return (quantised(piece) if is_float else piece for piece in array_pieces(array))
-
+    as_levels = quantised if is_float else np.asarray
     record = {"images": name, "available": len(array), "quantised": is_float}
-    return ImageSource(name, record, num, (height, width, channels), pieces)
+    shape = (height, width, channels)
+    return ImageSource(name, record, num, shape, lambda: map(as_levels, array_pieces(array)))
 
 
 def split_source(dataset: ImageDataset, split: str, num_images: int | None = None) -> ImageSource:
     """Returns the first `num_images` images of a split, all for `None`; fewer are a `UserError`."""
     images, name = dataset.split(split), f"{dataset.name}, {split}"
-    record = {
-        "dataset": dataset.name,
-        "split": split,
-        "dataset_digest": dataset.digest,
-        "available": len(images),
-        "quantised": False,
-    }
+    count = {"available": len(images), "quantised": False}
+    record = {"dataset": dataset.name, "split": split, "dataset_digest": dataset.digest, **count}
     num = checked_number(name, len(images), num_images)
     return ImageSource(name, record, num, dataset.image_shape, lambda: array_pieces(images))
 

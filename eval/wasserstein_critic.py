@@ -70,7 +70,7 @@ class CriticDistance:
     value: float
     standard_error: float | None
     image_standard_error: float | None
-    per_seed: tuple[float, ...]
+    per_seed: tuple[float, ...]  # the value of each critic
     training_value: float
     critic_gap: float
     model_gap: float | None

@@ -155,9 +155,9 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
         raise UserError(f"{root} {state}: {_WHERE_TO_GET_IT}")
     if not any((root / name).is_file() for name in _GRAPHS):
         raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
-    sha256, real_root = hashlib.sha256(), root.resolve()
+    sha256 = hashlib.sha256()
     try:
-        found = _files(root, root, (real_root,))
+        found = _files(root, root, (root.resolve(),))
         files = {os.fsencode(file.relative_to(root).as_posix()): file for file in found}
         for name, path in sorted(files.items()):
             with open(path, "rb") as file:

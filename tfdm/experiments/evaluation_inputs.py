@@ -117,7 +117,7 @@ def _check_effects(
     reference: Reference | None,
     metrics: Collection[Metric],
 ) -> None:
-    """Refuses what a caller gave and nothing here would look at."""
+    """Refuses what nothing here would look at."""
     compares = any(metric.needs_features for metric in metrics)
     if reference is not None and not compares:
         raise UserError("--reference has no effect: no metric here compares features; drop it")
@@ -126,7 +126,7 @@ def _check_effects(
         raise UserError("--dataset goes with images: a run has its own; drop it")
     opened = by_name or (run is not None and run is not samples and named is None)
     looked_at = {"image_size": by_name, "crop": by_name, "data_dir": opened}
-    looked_at["cache_dir"] = opened or compares
+    looked_at["cache_dir"] = opened or compares  # which keeps features too
     for name, has_effect in looked_at.items():
         if getattr(config, name) and not has_effect:
             raise UserError(f"--{name} has no effect: no data set is opened by name; drop it")
@@ -152,19 +152,15 @@ def _dataset_of(
 
 def _samples_of(run: Run, config: EvaluateConfig) -> ImageSource:
     trained = run.config
+    steps = {"steps": run.step, "run_seed": trained.seed}
+    known = {"run": str(run.folder.path), "model": trained.model, "dataset": trained.dataset}
     return sources.model_source(
         run.model.generate,
         config.num_samples or NUM_SAMPLES,
         config.seed,
         name=f"{trained.model}, {trained.dataset}, {run.step:,} steps",
         image_shape=run.model.image_shape,
-        record={
-            "run": str(run.folder.path),
-            "model": trained.model,
-            "dataset": trained.dataset,
-            "steps": run.step,
-            "run_seed": trained.seed,
-        },
+        record=known | steps,
     )
 
 

@@ -168,8 +168,7 @@ def measure(classifier: ImageClassifier, data: LabelledImages) -> dict[str, Any]
         "temperature": temperature,
         "feature_scale": float(np.sqrt(np.mean(features.astype(np.float64) ** 2))),
     }
-    for ending, scale in (("", 1.0), ("_calibrated", temperature)):
-        scaled = logits / scale
+    for ending, scaled in (("", logits), ("_calibrated", logits / temperature)):
         score = dataclasses.asdict(inception_score_from_logits(scaled))
         measured[f"test_cross_entropy{ending}"] = cross_entropy(scaled[number:], labels[number:])
         measured[f"inception_score_of_test_images{ending}"] = score
