@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tfdm.experiments.config import (
     resolve_run_config,
     run_fields,
 )
-from tfdm.fields import CheckedConfig, check_value, parse_value, setting
+from tfdm.fields import CheckedConfig, check_value, folder, parse_value, setting
 from tfdm.models.config import AAEConfig, AAEPlusPlusConfig, DCGANConfig, VAEConfig, WGANGPConfig
 from tfdm.models.registry import MODELS, ModelEntry
 from tfdm.training.config import ModelConfig
@@ -147,6 +148,16 @@ def test_truth_values_are_read():
     assert [parse_value(field, text) for text in ("true", "No", "1")] == [True, False, True]
     with pytest.raises(ValueError, match="switch is 'maybe', expected true or false"):
         parse_value(field, "maybe")
+
+
+def test_a_path_is_read_as_text():
+    @dataclasses.dataclass(frozen=True)
+    class WithFolder(CheckedConfig):
+        output_dir: str | None = folder("where files go")
+
+    assert WithFolder(Path("runs") / "a").output_dir == str(Path("runs/a"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected a value of type str"):
+        WithFolder(3)  # type: ignore[arg-type]
 
 
 # --- Runs ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
@@ -122,6 +123,8 @@ def _check_one(field: dataclasses.Field, value: Any) -> Any:
     kind: type = field.metadata["kind"]
     if hasattr(value, "item"):
         value = value.item()  # a NumPy scalar
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if kind is float and type(value) is int:
         value = float(value)
     choices, low, high = choices_of(field), field.metadata["minimum"], field.metadata["maximum"]
