@@ -48,8 +48,11 @@ class FixedCodes:
     Held-out codes of such an encoder are those of other data: give them as another `FixedCodes`.
     """
 
-    def __init__(self, codes: npt.ArrayLike) -> None:
-        """Takes codes [N, L], finite; raises `ValueError` for others."""
+    def __init__(self, codes: npt.ArrayLike, probes: FloatArray | None = None) -> None:
+        """Takes codes [N, L], finite; raises `ValueError` for others.
+
+        `probes` tell their source from others, whatever the seed of the codes; by default `codes`.
+        """
         self.codes = np.asarray(codes, np.float64)
         if self.codes.ndim != 2 or 0 in self.codes.shape:
             raise ValueError(
@@ -57,6 +60,7 @@ class FixedCodes:
             )
         _check("codes", self.codes, np.isfinite(self.codes), "a finite value")
         self.num_data, self.latent_dim = self.codes.shape
+        self.probes = self.codes if probes is None else probes
 
     def sample(self, num: int, seed: Seed) -> FloatArray:
         """Returns float64 [num, L] of the codes, drawn with replacement, a function of `seed`."""

@@ -49,6 +49,7 @@ def test_a_file_of_posteriors_is_enough(
         (["--posterior=x", "--held_out.num_samples=3"], "add held_out to --estimators"),
         (["--posterior=x", "--monte_carlo.num_samples=1"], "at least 2"),
         (["--posterior=x", "--log_likelihood_samples=5"], "needs --run"),
+        (["--posterior=x.npz", "--data_dir=d"], "data_dir has no effect"),
     ],
 )
 def test_bad_flags_end_in_one_line(

@@ -19,7 +19,7 @@ from tfdm.numerics import at_least_float32
 
 
 class Prior(Protocol):
-    """p(z) over codes [L]; optionally also `entropy() -> scalar`, nats."""
+    """p(z) over codes [L], asked with float32 tensors; perhaps `entropy() -> scalar`, nats."""
 
     @property
     def latent_dim(self) -> int:
