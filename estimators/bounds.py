@@ -66,8 +66,6 @@ def posterior_bounds(
 ) -> PosteriorBounds:
     """Returns the average KL of diagonal Gaussian posteriors against p(z) and its bounds.
 
-    Computed in float64 whatever the input's precision.
-
     Args:
       loc: [N, L], the means of q(z|x_n), finite.
       scale: [N, L], the standard deviations of q(z|x_n), finite and > 0.
@@ -123,21 +121,13 @@ def _total_kl(loc: FloatArray, scale: FloatArray) -> FloatArray:
 
 
 def _bounds(
-    average_kl: float,
+    kl: float,
     standard_error: float | None,
     num_data: int,
     latent_dim: int,
     per_latent: FloatArray | None = None,
-    active_latents: int | None = None,
+    active: int | None = None,
 ) -> PosteriorBounds:
-    return PosteriorBounds(
-        num_data=num_data,
-        latent_dim=latent_dim,
-        average_kl=average_kl,
-        average_kl_standard_error=standard_error,
-        average_kl_per_dimension=average_kl / latent_dim,
-        average_kl_per_latent=per_latent,
-        active_latents=active_latents,
-        log_num_data=math.log(num_data),
-        minimum_marginal_kl=average_kl - math.log(num_data),
-    )
+    averages = kl, standard_error, kl / latent_dim, per_latent
+    log_num_data = math.log(num_data)
+    return PosteriorBounds(num_data, latent_dim, *averages, active, log_num_data, kl - log_num_data)

@@ -66,8 +66,7 @@ def fit(
       keep_best: whether the variables of the best evaluation are put back at the end.
       clip_norm: largest norm of the whole gradient; 0 does not clip.
       progress: called with (steps done, steps).
-      state: a folder of this fit alone, from which a fit that was broken off goes on to the same
-        bits; `None` keeps nothing.
+      state: a folder of this fit alone, from which a fit that was broken off goes on.
 
     Raises:
       ValueError: the loss is not finite before the first evaluation that is.
@@ -98,8 +97,6 @@ def fit(
 
 
 class _FitTraining(ResumableTraining):
-    """The variables on their way to the lowest held-out loss."""
-
     def __init__(
         self,
         variables: Sequence[tf.Variable | keras.Variable],
@@ -123,12 +120,11 @@ class _FitTraining(ResumableTraining):
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What is moved."""
         return self._variables
 
     @property
     def best(self) -> tuple[int, float]:
-        """The step and the value of the lowest held-out loss, (0, inf) where there is none."""
+        """Step and value of the lowest held-out loss, (0, inf) where there is none."""
         known = [point for point in self.curve if point[1] < math.inf]
         return min(known, key=lambda point: point[1], default=(0, math.inf))
 
@@ -140,7 +136,6 @@ class _FitTraining(ResumableTraining):
 
     @property
     def is_over(self) -> bool:
-        """Whether the loss is not finite any more, or patience ran out."""
         return self.diverged_at is not None or self.is_exhausted
 
     def take_steps(self, step: int, number: int) -> None:
@@ -153,7 +148,6 @@ class _FitTraining(ResumableTraining):
         self.diverged_at = step + bad if bad >= 0 else None
 
     def evaluate(self, step: int) -> None:
-        """Takes the held-out loss in, and the variables where it is the lowest."""
         value = self._held_out_loss()
         if value < self.best[1]:
             self._best_values = [variable.numpy() for variable in self._variables]
@@ -162,19 +156,16 @@ class _FitTraining(ResumableTraining):
             self.diverged_at = step
 
     def put_back(self) -> None:
-        """Puts the variables of the best evaluation back."""
         for variable, value in zip(self._variables, self._best_values, strict=True):
             variable.assign(value)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The variables, the optimiser, the evaluations and the best variables."""
         best = {f"best/{i:04d}": value for i, value in enumerate(self._best_values)}
         diverged_at = np.array(-1 if self.diverged_at is None else self.diverged_at)
         curve = np.array(self.curve)
         return {**super().state(), **best, "curve": curve, "diverged_at": diverged_at}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Puts a state back."""
         own = {name: a for name, a in arrays.items() if name.startswith(("model/", "optimizers/"))}
         super().restore(own)
         self.curve = [(int(step), float(value)) for step, value in arrays["curve"]]

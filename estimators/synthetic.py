@@ -78,19 +78,14 @@ def kl_between(first: AffineGaussian, second: AffineGaussian) -> float:
 
 
 class SyntheticExperiment(ResumableTraining):
-    """One setting in one dimension, all repetitions.
+    """One setting in one dimension, all repetitions, each a function of its seed.
 
-    Attributes:
-      evaluations: (step, `true_kl`, `estimate` and `standard_error` [R]) of every one until now.
-      initial_kl: KL[p_θ ‖ p*] [R] before anything is learned.
+    `evaluations` are (step, `true_kl`, `estimate` and `standard_error` [R]), `initial_kl` is
+    KL[p_θ ‖ p*] [R] before anything is learned. `ValueError` for an unknown setting or a dimension
+    below 1.
     """
 
     def __init__(self, setting: str, dim: int, config: SyntheticConfig) -> None:
-        """Draws the Gaussians and the classifiers; each repetition's depend on its seed alone.
-
-        Raises:
-          ValueError: an unknown setting, or a dimension below 1.
-        """
         if setting not in SETTINGS:
             raise ValueError(f"setting is {setting!r}, expected one of {', '.join(SETTINGS)}")
         if dim < 1:
@@ -118,21 +113,20 @@ class SyntheticExperiment(ResumableTraining):
         ]
         self._classifier_variables = [v for layer in self._layers for v in layer]
         self._theta = [self._weights, self._bias]
-        discriminator = keras.optimizers.Adam(config.discriminator_learning_rate, *ADAM_BETAS)
-        discriminator.build(self._classifier_variables)
-        generator = keras.optimizers.Adam(config.generator_learning_rate, *ADAM_BETAS)
-        generator.build(self._theta)
-        self.optimizers = {"classifier": discriminator, "generator": generator}
+        self.optimizers = {
+            "classifier": keras.optimizers.Adam(config.discriminator_learning_rate, *ADAM_BETAS),
+            "generator": keras.optimizers.Adam(config.generator_learning_rate, *ADAM_BETAS),
+        }
+        self.optimizers["classifier"].build(self._classifier_variables)
+        self.optimizers["generator"].build(self._theta)
         self._traced = tf.function(self._run, autograph=False)
         self._traced_logits = tf.function(self._fresh_logits, autograph=False)
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """The classifiers, W and b."""
         return [*self._classifier_variables, *self._theta]
 
     def take_steps(self, step: int, number: int) -> None:
-        """Takes steps; what a step draws is a function of (seed, step)."""
         self._traced(tf.constant(step, tf.int64), tf.constant(number, tf.int64))
 
     def evaluate(self, step: int) -> None:
@@ -154,7 +148,6 @@ class SyntheticExperiment(ResumableTraining):
         return np.array([kl_between(*pair) for pair in zip(models, self._data, strict=True)])
 
     def state(self) -> dict[str, np.ndarray]:
-        """The variables, the optimisers, and the evaluations until now."""
         steps, values = zip(*self.evaluations, strict=True)
         series = {f"evaluations/{key}": np.stack([v[key] for v in values]) for key in SERIES}
         return {**super().state(), **series, "evaluations/steps": np.array(steps)}
@@ -231,7 +224,6 @@ class SyntheticExperiment(ResumableTraining):
         tf.while_loop(lambda step: step < start + number, body, (start,), parallel_iterations=1)
 
     def _fresh_logits(self, step: tf.Tensor) -> tf.Tensor:
-        """Logits [R, S] of fresh samples of the model."""
         return self._logits(self._samples_of_model(step, "look", self.config.num_samples))
 
 

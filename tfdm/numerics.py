@@ -1,7 +1,7 @@
-"""Casts and static shape checks at the doors of the numerical functions.
+"""Casts and static shape checks of the numerical functions.
 
-Losses, densities and divergences are computed in float32 at least, whatever the precision policy of
-the networks, and two arrays never meet in a silent broadcast.
+They compute in float32 at least, whatever the precision policy of the networks, and never broadcast
+two arrays silently.
 """
 
 from typing import Any
@@ -10,11 +10,7 @@ import tensorflow as tf
 
 
 def at_least_float32(value: Any, name: str) -> tf.Tensor:
-    """Returns `value` as a tensor of float32, or of float64 when it already is.
-
-    Raises:
-      ValueError: the values of `name` are not of a floating type.
-    """
+    """Returns a floating `value` in float32, or float64 when it already is; else `ValueError`."""
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_floating:
         raise ValueError(f"{name} has dtype {tensor.dtype.name}, expected a floating type")

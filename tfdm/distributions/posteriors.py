@@ -49,7 +49,6 @@ class NoisePosterior:
         raise NotImplementedError
 
     def sample(self, sample_shape: Sequence[int] = (), seed: int = 0) -> tf.Tensor:
-        """Returns codes [*sample_shape, B, L], a function of `seed`."""
         shape = [*sample_shape, *self.noise_shape]
         return self.from_noise(stateless_normal(shape, seed, "posterior"))
 
@@ -63,7 +62,7 @@ class GaussianPosterior(NoisePosterior):
 
     @classmethod
     def from_parameters(cls, parameters: tf.Tensor) -> GaussianPosterior:
-        """The posterior of an encoder's outputs [B, 2L]; see `gaussian_loc_and_scale`."""
+        """The posterior of an encoder's outputs [B, 2L], by `gaussian_loc_and_scale`."""
         return cls(*gaussian_loc_and_scale(parameters))
 
     @property
@@ -87,17 +86,11 @@ class GaussianPosterior(NoisePosterior):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImplicitPosterior(NoisePosterior):
-    """A function of the images and noise: it can be sampled, its density is not known.
+    """A function of the images and noise: it can be sampled, its density is not known."""
 
-    Attributes:
-      draw: noise [B, M] -> codes [B, L].
-      batch_size: B.
-      noise_dim: M.
-    """
-
-    draw: Callable[[tf.Tensor], tf.Tensor]
-    batch_size: int | tf.Tensor
-    noise_dim: int
+    draw: Callable[[tf.Tensor], tf.Tensor]  # noise [B, M] -> codes [B, L]
+    batch_size: int | tf.Tensor  # B
+    noise_dim: int  # M
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
@@ -134,15 +127,9 @@ class DeterministicPosterior(NoisePosterior):
 def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Splits an encoder's output [B, 2L] into loc and scale = softplus(raw + log(e - 1)) + 1e-4.
 
-    Softplus grows linearly: a large output neither overflows nor multiplies the gradient. An output
-    of zero is N(0, 1), save for the floor, which keeps log scale finite and lies below the scales
-    of real posteriors: it stands for a KL of 8.7 nats a dimension.
-
-    Returns:
-      loc [B, L] and scale [B, L], float32 (float64 when `parameters` is), scale > 0.
-
-    Raises:
-      ValueError: `parameters` is not a matrix with an even number of columns.
+    An output of zero is N(0, 1), save for the floor, which keeps log scale finite and lies below
+    the scales of real posteriors: it stands for a KL of 8.7 nats a dimension. Both are [B, L],
+    float32 (float64 when `parameters` is); `ValueError` where the columns are not even in number.
     """
     parameters = at_least_float32(parameters, "parameters")
     require_rank(parameters, 2, "parameters", "[B, 2L]")
@@ -156,10 +143,7 @@ def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
 def gaussian_kl_to_standard_normal(loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """KL[N(loc, scale^2) || N(0, 1)] of each dimension [B, L], nats, the second term of equation 2.
 
-    (loc^2 + scale^2 - 1) / 2 - log scale, not negative save for rounding.
-
-    Raises:
-      ValueError: the two shapes are not the same.
+    Not negative save for rounding; `ValueError` where the two shapes are not the same.
     """
     loc = at_least_float32(loc, "loc")
     scale = tf.cast(at_least_float32(scale, "scale"), loc.dtype)

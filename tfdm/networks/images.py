@@ -39,19 +39,14 @@ def encoder(
     kind: str,
     noise_dim: int | None = None,
 ) -> keras.Model:
-    """The generator transposed, without activation at the end (Appendix K.5).
+    """The generator transposed, without activation at the end (Appendix K.5), of one `kind`.
 
-    Args:
-      make: the factory of the network's layers.
-      latent_dim: L.
-      image_shape: (H, W, C).
-      kind: `deterministic`: images -> codes [B, L]. `gaussian`: images -> location and raw scale
-        [B, 2L]. `implicit`: (images, noise [B, M]) -> codes [B, L]; the noise joins the features
-        before one more hidden layer, so that the codes' distribution is not of a fixed family.
-      noise_dim: M, by default L.
+        deterministic   images -> codes [B, L]
+        gaussian        images -> location and raw scale [B, 2L]
+        implicit        (images, noise [B, M]) -> codes [B, L], M by default L
 
-    Raises:
-      ValueError: `kind` is none of these.
+    The noise joins the features before one more hidden layer, so that the codes' distribution is
+    not of a fixed family. `ValueError` for another kind.
     """
     if kind not in ENCODER_OUTPUTS:
         raise ValueError(f"encoder is {kind!r}, expected one of {', '.join(ENCODER_OUTPUTS)}")
@@ -80,12 +75,8 @@ def discriminator(
 ) -> keras.Model:
     """Images [B, H, W, C] -> logits [B], log p*(x) - log p_θ(x) at the optimum.
 
-    Args:
-      make: the factory of the network's layers.
-      image_shape: (H, W, C).
-      normalization: `batch`, `layer` or `none`, in all layers but the first.
-      dropout: whether a second input, a mask of the last feature maps [B, H', W', C'], is
-        multiplied onto them: noise enters a network from outside.
+    The `normalization` is `batch`, `layer` or `none`, in all layers but the first. With `dropout` a
+    second input, a mask [B, H', W', C'], is multiplied onto the last feature maps.
     """
     images = keras.Input(list(image_shape), name="images")
     make = _with_initial_weights(make, image_shape)
@@ -136,11 +127,7 @@ def _discriminator_features(
 
 
 def _with_initial_weights(make: LayerFactory, image_shape: ImageShape) -> LayerFactory:
-    """Returns the factory with the initial weights that belong to the size of the images.
-
-    Raises:
-      ValueError: the images are not square, or of no size that the paper's networks fit.
-    """
+    """Returns the factory for the size of the images; `ValueError` where no network fits it."""
     height, width, channels = image_shape
     is_small = height == color_mnist.IMAGE_SIZE
     if height != width or channels < 1 or not (is_small or dcgan.is_dcgan_size(height)):

@@ -137,8 +137,8 @@ class ModelParts(keras.Model):
         return checked_network(name, made, takes, gives)
 
     def generator_network(self) -> keras.layers.Layer:
-        takes = [(self.latent_dim,)]
-        return self.network("generator", self.build_generator, takes, self.image_shape)
+        codes = (self.latent_dim,)
+        return self.network("generator", self.build_generator, [codes], self.image_shape)
 
     def discriminator_network(self, name: str = "discriminator") -> keras.layers.Layer:
         return self.network(name, self.build_discriminator, [self.image_shape], ())
@@ -161,11 +161,8 @@ class ModelParts(keras.Model):
     ) -> None:
         """Adds the player of the loss `name`, which moves `networks`.
 
-        Args:
-          name: the key of its loss.
-          networks: what it moves.
-          rate: the learning rate of an Adam of its own (Appendix K), a number or a schedule.
-          optimizer: what moves it instead of that Adam.
+        `rate` is that of an Adam of its own (Appendix K), a number or a schedule; give either it or
+        another `optimizer`.
         """
         if (rate is None) == (optimizer is None):
             raise ValueError(f"player {name!r} has rate {rate} and optimizer {optimizer}: give one")
@@ -184,8 +181,10 @@ class ModelParts(keras.Model):
 
     def _check_parts(self) -> None:
         if self.prior.latent_dim != self.latent_dim:
-            found, expected = self.prior.latent_dim, f"expected latent_dim = {self.latent_dim}"
-            raise ValueError(f"the prior has codes of {found} numbers, {expected}")
+            raise ValueError(
+                f"the prior has codes of {self.prior.latent_dim} numbers, "
+                f"expected latent_dim = {self.latent_dim}"
+            )
         for name in self.networks:
             if name not in self._network_names:
                 hint = did_you_mean(name, self._network_names)
