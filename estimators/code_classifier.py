@@ -80,7 +80,7 @@ class CodeClassifier(tf.Module):
 def initial_kernels(
     inputs: int, width: int, num_layers: int, rng: np.random.Generator
 ) -> Iterator[FloatArray]:
-    """Yields the kernels [fan-in, units] of an MLP with one output, of variance 2 / fan-in by it."""
+    """Yields the kernels [fan-in, units] of an MLP with one output (He et al. 2015)."""
     for fan_in, units in itertools.pairwise([inputs, *[width] * num_layers, 1]):
         scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
         yield scale * rng.standard_normal((fan_in, units))

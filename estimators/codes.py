@@ -30,7 +30,7 @@ class CodeSampler(Protocol):
 
 
 class GaussianCodes:
-    """z ~ N(loc_n, scale_n²) for a uniformly drawn n: fresh codes of arrays [N, L] at every call."""
+    """z ~ N(loc_n, scale_n²), both [N, L], for a uniformly drawn n: fresh codes at every call."""
 
     def __init__(self, loc: npt.ArrayLike, scale: npt.ArrayLike) -> None:
         self.loc, self.scale = checked_gaussians(loc, scale)

@@ -229,10 +229,9 @@ class SyntheticExperiment(ResumableTraining):
 
 def _bias_and_cholesky(gaussians: Sequence[AffineGaussian]) -> tuple[tf.Tensor, tf.Tensor]:
     """b [R, 1, D] and Cᵀ [R, D, D]: x = b + ε Cᵀ."""
-    return (
-        tf.constant(np.stack([g.bias[None] for g in gaussians]), tf.float32),
-        tf.constant(np.stack([g.cholesky.T for g in gaussians]), tf.float32),
-    )
+    both = [g.bias[None] for g in gaussians], [g.cholesky.T for g in gaussians]
+    bias, cholesky = (tf.constant(np.stack(arrays), tf.float32) for arrays in both)
+    return bias, cholesky
 
 
 def summarize(series: Sequence[dict[str, FloatArray]], key: str) -> dict[str, list]:

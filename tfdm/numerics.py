@@ -17,6 +17,11 @@ def at_least_float32(value: Any, name: str) -> tf.Tensor:
     return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
 
 
+def batch_size(tensor: tf.Tensor) -> int | tf.Tensor:
+    """Returns the first axis, a number where the graph knows it."""
+    return tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]
+
+
 def require_rank(value: tf.Tensor, rank: int, name: str, axes: str) -> None:
     """Raises `ValueError` unless `value` has this rank or an unknown one; `axes` says [B, 2L]."""
     if value.shape.rank is not None and value.shape.rank != rank:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tfdm.distributions.priors import Prior, StandardNormal
-from tfdm.numerics import at_least_float32, require_rank, require_same_shape
+from tfdm.numerics import at_least_float32, batch_size, require_rank, require_same_shape
 from tfdm.training.noise import stateless_normal
 
 # Far below it, float32 could not resolve epsilon in loc + scale * epsilon at |loc| of a few.
@@ -67,7 +67,7 @@ class GaussianPosterior(NoisePosterior):
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        return _batch_size(self.loc), self.loc.shape[-1]
+        return batch_size(self.loc), self.loc.shape[-1]
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
         """Noise [..., B, L] -> loc + scale * noise; `ValueError` where B or L differ."""
@@ -114,8 +114,7 @@ class DeterministicPosterior(NoisePosterior):
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        """[B, 0]: there is no noise."""
-        return _batch_size(self.codes), 0
+        return batch_size(self.codes), 0
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
         """Noise [..., B, any] -> the codes, once for each leading index."""
@@ -162,7 +161,3 @@ def kl_to_prior(posterior: Any, codes: tf.Tensor, prior: Prior) -> tf.Tensor:
         kl = gaussian_kl_to_standard_normal(posterior.loc, posterior.scale)
         return tf.reduce_sum(kl, axis=-1)
     return posterior.log_prob(codes) - prior.log_prob(codes)
-
-
-def _batch_size(tensor: tf.Tensor) -> int | tf.Tensor:
-    return tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]

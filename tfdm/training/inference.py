@@ -21,7 +21,8 @@ from tfdm.distributions.posteriors import (
     Posterior,
 )
 from tfdm.networks import images as image_networks
-from tfdm.training.model import GenerativeModel, batch_size, signature
+from tfdm.numerics import batch_size
+from tfdm.training.model import GenerativeModel, signature
 from tfdm.training.noise import StepNoise
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from tfdm.numerics import batch_size
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
 from tfdm.training.players import Terms, update_players
@@ -219,11 +220,6 @@ class GenerativeModel(ModelParts):
 def loss_terms(losses: Terms) -> Terms:
     """Returns the players' losses under the names that the logs give them."""
     return {f"{player}_loss": loss for player, loss in losses.items()}
-
-
-def batch_size(images: tf.Tensor) -> int | tf.Tensor:
-    """Returns the first axis, a number where the graph knows it."""
-    return images.shape[0] if images.shape[0] is not None else tf.shape(images)[0]
 
 
 def signature(function: Callable[..., Any], row: Sequence[int], name: str) -> Callable[..., Any]:
