@@ -58,8 +58,7 @@ def fit(
 
     Args:
       variables: what is moved.
-      loss: (the arrays of a batch, the step) -> scalar; traced, anything random in it a function of
-        the step.
+      loss: (the arrays of a batch, the step) -> scalar, traced, a function of these alone.
       batch: step -> the arrays of its batch.
       held_out_loss: the loss on codes that are never trained on.
       config: how long and how fast.
@@ -108,9 +107,9 @@ class _FitTraining(ResumableTraining):
     ) -> None:
         self._variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
         betas = config.adam_beta_1, config.adam_beta_2
-        self._adam = keras.optimizers.Adam(config.learning_rate, *betas, epsilon=1e-8)
-        self._adam.build(self._variables)
-        self.optimizers = {"adam": self._adam}
+        adam = keras.optimizers.Adam(config.learning_rate, *betas, epsilon=1e-8)
+        adam.build(self._variables)
+        self.optimizers = {"adam": adam}
         self.curve: list[tuple[int, float]] = []
         self.diverged_at: int | None = None
         self._best_values: list[np.ndarray] = []
@@ -184,7 +183,7 @@ class _FitTraining(ResumableTraining):
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
 
         def move() -> tf.Tensor:
-            self._adam.apply(gradients, self._variables)
+            self.optimizers["adam"].apply(gradients, self._variables)
             return tf.constant(True)
 
         is_good = tf.math.is_finite(value) & tf.math.is_finite(norm)
@@ -199,8 +198,10 @@ class _FitTraining(ResumableTraining):
             is_good = self._step(batch, start + tf.cast(index, tf.int64))
             return index + 1, tf.where(is_good, bad, index)
 
-        def goes_on(index: tf.Tensor, bad: tf.Tensor) -> tf.Tensor:
-            return (index < number) & (bad < 0)
-
-        first = (tf.constant(0), tf.constant(-1))
-        return tf.while_loop(goes_on, body, first, parallel_iterations=1)[1]
+        _, bad = tf.while_loop(
+            lambda index, bad: (index < number) & (bad < 0),
+            body,
+            (tf.constant(0), tf.constant(-1)),
+            parallel_iterations=1,
+        )
+        return bad

@@ -60,8 +60,9 @@ def importance_weighted_bound(
     Raises:
       ValueError: a number is too small, or a weight is NaN or +inf.
     """
-    least = {"num_data": (num_data, 2), "num_samples": (num_samples, 1)}
-    require_at_least(**least, batch_size=(batch_size, 1))
+    require_at_least(
+        num_data=(num_data, 2), num_samples=(num_samples, 1), batch_size=(batch_size, 1)
+    )
     bound, elbo, effective = RunningMean(), RunningMean(), RunningMean()
     with progress_bar("log-likelihood", "image", progress) as report:
         for start in range(0, num_data, batch_size):

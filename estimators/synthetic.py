@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -236,11 +237,11 @@ def _bias_and_cholesky(gaussians: Sequence[AffineGaussian]) -> tuple[tf.Tensor, 
 
 def summarize(series: Sequence[dict[str, FloatArray]], key: str) -> dict[str, list]:
     """Returns mean and deviation over the repetitions that are finite, at every evaluation."""
-    with np.errstate(invalid="ignore"):
-        values = np.stack([evaluation[key] for evaluation in series])
-        is_finite = np.isfinite(values)
-        count, finite = is_finite.sum(axis=1), np.where(is_finite, values, np.nan)
-        mean = np.where(count > 0, np.nansum(finite, axis=1) / np.maximum(count, 1), np.nan)
-        squares = np.nansum((finite - mean[:, None]) ** 2, axis=1)
-        spread = np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+    values = np.stack([evaluation[key] for evaluation in series])
+    is_finite = np.isfinite(values)
+    finite = np.where(is_finite, values, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of an evaluation with none or one
+        mean, spread = np.nanmean(finite, axis=1), np.nanstd(finite, axis=1, ddof=1)
+    count = is_finite.sum(axis=1)
     return {"mean": mean.tolist(), "spread": spread.tolist(), "finite": count.tolist()}

@@ -8,13 +8,6 @@ A function works element by element on logits of any shape, unless it says that 
 compute in float32 at least and are finite, with finite gradients, for |l| up to 1e4 and beyond.
 Units are nats.
 
-    name                    value                        derivative in l
-    real_cross_entropy      -log D                       D - 1
-    fake_cross_entropy      -log(1 - D)                  D
-    non_saturating_loss     -log D                       D - 1
-    saturating_loss         log(1 - D)                   -D
-    reverse_kl_loss         -log D + log(1 - D) = -l     -1
-
 The three generator losses differ in the weight of a sample. The saturating one vanishes where the
 discriminator rejects it (D -> 0), the non-saturating one where it takes it for real (D -> 1), the
 reverse KL, their sum, nowhere.
@@ -26,12 +19,12 @@ from tfdm.numerics import at_least_float32, require_same_shape
 
 
 def real_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log D in [0, inf), the cross entropy of label 1 (data or prior)."""
+    """-log D in [0, inf), the cross entropy of label 1 (data or prior), derivative D - 1 in l."""
     return tf.nn.softplus(-at_least_float32(logits, "logits"))
 
 
 def fake_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log(1 - D) in [0, inf), the cross entropy of label 0 (model or posterior)."""
+    """-log(1 - D) in [0, inf), the cross entropy of label 0 (model or posterior), derivative D."""
     return tf.nn.softplus(at_least_float32(logits, "logits"))
 
 

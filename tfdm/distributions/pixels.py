@@ -88,7 +88,6 @@ class QuantizedNormal(PixelLikelihood):
       scale_type: "global", one scale for all pixels, or "pixel", one for each and channel.
       initial_scale: standard deviation at the start, as a part of the pixel range [0, 1].
       minimum_scale: floor of the standard deviation, positive.
-      **kwargs: options of `keras.layers.Layer`.
 
     Raises:
       ValueError: an argument is out of its range.

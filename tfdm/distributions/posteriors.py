@@ -1,13 +1,9 @@
 """Posteriors q(z|x) of a batch of images, asked by capability, and the divergence from the prior.
 
-All can `sample`; `log_prob`, and `loc` with `scale`, are there where they exist:
+All can `sample`; a Gaussian one has `log_prob`, `loc` and `scale` too. Their codes are a
+differentiable function of standard normal noise, `from_noise`, by which a training step draws them.
 
-    GaussianPosterior        sample, log_prob, loc, scale
-    ImplicitPosterior        sample
-    DeterministicPosterior   sample
-
-Their codes are a differentiable function of standard normal noise, `from_noise`, by which a
-training step draws them too. Shapes: B batch, L latent dimension, M noise dimension.
+Shapes: B batch, L latent dimension, M noise dimension.
 """
 
 from __future__ import annotations

@@ -185,15 +185,9 @@ class GenerativeModel(ModelParts):
         Of the `generator`, `serving_default` maps noise `z` [n, L] to `images` [n, H, W, C] in
         [0, 1], `decode` maps `codes` [n, L] to `images`.
         """
-
-        def generate(z: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"images": self.generate(z)}
-
-        def decode(codes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"images": self.decode(codes)}
-
         row = [self.latent_dim]
-        by_noise, by_codes = signature(generate, row, "z"), signature(decode, row, "codes")
+        by_noise = signature(lambda z: {"images": self.generate(z)}, row, "z")
+        by_codes = signature(lambda codes: {"images": self.decode(codes)}, row, "codes")
         return {"generator": {"serving_default": by_noise, "decode": by_codes}}
 
     # --- Keras ----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tfdm.networks.layers import LayerFactory
 from tfdm.training.config import ModelConfig
 from tfdm.training.networks import Shape, checked_network, copy_network
 from tfdm.training.players import ADAM_EPSILON, Player
+from tfdm.training.state import listed
 
 # What `keras.Model` takes itself.
 _KERAS_OPTIONS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
@@ -167,13 +168,9 @@ class ModelParts(keras.Model):
         if (rate is None) == (optimizer is None):
             raise ValueError(f"player {name!r} has rate {rate} and optimizer {optimizer}: give one")
         if optimizer is None:
-            optimizer = keras.optimizers.Adam(
-                learning_rate=rate,
-                beta_1=self.config.adam_beta_1,
-                beta_2=self.config.adam_beta_2,
-                epsilon=ADAM_EPSILON,
-                name=f"{name}_adam",
-            )
+            betas = self.config.adam_beta_1, self.config.adam_beta_2
+            own = {"epsilon": ADAM_EPSILON, "name": f"{name}_adam"}
+            optimizer = keras.optimizers.Adam(rate, *betas, **own)
         player = Player(name, tuple(networks), optimizer)
         optimizer.build(player.variables)
         self.optimizers = {**self.optimizers, name: optimizer}
@@ -192,8 +189,7 @@ class ModelParts(keras.Model):
         moved = {id(variable) for player in self.players for variable in player.variables}
         idle = [v.path for v in self.trainable_variables if id(v) not in moved]
         if idle:
-            shown = ", ".join(idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
-            raise ValueError(f"no player moves {shown}: add a player, or freeze the network")
+            raise ValueError(f"no player moves {listed(idle)}: add a player, or freeze the network")
 
     # --- Keras ----------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ def restore_state(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
     unknown = sorted(arrays.keys() - variables.keys())
     if missing or unknown:
         raise ValueError(
-            f"state lacks {_listed(missing)} and has {_listed(unknown)} that the model does not"
+            f"state lacks {listed(missing)} and has {listed(unknown)} that the model does not"
         )
     for name, variable in variables.items():
         array, shape = arrays[name], tuple(variable.shape)
@@ -63,6 +63,7 @@ def _named_variables(model: Any) -> dict[str, Any]:
     }
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Returns the first three of these names and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more if names else "nothing"
