@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 COLOR_MNIST_SIZE = 28
@@ -26,7 +25,7 @@ class Layout:
     encoder: Convolutions  # the generator transposed, up to the linear layer
     start: tuple[int, int]  # side and feature maps of the generator's linear layer
     generator: Convolutions  # transposed ones, to side S / 2; the last one has strides of 2
-    options: Mapping[str, Any] = MappingProxyType({})  # of the factory of the layers
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the `LayerFactory`
 
 
 COLOR_MNIST = Layout(
