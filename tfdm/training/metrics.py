@@ -33,20 +33,13 @@ class MetricsLogger(StepCallback):
 
     A line holds `step`, `wall_seconds` of the run, `steps_per_second` since the line before (null
     where there was but one execution) and every log.
-
-    Attributes:
-      every: steps between two lines; the last step has one in any case.
-      folder: the run folder.
-      writer: the writer of TensorBoard.
-      clock: the clock of the run.
-      steps_per_second: mean rate of this session with all that happened between its steps, but
-        without its first execution, in which the step is traced; `None` while unknown.
     """
 
-    every: int
+    every: int  # steps between two lines; the last step has one in any case
     folder: RunFolder
     writer: tf.summary.SummaryWriter
     clock: RunClock
+    # The mean of this session after its first execution, in which the step is traced.
     steps_per_second: float | None = dataclasses.field(default=None, init=False)
     _first: tuple[int, float] | None = dataclasses.field(default=None, init=False)
     _last: tuple[int, float] | None = dataclasses.field(default=None, init=False)
