@@ -46,15 +46,11 @@ class FixedCodes:
     They are drawn with replacement; held-out ones are another `FixedCodes`, of other data.
     """
 
-<<<<<<< HEAD
     def __init__(self, codes: npt.ArrayLike, probes: FloatArray | None = None) -> None:
         """Takes codes [N, L], finite; raises `ValueError` for others.
 
         `probes` tell their source from others, whatever the seed of the codes; by default `codes`.
         """
-=======
-    def __init__(self, codes: npt.ArrayLike) -> None:
->>>>>>> slim-2
         self.codes = np.asarray(codes, np.float64)
         if self.codes.ndim != 2 or 0 in self.codes.shape:
             raise ValueError(

@@ -15,36 +15,23 @@ def gradient_penalty(
 ) -> tf.Tensor:
     """(||d critic / d x||_2 - 1)^2 at x = weight * real + (1 - weight) * fake, for each example.
 
-    <<<<<<< HEAD
         Two-sided; the norm runs over all axes but the batch. The critic's loss adds its mean, times 10
-        in the paper (K.1). It is differentiable in the critic's variables (through a second derivative)
-        and sends no gradient to whatever made `fake`. Where the critic's gradient is exactly zero the
-        penalty is 1 and contributes a zero gradient instead of NaN.
+    in the paper (K.1). It is differentiable in the critic's variables (through a second derivative)
+    and sends no gradient to whatever made `fake`. Where the critic's gradient is exactly zero the
+    penalty is 1 and contributes a zero gradient instead of NaN.
 
-        The critic must treat examples apart, as one with batch normalisation in training mode does not.
+    The critic must treat examples apart, as one with batch normalisation in training mode does not.
 
-        Args:
-          critic: maps [B, ...] to scores [B] or [B, 1]; called once.
-          real, fake: data and model samples, [B, ...], floating.
-          weights: weights of `real`, [B], drawn by the caller from U[0, 1).
-    =======
-        The norm runs over all axes but the batch. The penalty is differentiable in the critic's
-        variables and sends no gradient to whatever made `fake`. Where the critic's gradient is exactly
-        zero the penalty is 1 and contributes a zero gradient instead of NaN.
+    Args:
+      critic: maps [B, ...] to scores [B] or [B, 1]; called once.
+      real, fake: data and model samples, [B, ...], floating.
+      weights: weights of `real`, [B], drawn by the caller from U[0, 1).
 
-        Args:
-          critic: [B, ...] -> scores [B] or [B, 1]; called once. It must treat examples apart, which
-            batch normalisation in training mode does not.
-          real: data, [B, ...], floating.
-          fake: model samples, same shape as `real`.
-          weights: of `real`, [B], drawn from U[0, 1).
-    >>>>>>> slim-2
+    Returns:
+      Penalties, [B], float32 (float64 when `real` is).
 
-        Returns:
-          Penalties, [B], float32 (float64 when `real` is).
-
-        Raises:
-          ValueError: shapes disagree, or the score does not depend on the critic's input.
+    Raises:
+      ValueError: shapes disagree, or the score does not depend on the critic's input.
     """
     real = at_least_float32(real, "real")
     fake = tf.cast(at_least_float32(fake, "fake"), real.dtype)

@@ -10,11 +10,7 @@ import tensorflow as tf
 
 
 def at_least_float32(value: Any, name: str) -> tf.Tensor:
-<<<<<<< HEAD
     """Returns floating `value` as float32, or float64 when it is; else `ValueError` with `name`."""
-=======
-    """Returns a floating `value` in float32, or float64 when it already is; else `ValueError`."""
->>>>>>> slim-2
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_floating:
         raise ValueError(f"{name} has dtype {tensor.dtype.name}, expected a floating type")
