@@ -15,7 +15,7 @@ def gradient_penalty(
 ) -> tf.Tensor:
     """(||d critic / d x||_2 - 1)^2 at x = weight * real + (1 - weight) * fake, for each example.
 
-        Two-sided; the norm runs over all axes but the batch. The critic's loss adds its mean, times 10
+    Two-sided; the norm runs over all axes but the batch. The critic's loss adds its mean, times 10
     in the paper (K.1). It is differentiable in the critic's variables (through a second derivative)
     and sends no gradient to whatever made `fake`. Where the critic's gradient is exactly zero the
     penalty is 1 and contributes a zero gradient instead of NaN.
