@@ -19,6 +19,11 @@ def _error(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
+def test_the_help_shows_where_results_go(capsys: pytest.CaptureFixture[str]) -> None:
+    assert estimate_kl.main(["--help"]) == 0
+    assert "[default the run, or FILE.npz.kl]" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_file_of_posteriors_is_enough(
     tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:
