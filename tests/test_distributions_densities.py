@@ -102,13 +102,14 @@ def test_initial_density_has_moments(
 ) -> None:
     codes = rng.normal([2.0, -1.0, 0.0], [0.1, 1.0, 3.0], size=(4000, 3))
     density = family(3)
+    is_mixture = isinstance(density, DiagonalGaussianMixture)
+    if is_mixture:  # its means are 400 of the codes: 4 of their standard errors
+        density = DiagonalGaussianMixture(3, 400)
     density.initialize(codes)
     samples = density.sample(8000, 5).numpy()
-    few = isinstance(
-        density, DiagonalGaussianMixture
-    )  # five random means have moments of their own
-    allowed = 0.6 if few else 0.08
+    allowed = 0.2 if is_mixture else 0.08
     assert np.all(np.abs(samples.mean(axis=0) - codes.mean(axis=0)) < allowed * codes.std(axis=0))
+    allowed = 0.6 if is_mixture else 0.08
     assert np.all(np.abs(np.log(samples.std(axis=0) / codes.std(axis=0))) < allowed)
 
 
@@ -142,15 +143,15 @@ def test_masked_network_has_a_triangular_jacobian(
     network = MaskedNetwork(num_latents, 2, 16, seed=3)
     for kernel in network.kernels:
         kernel.assign(rng.normal(size=kernel.shape).astype(np.float32))
-    codes = tf.constant(rng.normal(size=(1, num_latents)), tf.float32)
+    codes = tf.constant(rng.normal(size=(20, num_latents)), tf.float32)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(codes)
         shift, log_scale = network(codes)
     for output in (shift, log_scale):
-        jacobian = tape.jacobian(output, codes, unconnected_gradients="zero")[0, :, 0].numpy()
-        np.testing.assert_array_equal(np.triu(jacobian), 0.0)
-        below = jacobian[np.tril_indices(num_latents, -1)]
-        assert np.all(below != 0.0)
+        jacobians = tape.batch_jacobian(output, codes, unconnected_gradients="zero").numpy()
+        np.testing.assert_array_equal(np.triu(jacobians), 0.0)
+        below = jacobians[:, *np.tril_indices(num_latents, -1)]
+        assert np.all(np.any(below != 0.0, axis=0))  # a rectifier may be off at some codes
 
 
 def test_gradients_reach_all(family: Callable[[int], Density], rng: np.random.Generator) -> None:
