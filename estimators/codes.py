@@ -37,13 +37,14 @@ class GaussianCodes:
         self.num_data, self.latent_dim = self.loc.shape
 
     def sample(self, num: int, seed: Seed) -> FloatArray:
+        """Returns float64 [num, L] new draws, a function of `seed`."""
         return draw_gaussians(self.loc, self.scale, num, np.random.default_rng(seed))[1]
 
 
 class FixedCodes:
     """Codes [N, L], finite, that are all there is, of an encoder without a density.
 
-    They are drawn with replacement; held-out ones are another `FixedCodes`, of other data.
+    Held-out ones are another `FixedCodes`, of other data.
     """
 
     def __init__(self, codes: npt.ArrayLike, probes: FloatArray | None = None) -> None:
@@ -61,6 +62,7 @@ class FixedCodes:
         self.probes = self.codes if probes is None else probes
 
     def sample(self, num: int, seed: Seed) -> FloatArray:
+        """Returns float64 [num, L], drawn with replacement, a function of `seed`."""
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
 
 

@@ -100,11 +100,9 @@ def reconstruction_error(
 ) -> tf.Tensor:
     """Returns the error of each example, [B], of two arrays [B, ...].
 
-        Args:
-      originals, reconstructions: [B, ...].
-      norm: `l1` for |a − b|, `squared` for (a − b)².
-      reduction: `sum` over an example's elements or their `mean`; the sum is what stands beside
-        a KL divergence in nats, the mean does not grow with the image.
+    The `norm` is `l1`, |a − b|, or `squared`, (a − b)². The `reduction` over an example's elements
+    is `sum`, which stands beside a KL divergence in nats, or `mean`, which does not grow with the
+    image.
 
     Raises:
       ValueError: the shapes differ, or `norm` or `reduction` is none of these.

@@ -45,6 +45,7 @@ class NoisePosterior:
         raise NotImplementedError
 
     def sample(self, sample_shape: Sequence[int] = (), seed: int = 0) -> tf.Tensor:
+        """Returns codes [*sample_shape, B, L], a function of `seed`."""
         shape = [*sample_shape, *self.noise_shape]
         return self.from_noise(stateless_normal(shape, seed, "posterior"))
 

@@ -94,6 +94,7 @@ class LayerFactory:
         return keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.dtype)
 
     def relu(self) -> keras.layers.Layer:
+        """A rectifier."""
         return keras.layers.ReLU(dtype=self.dtype)
 
     def output(self, activation: str) -> keras.layers.Layer:

@@ -47,6 +47,7 @@ class InferenceModel(GenerativeModel):
         return image_networks.encoder(make, *sizes, self.encoder_kind, self.noise_dim)
 
     def encoder_network(self) -> keras.layers.Layer:
+        """Images [B, H, W, C], and noise of an implicit encoder -> codes or parameters."""
         takes: list[tuple[int, ...]] = [self.image_shape]
         if self.encoder_kind == "implicit":
             takes.append((self.noise_dim,))

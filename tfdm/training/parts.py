@@ -138,13 +138,16 @@ class ModelParts(keras.Model):
         return checked_network(name, made, takes, gives)
 
     def generator_network(self) -> keras.layers.Layer:
+        """Codes [B, L] -> images [B, H, W, C]."""
         codes = (self.latent_dim,)
         return self.network("generator", self.build_generator, [codes], self.image_shape)
 
     def discriminator_network(self, name: str = "discriminator") -> keras.layers.Layer:
+        """Images [B, H, W, C] -> logits [B], under this name."""
         return self.network(name, self.build_discriminator, [self.image_shape], ())
 
     def code_discriminator_network(self) -> keras.layers.Layer:
+        """Codes [B, L] -> logits [B]."""
         takes = [(self.latent_dim,)]
         return self.network("code_discriminator", self.build_code_discriminator, takes, ())
 
