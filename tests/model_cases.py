@@ -15,27 +15,8 @@ BATCH_SIZE = 8
 IMAGE_SHAPE = (28, 28, 3)
 SMALL = {"latent_dim": LATENT_DIM, "width": 1 / 8}
 
-# What makes each model small; every registered model stands here.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "vae": {},
-    "dcgan": {},
-    "wgan_gp": {"critic_steps": 2},
-    "aae": {},
-    "veegan": {"head_maps": 64},
-    "aae_plus_plus": {},
-    "aae_gan": {},
-}
-
-# Every player, in the order in which they are told to move.
-PLAYERS: dict[str, tuple[str, ...]] = {
-    "vae": ("autoencoder",),
-    "dcgan": ("generator", "discriminator"),
-    "wgan_gp": ("critic", "generator"),
-    "aae": ("encoder", "generator", "code_discriminator"),
-    "veegan": ("generator", "reconstructor", "discriminator"),
-    "aae_plus_plus": ("encoder", "generator", "discriminator", "code_discriminator"),
-    "aae_gan": ("encoder", "generator", "discriminator", "code_discriminator"),
-}
+# What makes a model smaller still.
+OPTIONS: dict[str, dict[str, Any]] = {"wgan_gp": {"critic_steps": 2}, "veegan": {"head_maps": 64}}
 
 
 def small_model(
@@ -44,11 +25,14 @@ def small_model(
     image_shape: tuple[int, int, int] = IMAGE_SHAPE,
     seed: int = 3,
     dtype: str = "float32",
+    networks: Any = None,
     **options: Any,
 ) -> Any:
     """A model of the registry with few maps and units."""
-    config = MODELS[name].config(**{**SMALL, **OPTIONS[name], **options})
-    return MODELS[name].load()(config, image_shape=image_shape, seed=seed, dtype=dtype)
+    fields = {**SMALL, **OPTIONS.get(name, {}), **options}
+    return MODELS[name].load()(
+        image_shape=image_shape, seed=seed, dtype=dtype, networks=networks, **fields
+    )
 
 
 def small_images(

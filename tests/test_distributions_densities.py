@@ -26,6 +26,14 @@ FAMILIES: dict[str, Callable[[int], Density]] = {
 }
 
 
+DRAWS: dict[str, Callable[[Density, int], np.ndarray]] = {
+    "sample": lambda density, seed: density.sample(20_000, seed).numpy(),
+    "from_noise": lambda density, seed: density.from_noise(
+        np.random.default_rng(seed).normal(size=(20_000, 2))
+    ).numpy(),
+}
+
+
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> Callable[[int], Density]:
     return FAMILIES[request.param]
@@ -51,13 +59,19 @@ def test_density_integrates_to_one(
     assert density_at.sum() * (grid[1] - grid[0]) ** 2 == pytest.approx(1.0, abs=5e-3)
 
 
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 def test_samples_follow_the_density(
-    family: Callable[[int], Density], rng: np.random.Generator, seed: int
+    family: Callable[[int], Density],
+    draw: Callable[[Density, int], np.ndarray],
+    rng: np.random.Generator,
+    seed: int,
 ) -> None:
+    """Drawn by the density's own seed, or from noise as a prior's codes are."""
     density = family(2)
+    assert density.latent_dim == 2
     density.initialize(rng.normal(size=(500, 2)))
     _disturbed(density, rng)
-    samples = density.sample(20_000, seed % 1000).numpy()
+    samples = draw(density, seed % 1000)
     # Shares of quadrants around an inner point, against the integral of the density.
     center = np.median(samples, axis=0)
     grid = np.linspace(-12.0, 12.0, 481) + 0.0125
@@ -71,8 +85,8 @@ def test_samples_follow_the_density(
             error = math.sqrt(expected * (1 - expected) / len(samples))
             # The grid cuts cells at the center: half a cell's width of mass on either side.
             assert abs(share - expected) < ERRORS * error + 0.02
-    np.testing.assert_array_equal(samples, density.sample(20_000, seed % 1000).numpy())
-    assert not np.array_equal(samples[:9], density.sample(9, seed % 1000 + 1).numpy())
+    np.testing.assert_array_equal(samples, draw(density, seed % 1000))
+    assert not np.array_equal(samples, draw(density, seed % 1000 + 1))
 
 
 def test_mixture_is_its_formula(rng: np.random.Generator) -> None:
@@ -165,6 +179,8 @@ def test_a_density_is_a_layer_that_can_be_made_again(
     again.set_weights(density.get_weights())
     codes = rng.normal(size=(5, 3))
     np.testing.assert_array_equal(again(codes), density.log_prob(codes))
+    shaped = density.log_prob(codes[:4].reshape(2, 2, 3))
+    np.testing.assert_allclose(shaped, density.log_prob(codes)[:4].numpy().reshape(2, 2), rtol=1e-5)
     assert keras.saving.get_registered_name(type(density)).startswith("tfdm>")
 
 

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny_training import IMAGE_SHAPE, tiny_model
+from tfdm.distributions.posteriors import ImplicitPosterior
 from tfdm.experiments.export import export_model, exported_folders, is_exported
 from tfdm.models.dcgan import DCGAN
 from tfdm.models.vae import VAE
@@ -61,8 +62,8 @@ def call_as_stranger(tmp_path, folder, **inputs):
         return {name: results[name] for name in results.files}
 
 
-def signature_of(folder):
-    return tf.saved_model.load(str(folder)).signatures["serving_default"]
+def signature_of(folder, name="serving_default"):
+    return tf.saved_model.load(str(folder)).signatures[name]
 
 
 def spec_of(specs):
@@ -94,8 +95,8 @@ def test_a_stranger_infers_the_posterior_that_the_model_infers(vae, tmp_path, rn
     results = call_as_stranger(tmp_path, folder / "encoder", images=images)
     posterior = model.posterior(images)
     assert sorted(results) == ["loc", "scale", "z"]
-    np.testing.assert_allclose(results["loc"], posterior.mean(), atol=1e-6)
-    np.testing.assert_allclose(results["scale"], posterior.stddev(), atol=1e-6)
+    np.testing.assert_allclose(results["loc"], posterior.loc, atol=1e-6)
+    np.testing.assert_allclose(results["scale"], posterior.scale, atol=1e-6)
     np.testing.assert_array_equal(results["z"], results["loc"])
     assert results["scale"].min() > 0.0
 
@@ -110,6 +111,10 @@ def test_inputs_and_outputs_are_named_and_of_any_batch_size(vae):
     assert spec_of(encoder.structured_outputs) == {"z": codes, "loc": codes, "scale": codes}
     for number in (0, 1, 9):
         assert generator(z=tf.zeros([number, 7]))["images"].shape[0] == number
+    decode = signature_of(folder / "generator", "decode")
+    assert spec_of(decode.structured_input_signature[1]) == {"codes": codes}
+    made = [decode(codes=tf.ones([2, 7])), generator(z=tf.ones([2, 7]))]
+    np.testing.assert_array_equal(*[images["images"] for images in made])
 
 
 def test_a_row_does_not_depend_on_its_batch(vae, rng):
@@ -161,8 +166,9 @@ def test_a_deterministic_encoder_gives_its_code(tmp_path, rng):
 def test_an_implicit_encoder_gives_a_fresh_sample_at_every_call(tmp_path, monkeypatch, rng):
     """Here q(z|x) is N(f(x), 1): the samples scatter around f(x)."""
 
-    def infer(self, images, epsilon, training):
-        return self.encoder(images, training=training) + epsilon
+    def infer(self, images, training):
+        centre = self.encoder(images, training=training)
+        return ImplicitPosterior(lambda noise: centre + noise, tf.shape(images)[0], 3)
 
     monkeypatch.setattr(type(tiny_model()), "infer", infer)
     model = tiny_model(encoder="implicit")

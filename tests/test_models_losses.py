@@ -380,12 +380,3 @@ def test_veegan(rng, training, options):
             "discriminator_accuracy": accuracy(data, sampled),
         },
     )
-
-
-def test_entropy_of_the_prior_is_minus_its_expected_log_density(rng):
-    """The middle term of eq. 14 by Monte Carlo."""
-    model = small_model("veegan")
-    codes = rng.normal(size=[200_000, LATENT_DIM]).astype(np.float32)
-    log_density = model.prior.log_prob(codes).numpy().astype(np.float64)
-    error = np.sqrt(LATENT_DIM / 2 / len(codes))
-    assert abs(-log_density.mean() - float(model.prior.entropy())) < 5 * error

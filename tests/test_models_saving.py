@@ -98,6 +98,10 @@ def test_bad_arguments_are_refused():
         model_class(AAEConfig())
     with pytest.raises(ValueError, match=r"image_shape is \(30, 30, 3\)"):
         model_class(VAEConfig(), image_shape=(30, 30, 3))
+    with pytest.raises(ValueError, match=r"image_shape is \(28, 0, 3\)"):
+        model_class(VAEConfig(), image_shape=(28, 0, 3))
+    with pytest.raises(ValueError, match="no field 'latentdim': did you mean latent_dim"):
+        model_class(latentdim=3)
     with pytest.raises(ValueError, match="beta is -1.0"):
         model_class({"beta": -1.0})
     assert model_class({"latent_dim": 3, "width": 1 / 16}).config.latent_dim == 3

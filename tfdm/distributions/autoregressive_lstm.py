@@ -72,8 +72,9 @@ class AutoregressiveLSTM(Density):
         self.built = True
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [B, L] -> log-densities [B], nats."""
-        standard = (tf.cast(codes, tf.float32) - self.loc) / self.scale
+        """Codes [..., L] -> log-densities [...], nats."""
+        codes = tf.cast(codes, tf.float32)
+        standard = tf.reshape((codes - self.loc) / self.scale, [-1, self.num_latents])
         states = self._start(tf.shape(standard)[0])
         previous = tf.zeros_like(standard[:, 0])
         outputs = []
@@ -85,7 +86,8 @@ class AutoregressiveLSTM(Density):
         loc, scale = _loc_and_scale(parameters)
         squares = tf.square((standard - loc) / scale)
         log_probs = -0.5 * squares - tf.math.log(scale) - 0.5 * math.log(2.0 * math.pi)
-        return tf.reduce_sum(log_probs - tf.math.log(self.scale), axis=-1)
+        sums = tf.reduce_sum(log_probs - tf.math.log(self.scale), axis=-1)
+        return tf.reshape(sums, tf.shape(codes)[:-1])
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes, float32 [num, L], a function of `seed`."""

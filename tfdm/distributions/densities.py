@@ -41,7 +41,10 @@ class Density(keras.layers.Layer):
         return self.num_latents
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [B, L] -> log-densities [B], nats, float32, differentiable in codes and weights."""
+        """Codes [..., L] -> log-densities [...], nats, float32.
+
+        They are differentiable in codes and weights.
+        """
         raise NotImplementedError
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:

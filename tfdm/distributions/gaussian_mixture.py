@@ -55,7 +55,7 @@ class DiagonalGaussianMixture(Density):
         )
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [B, L] -> log-densities [B], nats."""
+        """Codes [..., L] -> log-densities [...], nats."""
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:

@@ -219,7 +219,8 @@ def kl_to_prior(posterior: Any, codes: tf.Tensor, prior: Prior) -> tf.Tensor:
       codes: [B, L] drawn from it.
       prior: p(z).
     """
-    if isinstance(posterior, GaussianPosterior) and isinstance(prior, StandardNormal):
+    # A subclass may be of another distribution.
+    if type(posterior) is GaussianPosterior and type(prior) is StandardNormal:
         kl = gaussian_kl_to_standard_normal(posterior.loc, posterior.scale)
         return tf.reduce_sum(kl, axis=-1)
     return posterior.log_prob(codes) - prior.log_prob(codes)

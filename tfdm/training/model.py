@@ -93,7 +93,6 @@ class GenerativeModel(DistributedFit, ModelParts):
         self.first_bad_term = self._counter("first_bad_term")
         self._term_names: tuple[str, ...] = ()
         self.generator_average: keras.layers.Layer | None = None
-        self._prior = self.build_prior()
         self.build_networks()
         self.check_parts()
         if self.config.ema_decay > 0.0:

@@ -40,7 +40,7 @@ class ModelParts(keras.Model):
     optimizers: dict[str, keras.optimizers.Optimizer]
     players: tuple[Player, ...] = ()
     _network_names: tuple[str, ...] = ()
-    _prior: Prior
+    _prior: Prior | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Shows the hyperparameters in the signature and the documentation of the class."""
@@ -56,6 +56,8 @@ class ModelParts(keras.Model):
     @property
     def prior(self) -> Prior:
         """p(z)."""
+        if self._prior is None:
+            self._prior = self.build_prior()
         return self._prior
 
     # --- What a model adds ----------------------------------------------------------------
@@ -67,7 +69,8 @@ class ModelParts(keras.Model):
     def build_prior(self) -> Prior:
         """Returns p(z), the standard normal (Appendix K.4).
 
-        A learned one is a Keras layer and belongs to a player, as a network does.
+        A learned one is a Keras layer, built, and belongs to a player as a network does. It is
+        made when `build_networks` first asks for `prior`, and may share networks made before.
         """
         return StandardNormal(self.latent_dim)
 
@@ -176,8 +179,12 @@ class ModelParts(keras.Model):
         """Checks what `build_networks` made.
 
         Raises:
-          ValueError: a given network has no place here, or no player moves a trainable variable.
+          ValueError: a given network has no place here, the prior is over other codes, or no
+            player moves a trainable variable.
         """
+        if self.prior.latent_dim != self.latent_dim:
+            expected = f"expected latent_dim = {self.latent_dim}"
+            raise ValueError(f"the prior has codes of {self.prior.latent_dim} numbers, {expected}")
         for name in self.networks:
             if name not in self._network_names:
                 hint = did_you_mean(name, self._network_names)
@@ -185,7 +192,9 @@ class ModelParts(keras.Model):
         moved = {id(variable) for player in self.players for variable in player.variables}
         idle = [v.path for v in self.trainable_variables if id(v) not in moved]
         if idle:
-            raise ValueError(f"no player moves {', '.join(idle)}: add one, or freeze the network")
+            more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
+            shown = f"{', '.join(idle[:3])}{more}"
+            raise ValueError(f"no player moves {shown}: add a player, or freeze the network")
 
     # --- Keras ----------------------------------------------------------------------------
 

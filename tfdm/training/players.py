@@ -30,8 +30,9 @@ class Player:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """The trainable variables of the player, in a fixed order."""
-        return [v for network in self.networks for v in network.trainable_variables]
+        """The trainable variables of the player, each once, in a fixed order."""
+        found = [v for network in self.networks for v in network.trainable_variables]
+        return list({id(v): v for v in found}.values())
 
 
 def player_gradients(
