@@ -16,13 +16,13 @@ prior where it is learned, from h^d_{t−1}. Given the path, the KL of a step is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
 from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
-from tfdm.distributions.priors import Prior
+from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.distributions.stepwise import Choose, StepwisePosterior, gaussian_kl
 from tfdm.models.config import DRAWConfig
 from tfdm.networks.draw import DecoderState, DrawDecoder, DrawEncoder, DrawSizes
@@ -84,29 +84,37 @@ class DRAW(InferenceModel):
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """The negative bound; the KL of every step is logged."""
         by_step = tf.split(self.posterior_noise(noise), self.sizes.num_steps, axis=-1)
-        kls, state = [], None
+        codes: list[tf.Tensor] = []
+        kls: list[tf.Tensor] = []
 
         def draw(step: int, loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-            return loc + scale * by_step[step]
+            codes.append(loc + scale * by_step[step])
+            return codes[-1]
 
         for state, posterior, prior in self.steps(images, draw):
             kls.append(tf.reduce_mean(tf.reduce_sum(gaussian_kl(*posterior, *prior), axis=-1)))
+            canvas = state.canvas
         pixels = (images + 1.0) / 2.0
         dequantization = (
             noise.uniform("dequantization", list(self.image_shape))
             if self.likelihood.needs_noise
             else None
         )
-        log_likelihood = tf.reduce_mean(
-            self.likelihood.log_prob(state.canvas, pixels, dequantization)
-        )
-        kl = tf.add_n(kls)
+        log_likelihood = tf.reduce_mean(self.likelihood.log_prob(canvas, pixels, dequantization))
+        kl = tf.add_n(kls) + self.kl_correction(tf.concat(codes, axis=-1))
         bound = log_likelihood - kl
         terms = {"bound": bound, "log_likelihood": log_likelihood, "kl": kl}
         terms |= {f"kl_step_{step:02d}": value for step, value in enumerate(kls, start=1)}
         if self.likelihood.needs_noise:
             terms["bits_per_dimension"] = -bound / (math.prod(self.image_shape) * math.log(2.0))
         return {"autoencoder": -bound}, terms
+
+    def kl_correction(self, codes: tf.Tensor) -> tf.Tensor:
+        """What a prior of one's own adds to the KL from N(0, I), estimated at codes [B, L]."""
+        if self.has_learned_prior or type(self.prior) is StandardNormal:
+            return tf.constant(0.0)
+        standard = StandardNormal(self.latent_dim)
+        return tf.reduce_mean(standard.log_prob(codes) - self.prior.log_prob(codes))
 
     def steps(
         self, images: tf.Tensor, choose: Choose

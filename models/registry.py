@@ -46,6 +46,7 @@ MODELS: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in (
         _entry("vae", "VAE", "variational autoencoder (eq. 3, Appendix B)"),
+        _entry("draw", "DRAW", "convolutional DRAW, recurrent in steps (section 4.1)"),
         _entry("dcgan", "DCGAN", "GAN with the classifier's loss (section 3)"),
         _entry("wgan_gp", "WGANGP", "Wasserstein GAN with gradient penalty"),
         _entry("aae", "AAE", "adversarial autoencoder (section 6.1)"),

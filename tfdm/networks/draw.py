@@ -88,8 +88,10 @@ class _Cell(keras.Model):
     def __init__(self, sizes: DrawSizes | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
         # States and codes are float32; each convolution casts its own inputs.
         super().__init__(**{"autocast": False, **kwargs})
-        sizes = sizes if isinstance(sizes, DrawSizes) else DrawSizes(**sizes)
-        self.sizes = dataclasses.replace(sizes, image_shape=tuple(sizes.image_shape))
+        if not isinstance(sizes, DrawSizes):
+            # As `get_config` gave them, and JSON kept them.
+            sizes = DrawSizes(**{**sizes, "image_shape": tuple(sizes["image_shape"])})
+        self.sizes = sizes
         self.seed = seed
         self._make = LayerFactory(self.name, seed=seed, dtype=self.dtype_policy)
         self.gates = self.conv("gates", 4 * self.sizes.hidden_maps)

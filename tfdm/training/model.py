@@ -78,11 +78,12 @@ class GenerativeModel(DistributedFit, ModelParts):
     ) -> None:
         options, hyperparameters = split_options(kwargs)
         super().__init__(**options)
-        self.config = self.config_class.of(config, **hyperparameters)
+        asked = self.config_class.of(config, **hyperparameters)
         height, width, channels = image_shape
         if min(height, width, channels) < 1:
             raise ValueError(f"image_shape is {tuple(image_shape)}, expected (H, W, C) from 1")
         self.image_shape = (height, width, channels)
+        self.config = asked.for_images(self.image_shape)
         self.seed = int(seed)
         # Keras tracks them where they are used, not behind a proxy.
         self.networks = MappingProxyType(dict(networks or {}))
