@@ -289,9 +289,7 @@ def test_learned_prior_integrates_to_one_and_has_the_moments_of_its_samples(rng)
     error = samples.std(0) / math.sqrt(number)
     assert np.all(np.abs(samples.mean(0) - mean) < 5 * error)
     products = (samples - mean)[:, :, None] * (samples - mean)[:, None]
-    assert np.all(
-        np.abs(products.mean(0) - covariance) < 5 * products.std(0) / math.sqrt(number)
-    )
+    assert np.all(np.abs(products.mean(0) - covariance) < 5 * products.std(0) / math.sqrt(number))
     leading = model.prior.log_prob(grid[:6].numpy().reshape(2, 3, 2))
     np.testing.assert_allclose(leading, model.prior.log_prob(grid[:6]).numpy().reshape(2, 3))
     standard = tiny(rng, prior="standard_normal")
