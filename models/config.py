@@ -70,7 +70,7 @@ class DRAWConfig(ModelConfig):
         "hidden maps of both cells, before the factor width",
         kind=int,
         minimum=1,
-        shown_default="160; 24 below 32x32",
+        shown_default="160; 16 below 32x32",
     )
     kernel_size: int = setting(5, "side of the kernels of both cells", minimum=1, maximum=31)
     prior: str = setting(
@@ -105,7 +105,7 @@ class DRAWConfig(ModelConfig):
             latent_dim=latent_dim,
             num_steps=num_steps,
             latent_maps=latent_maps,
-            hidden_maps=self.hidden_maps or (24 if small else 160),
+            hidden_maps=self.hidden_maps or (16 if small else 160),
         )
 
 
