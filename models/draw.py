@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
 from tfdm.distributions.priors import Prior, StandardNormal
-from tfdm.distributions.stepwise import Choose, StepwisePosterior, gaussian_kl
+from tfdm.distributions.stepwise import Choose, StepwisePosterior, Walk, gaussian_kl
 from tfdm.models.config import DRAWConfig
 from tfdm.networks.draw import DecoderState, DrawDecoder, DrawEncoder, DrawSizes
 from tfdm.training.inference import InferenceModel
@@ -140,11 +140,14 @@ class DRAW(InferenceModel):
     def infer(self, images: tf.Tensor, training: bool) -> StepwisePosterior:
         """Returns q(z|x); every pass over codes takes the T steps, with drawn or given codes."""
 
-        def walk(choose: Choose) -> None:
-            for _ in self.steps(images, choose):
-                pass
+        def walk_of(copies: int) -> Walk:
+            def walk(choose: Choose) -> None:
+                for _ in self.steps(tf.tile(images, [copies, 1, 1, 1]), choose):
+                    pass
 
-        return StepwisePosterior(walk, batch_size(images), self.latent_dim, self.sizes.num_steps)
+            return walk
+
+        return StepwisePosterior(walk_of, batch_size(images), self.latent_dim, self.sizes.num_steps)
 
     def to_unit_range(self, outputs: tf.Tensor) -> tf.Tensor:
         """Maps a canvas to the mean image of the likelihood, in [0, 1]."""

@@ -20,6 +20,8 @@ from tfdm.numerics import at_least_float32
 
 Choose = Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor]
 Walk = Callable[[Choose], None]
+# Rows that a posterior takes through its steps at once, if it has fewer images.
+BLOCK_ROWS = 256
 
 
 def stepwise_codes(walk: Walk, noise: tf.Tensor, num_steps: int) -> tf.Tensor:
@@ -67,16 +69,16 @@ def gaussian_kl(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StepwisePosterior(NoisePosterior):
-    """q(z|x) = Π_t q(z_t|z_<t, x) of B images; every pass over B codes is a walk.
+    """q(z|x) = Π_t q(z_t|z_<t, x) of B images; every pass over codes is a walk.
 
     Attributes:
-      walk: the walk of the B images.
+      walk_of: how often the B images stand one after the other -> the walk of all of them.
       batch_size: B.
       latent_dim: L.
       num_steps: T.
     """
 
-    walk: Walk
+    walk_of: Callable[[int], Walk]
     batch_size: int | tf.Tensor
     latent_dim: int
     num_steps: int
@@ -87,21 +89,27 @@ class StepwisePosterior(NoisePosterior):
         return self.batch_size, self.latent_dim
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
-        """Noise [..., B, L] -> codes [..., B, L], one walk for each leading index."""
-        return self._each(noise, lambda rows: stepwise_codes(self.walk, rows, self.num_steps))
+        """Noise [..., B, L] -> codes [..., B, L]."""
+        return self._by_blocks(stepwise_codes, noise)
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes [..., B, L] -> log q(z|x) [..., B], nats, one walk for each leading index.
+        """Codes [..., B, L] -> log q(z|x) [..., B], nats, float64 when `codes` is.
 
-        The codes may be of any images: those of [..., b, :] are taken for the steps of image b.
+        The codes may be of any images: the steps of image b are taken with those of [..., b, :].
         """
-        return self._each(codes, lambda rows: stepwise_log_prob(self.walk, rows, self.num_steps))
+        return self._by_blocks(stepwise_log_prob, codes)
 
-    def _each(self, arrays: tf.Tensor, pass_of: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    def _by_blocks(self, function: Callable[..., tf.Tensor], arrays: tf.Tensor) -> tf.Tensor:
+        """Applies a function of (walk, rows, T) to as many leading indices as a block holds."""
         arrays = tf.convert_to_tensor(arrays)
         leading = arrays.shape[:-2]
-        if not leading:
-            return pass_of(arrays)
-        passes = tf.reshape(arrays, [leading.num_elements(), *self.noise_shape])
-        results = tf.stack([pass_of(rows) for rows in tf.unstack(passes)])
-        return tf.reshape(results, [*leading, *tf.unstack(tf.shape(results)[1:])])
+        count = leading.num_elements()
+        known = isinstance(self.batch_size, int)
+        each = max(1, BLOCK_ROWS // max(1, self.batch_size)) if known else 1
+        passes, results = tf.reshape(arrays, [count, *self.noise_shape]), []
+        for start in range(0, count, each):
+            copies = min(each, count - start)
+            rows = tf.reshape(passes[start : start + copies], [-1, self.latent_dim])
+            results.append(function(self.walk_of(copies), rows, self.num_steps))
+        joined = tf.concat(results, axis=0)
+        return tf.reshape(joined, [*leading, self.batch_size, *joined.shape[1:]])
