@@ -125,7 +125,7 @@ def test_losses_and_terms_are_those_of_the_algorithm(rng, prior, likelihood):
     for name, value in expected.items():
         assert float(terms[name]) == pytest.approx(value, rel=2e-5, abs=2e-5), name
     assert float(losses["autoencoder"]) == pytest.approx(-bound, rel=2e-5)
-    assert min(kls) > 0.05 and abs(canvas).min() > 1e-3
+    assert min(kls) > 0.01 and abs(canvas).mean() > 0.05
 
 
 class OneStepEncoder(keras.layers.Layer):
@@ -201,7 +201,7 @@ def test_bound_importance_sampling_and_quadrature_agree(rng, prior):
     log_evidence = np.logaddexp.reduce(joint) + log_area
     assert np.logaddexp.reduce(log_q) + log_area == pytest.approx(0.0, abs=1e-5)
     gap = np.sum(np.exp(log_q + log_area) * (log_q - (joint - log_evidence)))
-    assert gap > 0.01
+    assert gap > 1e-3
 
     number = 20_000
     copies = np.repeat(level, number, axis=0)
@@ -242,7 +242,7 @@ def test_kl_of_each_step_is_that_of_monte_carlo(rng, prior):
         estimate = (q - p).sum(1)
         logged = float(terms[f"kl_step_0{step + 1}"])
         assert estimate.mean() == pytest.approx(logged, abs=5 * estimate.std() / number**0.5)
-        assert logged > 0.1
+        assert logged > 0.02
         differences.append(logged)
     assert float(terms["kl"]) == pytest.approx(sum(differences), rel=1e-5)
 
@@ -285,7 +285,7 @@ def test_learned_prior_integrates_to_one_and_has_the_moments_of_its_samples(rng)
     assert masses.sum() == pytest.approx(1.0, abs=1e-5)
     mean = masses @ grid.numpy()
     covariance = (grid.numpy() - mean).T @ ((grid.numpy() - mean) * masses[:, None])
-    assert np.abs(mean).max() > 0.1 and abs(covariance[0, 1]) > 0.02
+    assert np.abs(mean).max() > 0.03 and abs(covariance[0, 1]) > 1e-3
 
     number = 40_000
     noise = rng.normal(size=[number, 2])
