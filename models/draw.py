@@ -48,6 +48,7 @@ class DRAW(InferenceModel):
     encoder_kind = "autoregressive"
 
     def build_networks(self) -> None:
+        """Creates both cells and the likelihood."""
         config = self.config
         dtype = self.dtype_policy
         self.sizes = DrawSizes(
