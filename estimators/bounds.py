@@ -5,8 +5,8 @@ Averaged over the data, the posterior's distance from the prior splits in two (e
   E_x KL[q(z|x) ‖ p(z)] = KL[q(z) ‖ p(z)] + I[z; x].
 
 The left side is known in closed form for diagonal Gaussians and p(z) = N(0, I), and the mean of
-log q(z|x) − log p(z) over samples otherwise. Over N data points the mutual information I is at most
-log N. The marginal KL is therefore at least the average KL − log N, and at most the average KL.
+log q(z|x) − log p(z) over samples otherwise. Over N data points I is at most log N: the marginal KL
+is at least the average KL − log N, and at most the average KL.
 
 Shapes: N data points, L latent dimensions.
 """
@@ -37,23 +37,17 @@ _ACTIVE = 0.01
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PosteriorBounds:
-    """The average KL of N posteriors and the bound on the marginal KL that follows (eq. 5), nats.
-
-    The average over x of KL[q(z|x) ‖ p(z)] is an upper bound on KL[q(z) ‖ p(z)], ≥ 0 save for the
-    sampling error. `minimum_marginal_kl` is `average_kl` − log N, a lower bound; below zero it says
-    nothing more than that a KL is not negative. Latents are active where the variance of the
-    posterior means over the data is above 0.01 (Burda et al. 2016).
-    """
+    """The average KL of N posteriors and the bounds on the marginal KL from it (eq. 5), in nats."""
 
     num_data: int  # N
     latent_dim: int  # L
-    average_kl: float
+    average_kl: float  # the mean over x of KL[q(z|x) ‖ p(z)], an upper bound
     average_kl_standard_error: float | None  # `None` for a closed form
     average_kl_per_dimension: float  # average_kl / L
     average_kl_per_latent: FloatArray | None  # [L], the parts of a closed form, ≥ 0 up to rounding
-    active_latents: int | None  # `None` where the means are not known
+    active_latents: int | None  # latents whose posterior mean has a variance above 0.01, if known
     log_num_data: float  # log N, the most that the code can tell about which x it came from
-    minimum_marginal_kl: float
+    minimum_marginal_kl: float  # average_kl − log N, a lower bound, says nothing below zero
 
 
 def posterior_bounds(
@@ -65,8 +59,6 @@ def posterior_bounds(
     seed: int = 0,
 ) -> PosteriorBounds:
     """Returns the average KL of diagonal Gaussian posteriors against p(z) and its bounds.
-
-    Computed in float64 whatever the input's precision.
 
     Args:
       loc: [N, L], the means of q(z|x_n), finite.
@@ -123,21 +115,22 @@ def _total_kl(loc: FloatArray, scale: FloatArray) -> FloatArray:
 
 
 def _bounds(
-    average_kl: float,
+    kl: float,
     standard_error: float | None,
     num_data: int,
     latent_dim: int,
     per_latent: FloatArray | None = None,
-    active_latents: int | None = None,
+    active: int | None = None,
 ) -> PosteriorBounds:
+    log_num_data = math.log(num_data)
     return PosteriorBounds(
         num_data=num_data,
         latent_dim=latent_dim,
-        average_kl=average_kl,
+        average_kl=kl,
         average_kl_standard_error=standard_error,
-        average_kl_per_dimension=average_kl / latent_dim,
+        average_kl_per_dimension=kl / latent_dim,
         average_kl_per_latent=per_latent,
-        active_latents=active_latents,
-        log_num_data=math.log(num_data),
-        minimum_marginal_kl=average_kl - math.log(num_data),
+        active_latents=active,
+        log_num_data=log_num_data,
+        minimum_marginal_kl=kl - log_num_data,
     )

@@ -1,8 +1,7 @@
 """The classifier of codes behind the density ratio (Algorithm 2, Appendix A.3).
 
-An MLP with leaky rectifiers of slope 0.2. By the convention of `tfdm.losses` its label 1
-is p, the side of the prior, and its logit log p(z) − log q(z); Algorithm 2 has the labels the other
-way round. Shapes: B batch, L latent dimension.
+An MLP with leaky rectifiers. Its label 1 is p, the side of the prior, and its logit log p(z) −
+log q(z); Algorithm 2 has the labels the other way round. Shapes: B batch, L latent dimension.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ class CodeClassifier(tf.Module):
     """Codes [B, L] -> logits [B], log p(z) − log q(z) at the optimum."""
 
     def __init__(self, latent_dim: int, config: DensityRatioConfig, seed: int) -> None:
-        """Draws the weights: normal with variance 2 / ((1 + slope²) fan-in), biases zero."""
         super().__init__()
         self._config, self._seed = config, seed
         rng = stream(seed, "kl/classifier/weights")
@@ -82,7 +80,7 @@ class CodeClassifier(tf.Module):
 def initial_kernels(
     inputs: int, width: int, num_layers: int, rng: np.random.Generator
 ) -> Iterator[FloatArray]:
-    """Yields the kernels [fan-in, units] of an MLP with one output."""
+    """Yields the kernels [fan-in, units] of an MLP with one output (He et al. 2015)."""
     for fan_in, units in itertools.pairwise([inputs, *[width] * num_layers, 1]):
         scale = np.sqrt(2.0 / ((1.0 + SLOPE**2) * fan_in))
         yield scale * rng.standard_normal((fan_in, units))
@@ -97,10 +95,9 @@ def fit_classifier(
     progress: Callable[[int, int], Any] | None = None,
     state: Path | None = None,
 ) -> tuple[CodeClassifier, Fit]:
-    """Trains a classifier between two samplers (Algorithm 2, lines 2 to 5).
+    """Trains a classifier between two samplers, as `fit` (Algorithm 2, lines 2 to 5).
 
-    `posterior` is the side of label 0, `held_out` the same of data that are not trained on, for the
-    held-out cross entropy. For `progress`, `state` and what is raised see `fit`.
+    `posterior` is the side of label 0, `held_out` the same of data that are not trained on.
     """
     classifier = CodeClassifier(posterior.latent_dim, config, seed)
     size = config.batch_size
@@ -130,6 +127,5 @@ def fit_classifier(
 
 def cross_entropy(prior_logits: FloatArray, posterior_logits: FloatArray) -> float:
     """mean(−log D(prior)) + mean(−log(1 − D(posterior))), as `discriminator_loss`, in float64."""
-    return float(
-        np.mean(np.logaddexp(0.0, -prior_logits)) + np.mean(np.logaddexp(0.0, posterior_logits))
-    )
+    losses = np.logaddexp(0.0, -prior_logits), np.logaddexp(0.0, posterior_logits)
+    return float(sum(map(np.mean, losses)))

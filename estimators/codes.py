@@ -30,26 +30,27 @@ class CodeSampler(Protocol):
 
 
 class GaussianCodes:
-    """z ~ q(z|x_n) = N(loc_n, scale_n²) for a uniformly drawn n: fresh codes at every call."""
+    """z ~ N(loc_n, scale_n²), both [N, L], for a uniformly drawn n: fresh codes at every call."""
 
     def __init__(self, loc: npt.ArrayLike, scale: npt.ArrayLike) -> None:
-        """Takes the means and standard deviations [N, L]; raises as `checked_gaussians`."""
         self.loc, self.scale = checked_gaussians(loc, scale)
         self.num_data, self.latent_dim = self.loc.shape
 
     def sample(self, num: int, seed: Seed) -> FloatArray:
-        """Returns float64 [num, L] new draws, a function of `seed`."""
         return draw_gaussians(self.loc, self.scale, num, np.random.default_rng(seed))[1]
 
 
 class FixedCodes:
-    """Codes that are all there is, of an encoder without a density: drawn with replacement.
+    """Codes [N, L], finite, that are all there is, of an encoder without a density.
 
-    Held-out codes of such an encoder are those of other data: give them as another `FixedCodes`.
+    They are drawn with replacement; held-out ones are another `FixedCodes`, of other data.
     """
 
-    def __init__(self, codes: npt.ArrayLike) -> None:
-        """Takes codes [N, L], finite; raises `ValueError` for others."""
+    def __init__(self, codes: npt.ArrayLike, probes: FloatArray | None = None) -> None:
+        """Takes codes [N, L], finite; raises `ValueError` for others.
+
+        `probes` tell their source from others, whatever the seed of the codes; by default `codes`.
+        """
         self.codes = np.asarray(codes, np.float64)
         if self.codes.ndim != 2 or 0 in self.codes.shape:
             raise ValueError(
@@ -57,9 +58,9 @@ class FixedCodes:
             )
         _check("codes", self.codes, np.isfinite(self.codes), "a finite value")
         self.num_data, self.latent_dim = self.codes.shape
+        self.probes = self.codes if probes is None else probes
 
     def sample(self, num: int, seed: Seed) -> FloatArray:
-        """Returns float64 [num, L] of the codes, drawn with replacement, a function of `seed`."""
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
 
 

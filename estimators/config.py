@@ -19,6 +19,10 @@ def _decay(default: float, moment: str) -> Any:
     return setting(default, f"decay of Adam's {moment} moment", minimum=0.0, maximum=0.999999)
 
 
+def _count(default: int, help: str, maximum: int | None = None) -> Any:
+    return setting(default, help, minimum=1, maximum=maximum)
+
+
 def _patience(default: int) -> Any:
     help = "stop after as many evaluations without a better held-out loss; 0 never"
     return setting(default, help, minimum=0)
@@ -35,9 +39,7 @@ class CrossTermConfig(CheckedConfig):
 class MonteCarloConfig(CrossTermConfig):
     """Fields of Algorithm 1; the last two are for posteriors that are not Gaussian."""
 
-    num_data: int = setting(
-        256, "images of the mixture where the posterior is not Gaussian", minimum=1
-    )
+    num_data: int = _count(256, "images of the mixture where the posterior is not Gaussian")
     max_pairs: int = setting(
         2**20, "most pairs of a sample and an image where the posterior is not Gaussian", minimum=2
     )
@@ -47,13 +49,13 @@ class MonteCarloConfig(CrossTermConfig):
 class FitConfig(CheckedConfig):
     """Fields of whatever is fitted to codes by Adam."""
 
-    steps: int = setting(5000, "the most training steps", minimum=1)
-    batch_size: int = setting(256, "codes a step", minimum=1)
+    steps: int = _count(5000, "the most training steps")
+    batch_size: int = _count(256, "codes a step")
     learning_rate: float = _rate(1e-3, "of Adam; 5e-5 to 1e-3 in the paper")
     adam_beta_1: float = _decay(0.9, "first")
     adam_beta_2: float = _decay(0.999, "second")
     patience: int = _patience(5)
-    evaluate_every: int = setting(250, "steps between two evaluations", minimum=1)
+    evaluate_every: int = _count(250, "steps between two evaluations")
     num_samples: int = setting(100_000, "codes behind the value", minimum=2)
 
 
@@ -61,19 +63,17 @@ class FitConfig(CheckedConfig):
 class DensityRatioConfig(FitConfig):
     """Fields of Algorithm 2 and Appendix A.3, and of what goes beyond them."""
 
-    steps: int = setting(20_000, "training steps; 500,000 in the paper", minimum=1)
+    steps: int = _count(20_000, "training steps; 500,000 in the paper")
     batch_size: int = setting(256, "codes of q(z), and of p(z), a step", minimum=2)
     learning_rate: float = _rate(5e-4, "of Adam")
     adam_beta_2: float = _decay(0.9, "second")
     patience: int = _patience(0)
-    evaluate_every: int = setting(500, "steps between two evaluations", minimum=1)
+    evaluate_every: int = _count(500, "steps between two evaluations")
     keep_best: bool = setting(
         False, "use the weights with the lowest held-out cross entropy, not the last"
     )
-    num_layers: int = setting(
-        3, "hidden layers of the classifier; 3 to 10 in the paper", minimum=1, maximum=20
-    )
-    width: int = setting(1000, "units of a layer; 5000 in the paper", minimum=1)
+    num_layers: int = _count(3, "hidden layers of the classifier; 3 to 10 in the paper", 20)
+    width: int = _count(1000, "units of a layer; 5000 in the paper")
     gradient_penalty: float = setting(
         0.0, "weight of the penalty (‖∇ logit‖ − 1)² between the codes", minimum=0.0
     )
@@ -105,47 +105,43 @@ class DensityFitConfig(FitConfig):
 class GaussianMixtureConfig(DensityFitConfig):
     """A diagonal Gaussian mixture (A.4)."""
 
-    num_components: int = setting(100, "components; 10, 50 or 100 in the paper", minimum=1)
+    num_components: int = _count(100, "components; 10, 50 or 100 in the paper")
 
 
 @dataclasses.dataclass(frozen=True)
 class FlowConfig(DensityFitConfig):
     """A masked autoregressive flow (A.4)."""
 
-    num_flows: int = setting(2, "flows; 1 to 3 in the paper", minimum=1, maximum=20)
-    num_layers: int = setting(2, "hidden layers a flow; 1 or 2 in the paper", minimum=1)
-    width: int = setting(512, "units a layer; 512 to 2048 in the paper", minimum=1)
+    num_flows: int = _count(2, "flows; 1 to 3 in the paper", 20)
+    num_layers: int = _count(2, "hidden layers a flow; 1 or 2 in the paper")
+    width: int = _count(512, "units a layer; 512 to 2048 in the paper")
 
 
 @dataclasses.dataclass(frozen=True)
 class LSTMConfig(DensityFitConfig):
     """A Gaussian auto-regressive LSTM (A.4)."""
 
-    num_layers: int = setting(2, "layers; 1 to 5 in the paper", minimum=1, maximum=20)
-    units: int = setting(128, "units a layer; 500 to 2000 in the paper", minimum=1)
+    num_layers: int = _count(2, "layers; 1 to 5 in the paper", 20)
+    units: int = _count(128, "units a layer; 500 to 2000 in the paper")
 
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticConfig(CheckedConfig):
     """The synthetic experiments of section 5 and Appendix E."""
 
-    steps: int = setting(10_000, "training steps; 10⁶ in the paper", minimum=1)
-    num_seeds: int = setting(10, "repetitions, each with Gaussians of its own", minimum=1)
+    steps: int = _count(10_000, "training steps; 10⁶ in the paper")
+    num_seeds: int = _count(10, "repetitions, each with Gaussians of its own")
     seed: int = setting(0, "seed of the first", minimum=0, maximum=2**31 - 1)
-    num_layers: int = setting(
-        4, "hidden layers of the classifier; 3 or 4 in the paper", minimum=1, maximum=20
-    )
-    width: int = setting(
-        256, "units of a layer; the paper has 10⁸ weights, about 5600 at d = 1000", minimum=1
-    )
-    batch_size: int = setting(128, "samples of each Gaussian a step", minimum=1)
+    num_layers: int = _count(4, "hidden layers of the classifier; 3 or 4 in the paper", 20)
+    width: int = _count(256, "units of a layer; the paper has 10⁸ weights, about 5600 at d = 1000")
+    batch_size: int = _count(128, "samples of each Gaussian a step")
     discriminator_learning_rate: float = _rate(1e-4, "of the classifier's Adam")
     generator_learning_rate: float = _rate(1e-3, "of the learned Gaussian's Adam")
-    discriminator_steps: int = setting(
-        1, "steps of the classifier to one of the learned Gaussian; 1 or 5", minimum=1
+    discriminator_steps: int = _count(
+        1, "steps of the classifier to one of the learned Gaussian; 1 or 5"
     )
     parameter_scale: float = setting(
         1.0, "standard deviation of the entries of W and b", minimum=1e-3, maximum=1e3
     )
-    log_every: int = setting(100, "steps between two evaluations", minimum=1)
+    log_every: int = _count(100, "steps between two evaluations")
     num_samples: int = setting(4096, "samples behind an estimate", minimum=2)

@@ -1,9 +1,8 @@
 """KL[q(z) ‖ p(z)] by a density fitted to q(z) (Algorithm 3, A.4).
 
 A density t is fitted to codes of q(z) by maximum likelihood, and the estimate is the mean of
-log t(z) − log p(z) over codes that played no part in the fit. That is KL[q ‖ p] − KL[q ‖ t]: in
-expectation a lower bound for every t, and better the higher the likelihood of held-out codes. With
-an estimate of the KL by other means, the difference is KL[q ‖ t], what t has not learned.
+log t(z) − log p(z) over codes that played no part in the fit. That is KL[q ‖ p] − KL[q ‖ t], in
+expectation a lower bound for every t, the better the higher the likelihood of held-out codes.
 
 Shapes: B batch, L latent dimension.
 """

@@ -140,6 +140,7 @@ def density_ratio_kl(
     result = evaluate_density_ratio(ratio, value, config.num_samples, seed, prior)
     if others is None:
         return result
+    seed = derive(seed, "kl/ratio/held_out")
     of_others = evaluate_density_ratio(ratio, others, config.num_samples, seed, prior)
     return dataclasses.replace(result, kl_held_out_images=of_others.kl)
 

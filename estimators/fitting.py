@@ -58,16 +58,14 @@ def fit(
 
     Args:
       variables: what is moved.
-      loss: (the arrays of a batch, the step) -> scalar; traced, anything random in it a function of
-        the step.
+      loss: (the arrays of a batch, the step) -> scalar, traced, a function of these alone.
       batch: step -> the arrays of its batch.
       held_out_loss: the loss on codes that are never trained on.
       config: how long and how fast.
       keep_best: whether the variables of the best evaluation are put back at the end.
       clip_norm: largest norm of the whole gradient; 0 does not clip.
       progress: called with (steps done, steps).
-      state: a folder of this fit alone, from which a fit that was broken off goes on to the same
-        bits; `None` keeps nothing.
+      state: a folder of this fit alone, from which a fit that was broken off goes on.
 
     Raises:
       ValueError: the loss is not finite before the first evaluation that is.
@@ -98,8 +96,6 @@ def fit(
 
 
 class _FitTraining(ResumableTraining):
-    """The variables on their way to the lowest held-out loss."""
-
     def __init__(
         self,
         variables: Sequence[tf.Variable | keras.Variable],
@@ -111,9 +107,9 @@ class _FitTraining(ResumableTraining):
     ) -> None:
         self._variables = [v.value if isinstance(v, keras.Variable) else v for v in variables]
         betas = config.adam_beta_1, config.adam_beta_2
-        self._adam = keras.optimizers.Adam(config.learning_rate, *betas, epsilon=1e-8)
-        self._adam.build(self._variables)
-        self.optimizers = {"adam": self._adam}
+        adam = keras.optimizers.Adam(config.learning_rate, *betas, epsilon=1e-8)
+        adam.build(self._variables)
+        self.optimizers = {"adam": adam}
         self.curve: list[tuple[int, float]] = []
         self.diverged_at: int | None = None
         self._best_values: list[np.ndarray] = []
@@ -123,12 +119,11 @@ class _FitTraining(ResumableTraining):
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """What is moved."""
         return self._variables
 
     @property
     def best(self) -> tuple[int, float]:
-        """The step and the value of the lowest held-out loss, (0, inf) where there is none."""
+        """Step and value of the lowest held-out loss, (0, inf) where there is none."""
         known = [point for point in self.curve if point[1] < math.inf]
         return min(known, key=lambda point: point[1], default=(0, math.inf))
 
@@ -140,7 +135,6 @@ class _FitTraining(ResumableTraining):
 
     @property
     def is_over(self) -> bool:
-        """Whether the loss is not finite any more, or patience ran out."""
         return self.diverged_at is not None or self.is_exhausted
 
     def take_steps(self, step: int, number: int) -> None:
@@ -153,7 +147,6 @@ class _FitTraining(ResumableTraining):
         self.diverged_at = step + bad if bad >= 0 else None
 
     def evaluate(self, step: int) -> None:
-        """Takes the held-out loss in, and the variables where it is the lowest."""
         value = self._held_out_loss()
         if value < self.best[1]:
             self._best_values = [variable.numpy() for variable in self._variables]
@@ -162,19 +155,16 @@ class _FitTraining(ResumableTraining):
             self.diverged_at = step
 
     def put_back(self) -> None:
-        """Puts the variables of the best evaluation back."""
         for variable, value in zip(self._variables, self._best_values, strict=True):
             variable.assign(value)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The variables, the optimiser, the evaluations and the best variables."""
         best = {f"best/{i:04d}": value for i, value in enumerate(self._best_values)}
         diverged_at = np.array(-1 if self.diverged_at is None else self.diverged_at)
         curve = np.array(self.curve)
         return {**super().state(), **best, "curve": curve, "diverged_at": diverged_at}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Puts a state back."""
         own = {name: a for name, a in arrays.items() if name.startswith(("model/", "optimizers/"))}
         super().restore(own)
         self.curve = [(int(step), float(value)) for step, value in arrays["curve"]]
@@ -193,7 +183,7 @@ class _FitTraining(ResumableTraining):
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, norm)
 
         def move() -> tf.Tensor:
-            self._adam.apply(gradients, self._variables)
+            self.optimizers["adam"].apply(gradients, self._variables)
             return tf.constant(True)
 
         is_good = tf.math.is_finite(value) & tf.math.is_finite(norm)
@@ -208,8 +198,10 @@ class _FitTraining(ResumableTraining):
             is_good = self._step(batch, start + tf.cast(index, tf.int64))
             return index + 1, tf.where(is_good, bad, index)
 
-        def goes_on(index: tf.Tensor, bad: tf.Tensor) -> tf.Tensor:
-            return (index < number) & (bad < 0)
-
-        first = (tf.constant(0), tf.constant(-1))
-        return tf.while_loop(goes_on, body, first, parallel_iterations=1)[1]
+        _, bad = tf.while_loop(
+            lambda index, bad: (index < number) & (bad < 0),
+            body,
+            (tf.constant(0), tf.constant(-1)),
+            parallel_iterations=1,
+        )
+        return bad

@@ -2,9 +2,9 @@
 
     log p(x) ≥ E log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x),  z_k ~ q(z|x)
 
-K = 1 is the evidence lower bound (eq. 3 of the paper); the bound rises with K. It is a bound on a
-log-density of x only as far as p(x|z) is one: a Bernoulli likelihood of continuous pixels is not
-(Appendix D), and its values compare with one another alone.
+K = 1 is the evidence lower bound (eq. 3 of the paper); the bound rises with K. A Bernoulli
+likelihood of continuous pixels is no density of x (Appendix D): its values compare with one another
+alone.
 
 Shapes: N data points, K samples for each.
 """
@@ -51,8 +51,7 @@ def importance_weighted_bound(
 
     Args:
       log_weights: (start, stop, k) -> log p(x|z_k) + log p(z_k) − log q(z_k|x), [stop − start],
-        with one sample z_k ~ q(z|x) for each of the data points `start` to `stop`; a function of
-        its arguments.
+        with one sample z_k ~ q(z|x) for each of the data points `start` to `stop`.
       num_data: N, at least 2.
       num_samples: K.
       batch_size: data points that are asked for at once.

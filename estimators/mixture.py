@@ -45,10 +45,8 @@ class MixtureDensity:
     ) -> None:
         """Takes means and standard deviations, float64 [N, L], valid.
 
-        The devices of the strategy, by default the current one, share the points.
-
-        Raises:
-          ValueError: the natural parameters are beyond float32.
+        The devices of the strategy, by default the current one, share the points. `ValueError`
+        where the natural parameters are beyond float32.
         """
         self._loc, self._scale = loc, scale
         constant = 0.5 * loc.shape[1] * math.log(2 * math.pi)
@@ -87,9 +85,8 @@ class MixtureDensity:
         Args:
           points: float64 [B, L].
           without: [B], for each point a component that is left out of the mixture, then of N − 1.
-          reference: [B], log-densities near that of the component which is most likely, such as
-            that of the component which the point was drawn from: saves the search for it. Without
-            effect where it is too low or too high, or with `without`.
+          reference: [B], log-densities near that of the most likely component, such as that of
+            the one which the point was drawn from: saves the search for it.
         """
         result = np.empty(len(points))
         size = _POINTS * self._replicas

@@ -205,8 +205,8 @@ def monte_carlo(task: Task) -> MonteCarloKL:
     if not isinstance(task.posteriors, DataPosteriors):
         return _gaussian(task)
     posteriors = task.posteriors.subset(task.config.num_data, task.seed)
-    num_data = min(task.config.num_data, task.posteriors.num_data)
-    num_samples = max(2, min(task.config.num_samples, task.config.max_pairs // num_data))
+    most = task.config.max_pairs // posteriors.num_data
+    num_samples = max(2, min(task.config.num_samples, most))
     return posterior_monte_carlo_kl(
         posteriors, num_samples, task.seed, prior=task.prior, progress=task.progress
     )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfdm.distributions.posteriors import Posterior
+from tfdm.distributions.posteriors import GaussianPosterior, Posterior
 from tfdm.estimators.codes import CodeSampler, FixedCodes, GaussianCodes
 from tfdm.estimators.priors import checked_log_prob
 from tfdm.seeds import derive, stream
@@ -26,6 +26,8 @@ Rows = npt.NDArray[np.intp]
 
 # Data points of a block.
 BLOCK = 500
+# Data points whose codes tell posteriors from others.
+PROBES = 16
 # Codes of a density that is not Gaussian to which an estimator fits something.
 _BANK = 50_000
 
@@ -33,12 +35,20 @@ _BANK = 50_000
 def gaussian_parameters(posterior: Any) -> tuple[FloatArray, FloatArray] | None:
     """Returns loc and scale, float64 [B, L], of a diagonal Gaussian, `None` of another posterior.
 
-    A `scale` that is not one number for each of `loc`, such as a matrix, does not count.
+    A `scale` that is not one number for each of `loc`, such as a matrix, does not count, nor does
+    a posterior whose own log_prob of one draw, [B], is another.
     """
     loc, scale = getattr(posterior, "loc", None), getattr(posterior, "scale", None)
     if loc is None or scale is None or tuple(loc.shape) != tuple(scale.shape):
         return None
-    return np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+    loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+    if type(posterior) is not GaussianPosterior and hasattr(posterior, "log_prob"):
+        codes = posterior.sample(seed=0)
+        values = np.asarray(posterior.log_prob(codes), np.float64)
+        expected = _gaussian_log_prob(np.asarray(codes, np.float64), loc, scale)
+        if values.shape != expected.shape or not np.allclose(values, expected, 1e-4, 1e-2):
+            return None
+    return loc, scale
 
 
 def draw(posterior: Posterior, seed: int) -> tuple[FloatArray, FloatArray]:
@@ -51,8 +61,7 @@ def draw(posterior: Posterior, seed: int) -> tuple[FloatArray, FloatArray]:
     if gaussian is not None:
         loc, scale = gaussian
         codes = loc + scale * stream(seed, "kl/posterior").standard_normal(loc.shape)
-        squares = ((codes - loc) / scale) ** 2 + math.log(2 * math.pi)
-        return codes, -0.5 * np.sum(squares, axis=1) - np.sum(np.log(scale), axis=1)
+        return codes, _gaussian_log_prob(codes, loc, scale)
     if not hasattr(posterior, "log_prob"):
         raise ValueError("the posterior has no log_prob, expected one with a density")
     codes = draw_codes(posterior, seed)
@@ -126,10 +135,11 @@ def make_posteriors(
     posterior_of: Callable[[Rows], Any],
     num_data: int,
     progress: Callable[[int], Any] = lambda done: None,
+    seed: int = 0,
 ) -> Posteriors:
     """Asks q(z|x_n) of rows n [B] for what they can: a Gaussian's arrays, a density, else codes.
 
-    `progress` is called with the data points done.
+    `progress` is called with the data points done; `seed` is that of the codes.
     """
     parts: list[tuple[FloatArray, ...]] = []
     for rows in _blocks(num_data, BLOCK):
@@ -137,10 +147,13 @@ def make_posteriors(
         gaussian = gaussian_parameters(posterior)
         if gaussian is None and hasattr(posterior, "log_prob"):
             return DataPosteriors(posterior_of, num_data, draw_codes(posterior, 0).shape[1])
-        parts.append(gaussian or (draw_codes(posterior, derive(0, "kl/codes", int(rows[0]))),))
+        parts.append(gaussian or (draw_codes(posterior, derive(seed, "kl/codes", int(rows[0]))),))
         progress(int(rows[-1]) + 1)
     arrays = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    return GaussianCodes(*arrays) if len(arrays) == 2 else FixedCodes(*arrays)
+    if len(arrays) == 2:
+        return GaussianCodes(*arrays)
+    probes = draw_codes(posterior_of(np.arange(min(num_data, PROBES))), 0)
+    return FixedCodes(arrays[0], probes)
 
 
 def codes_to_fit(
@@ -163,6 +176,11 @@ def codes_to_fit(
     if not is_held_out.any():
         return posteriors, None
     return FixedCodes(posteriors.codes[~is_held_out]), FixedCodes(posteriors.codes[is_held_out])
+
+
+def _gaussian_log_prob(codes: FloatArray, loc: FloatArray, scale: FloatArray) -> FloatArray:
+    squares = ((codes - loc) / scale) ** 2 + math.log(2 * math.pi)
+    return -0.5 * np.sum(squares, axis=-1) - np.sum(np.log(scale), axis=-1)
 
 
 def _blocks(num: int, size: int) -> Iterator[Rows]:

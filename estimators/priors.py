@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.estimators.codes import CodeSampler, Seed
@@ -23,20 +24,28 @@ def checked_prior(prior: Prior | None, latent_dim: int) -> Prior | None:
     """Returns the prior, `None` for a standard normal one.
 
     Raises:
-      ValueError: the prior is over codes of another dimension.
+      ValueError: it lacks what a prior has, or is over codes of another dimension.
     """
     if prior is None:
         return None
+    for name in ("latent_dim", "log_prob", "from_noise"):
+        if not hasattr(prior, name):
+            raise ValueError(
+                f"the prior is a {type(prior).__name__} without {name}, "
+                "expected latent_dim, log_prob and from_noise"
+            )
     if prior.latent_dim != latent_dim:
         raise ValueError(f"the prior has latent_dim {prior.latent_dim}, expected {latent_dim}")
-    return None if isinstance(prior, StandardNormal) else prior
+    # A subclass may be of another distribution.
+    return None if type(prior) is StandardNormal else prior
 
 
 def log_prior(prior: Prior | None, codes: FloatArray) -> FloatArray:
     """Returns log p(z) of codes [S, L], float64 [S]; raises as `checked_log_prob`."""
     if prior is None:
         return -0.5 * (np.sum(codes**2, axis=1) + codes.shape[1] * math.log(2 * math.pi))
-    return checked_log_prob(prior.log_prob(codes), (len(codes),), "the prior's log_prob")
+    values = prior.log_prob(tf.constant(codes, tf.float32))
+    return checked_log_prob(values, (len(codes),), "the prior's log_prob")
 
 
 def checked_log_prob(values: npt.ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
@@ -72,7 +81,7 @@ class PriorCodes:
         noise = np.random.default_rng(seed).standard_normal((num, self.latent_dim))
         if self._prior is None:
             return noise
-        return np.asarray(self._prior.from_noise(noise), np.float64)
+        return np.asarray(self._prior.from_noise(tf.constant(noise, tf.float32)), np.float64)
 
 
 class BridgeCodes:

@@ -94,9 +94,7 @@ class DensityRatioKL(KLEstimate):
     steps: tuple[int, ...]  # that they took
     diverged: bool  # a loss was not finite; its classifier is the best one before that
     num_bridges: int
-    kl_held_out_images: float | None = (
-        None  # the mean over codes of other data, where there are any
-    )
+    kl_held_out_images: float | None = None  # over codes of other data, where there are any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -78,19 +79,14 @@ def kl_between(first: AffineGaussian, second: AffineGaussian) -> float:
 
 
 class SyntheticExperiment(ResumableTraining):
-    """One setting in one dimension, all repetitions.
+    """One setting in one dimension, all repetitions, each a function of its seed.
 
-    Attributes:
-      evaluations: (step, `true_kl`, `estimate` and `standard_error` [R]) of every one until now.
-      initial_kl: KL[p_θ ‖ p*] [R] before anything is learned.
+    `evaluations` are (step, `true_kl`, `estimate` and `standard_error` [R]), `initial_kl` is
+    KL[p_θ ‖ p*] [R] before anything is learned. `ValueError` for an unknown setting or a dimension
+    below 1.
     """
 
     def __init__(self, setting: str, dim: int, config: SyntheticConfig) -> None:
-        """Draws the Gaussians and the classifiers; each repetition's depend on its seed alone.
-
-        Raises:
-          ValueError: an unknown setting, or a dimension below 1.
-        """
         if setting not in SETTINGS:
             raise ValueError(f"setting is {setting!r}, expected one of {', '.join(SETTINGS)}")
         if dim < 1:
@@ -118,21 +114,20 @@ class SyntheticExperiment(ResumableTraining):
         ]
         self._classifier_variables = [v for layer in self._layers for v in layer]
         self._theta = [self._weights, self._bias]
-        discriminator = keras.optimizers.Adam(config.discriminator_learning_rate, *ADAM_BETAS)
-        discriminator.build(self._classifier_variables)
-        generator = keras.optimizers.Adam(config.generator_learning_rate, *ADAM_BETAS)
-        generator.build(self._theta)
-        self.optimizers = {"classifier": discriminator, "generator": generator}
+        self.optimizers = {
+            "classifier": keras.optimizers.Adam(config.discriminator_learning_rate, *ADAM_BETAS),
+            "generator": keras.optimizers.Adam(config.generator_learning_rate, *ADAM_BETAS),
+        }
+        self.optimizers["classifier"].build(self._classifier_variables)
+        self.optimizers["generator"].build(self._theta)
         self._traced = tf.function(self._run, autograph=False)
         self._traced_logits = tf.function(self._fresh_logits, autograph=False)
 
     @property
     def variables(self) -> list[tf.Variable]:
-        """The classifiers, W and b."""
         return [*self._classifier_variables, *self._theta]
 
     def take_steps(self, step: int, number: int) -> None:
-        """Takes steps; what a step draws is a function of (seed, step)."""
         self._traced(tf.constant(step, tf.int64), tf.constant(number, tf.int64))
 
     def evaluate(self, step: int) -> None:
@@ -154,7 +149,6 @@ class SyntheticExperiment(ResumableTraining):
         return np.array([kl_between(*pair) for pair in zip(models, self._data, strict=True)])
 
     def state(self) -> dict[str, np.ndarray]:
-        """The variables, the optimisers, and the evaluations until now."""
         steps, values = zip(*self.evaluations, strict=True)
         series = {f"evaluations/{key}": np.stack([v[key] for v in values]) for key in SERIES}
         return {**super().state(), **series, "evaluations/steps": np.array(steps)}
@@ -231,25 +225,23 @@ class SyntheticExperiment(ResumableTraining):
         tf.while_loop(lambda step: step < start + number, body, (start,), parallel_iterations=1)
 
     def _fresh_logits(self, step: tf.Tensor) -> tf.Tensor:
-        """Logits [R, S] of fresh samples of the model."""
         return self._logits(self._samples_of_model(step, "look", self.config.num_samples))
 
 
 def _bias_and_cholesky(gaussians: Sequence[AffineGaussian]) -> tuple[tf.Tensor, tf.Tensor]:
     """b [R, 1, D] and Cᵀ [R, D, D]: x = b + ε Cᵀ."""
-    return (
-        tf.constant(np.stack([g.bias[None] for g in gaussians]), tf.float32),
-        tf.constant(np.stack([g.cholesky.T for g in gaussians]), tf.float32),
-    )
+    both = [g.bias[None] for g in gaussians], [g.cholesky.T for g in gaussians]
+    bias, cholesky = (tf.constant(np.stack(arrays), tf.float32) for arrays in both)
+    return bias, cholesky
 
 
 def summarize(series: Sequence[dict[str, FloatArray]], key: str) -> dict[str, list]:
     """Returns mean and deviation over the repetitions that are finite, at every evaluation."""
-    with np.errstate(invalid="ignore"):
-        values = np.stack([evaluation[key] for evaluation in series])
-        is_finite = np.isfinite(values)
-        count, finite = is_finite.sum(axis=1), np.where(is_finite, values, np.nan)
-        mean = np.where(count > 0, np.nansum(finite, axis=1) / np.maximum(count, 1), np.nan)
-        squares = np.nansum((finite - mean[:, None]) ** 2, axis=1)
-        spread = np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
+    values = np.stack([evaluation[key] for evaluation in series])
+    is_finite = np.isfinite(values)
+    finite = np.where(is_finite, values, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of an evaluation with none or one
+        mean, spread = np.nanmean(finite, axis=1), np.nanstd(finite, axis=1, ddof=1)
+    count = is_finite.sum(axis=1)
     return {"mean": mean.tolist(), "spread": spread.tolist(), "finite": count.tolist()}

@@ -1,7 +1,6 @@
-"""How good generated images are: features of images apart from statistics of features.
+"""How good generated images are: statistics of arrays (logits, features, images), and classifiers.
 
-A statistic is a pure function of arrays (logits, features, images) and knows no model; what turns
-images into features is passed in. A name's module is imported when the name is first used.
+A name's module is imported when the name is first used.
 """
 
 from __future__ import annotations

@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 
 def checked_images(images: npt.ArrayLike, least: int = 1) -> np.ndarray:
-    """Returns images, uint8 or floating in [0, 1], [n, H, W, 1 or 3], as an array.
+    """Returns images, uint8 or floating in [0, 1], [n, H, W, 1 or 3], n at least `least`.
 
-    Raises:
-      ValueError: another type, shape or range, a value that is not finite, or n < `least`.
+    Another type, shape or range, or a value that is not finite, is a `ValueError`.
     """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
@@ -33,11 +32,7 @@ def checked_images(images: npt.ArrayLike, least: int = 1) -> np.ndarray:
 
 
 def checked_rows(name: str, rows: npt.ArrayLike, least: int = 1) -> np.ndarray:
-    """Returns logits or features as float64 [n, d].
-
-    Raises:
-      ValueError: another shape, a value that is not finite, or n < `least`.
-    """
+    """Returns logits or features as float64 [n, d]; others, or n < `least`, are a `ValueError`."""
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or not rows.shape[1]:
         raise ValueError(f"{name} have shape {rows.shape}, expected [n, d]")
@@ -73,10 +68,7 @@ def unit_range(images: np.ndarray) -> np.ndarray:
 def in_batches(
     network: Callable[[np.ndarray], Sequence[Any]], images: np.ndarray, size: int
 ) -> list[np.ndarray]:
-    """Returns the outputs of a network for images, which it sees as float32 [b, H, W, 3] in [0, 1].
-
-    Grey images become three equal channels.
-    """
+    """Returns the outputs of a network, which sees the images as float32 [b, H, W, 3] in [0, 1]."""
     outputs = []
     for first in range(0, len(images), size):
         batch = unit_range(images[first : first + size])

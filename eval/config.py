@@ -65,11 +65,7 @@ class PrecisionRecallConfig(_PairsConfig):
 
 @dataclasses.dataclass(frozen=True)
 class CriticConfig(MetricConfig):
-    """How the critics that compare a model's samples with images are trained (Appendix I).
-
-    The distances of two models compare only under one recipe: penalty, steps and width all move
-    the value.
-    """
+    """The recipe of independent critics (Appendix I); every field moves the value."""
 
     steps: int = setting(500, "updates of each critic", minimum=1, maximum=10_000_000)
     batch_size: int = setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import keras
@@ -42,9 +43,8 @@ class CriticTraining(ResumableTraining):
     ) -> None:
         self.network, self.config = network, config
         self._images, self._seed, self._index = {"real": real, "sample": fake}, seed, 0
-        optimizer = keras.optimizers.Adam(
-            config.learning_rate, config.beta_1, config.beta_2, epsilon=ADAM_EPSILON
-        )
+        rates = config.learning_rate, config.beta_1, config.beta_2
+        optimizer = keras.optimizers.Adam(*rates, epsilon=ADAM_EPSILON)
         optimizer.build(network.trainable_variables)
         self.optimizers = {"critic": optimizer}
         self._player = Player("critic", (network,), optimizer)
@@ -77,12 +77,9 @@ class CriticTraining(ResumableTraining):
     def take_steps(self, step: int, number: int) -> None:
         """Takes steps on the batches that (seed, critic, step) give."""
         for current in range(step, step + number):
+            batches = (self._batch(name, current) for name in self._images)
             generator = stream(self._seed, "critic/penalty", self._index, current)
-            self._train_step(
-                self._batch("real", current),
-                self._batch("sample", current),
-                generator.random(self.config.batch_size, np.float32),
-            )
+            self._train_step(*batches, generator.random(self.config.batch_size, np.float32))
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """The scores of images [n, H, W, C] in [0, 1] or uint8, float64 [n]."""
@@ -102,9 +99,8 @@ class CriticTraining(ResumableTraining):
             # One pass over both is cheaper than two, and no layer lets examples meet.
             scores = self._scores(tf.concat([real, fake], axis=0), training=True)
             loss = wasserstein_critic_loss(*tf.split(scores, 2))
-            penalties = gradient_penalty(
-                lambda between: self._scores(between, training=True), real, fake, weights
-            )
+            score = functools.partial(self._scores, training=True)
+            penalties = gradient_penalty(score, real, fake, weights)
             loss += self.config.gradient_penalty * tf.reduce_mean(penalties)
         update_players(tape, [self._player], {"critic": loss})
 

@@ -26,14 +26,10 @@ _SCALED_NORM = 1e5
 
 @dataclasses.dataclass(frozen=True)
 class KernelDistance:
-    """The squared maximum mean discrepancy under the cubic polynomial kernel.
+    """The squared maximum mean discrepancy under the cubic polynomial kernel."""
 
-    `value` is the unbiased estimate, which can be negative; `standard_error` is that of the mean
-    over blocks, `None` with one block.
-    """
-
-    value: float
-    standard_error: float | None
+    value: float  # the unbiased estimate, which can be negative
+    standard_error: float | None  # over blocks, `None` with one
     num_blocks: int
 
 
@@ -42,10 +38,8 @@ def frechet_distance(
 ) -> float:
     """Returns |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½), at least 0 up to rounding.
 
-    Both are features [n, d] or their moments.
-
-    Raises:
-      ValueError: fewer than two features, unequal dimensions, or values that are not finite.
+    Both are features [n, d] or their moments. Fewer than two features, unequal d, or values that
+    are not finite are a `ValueError`.
     """
     a, b = (x if isinstance(x, FeatureMoments) else FeatureMoments.of(x) for x in (first, second))
     check_columns(len(a.mean), len(b.mean))
@@ -71,16 +65,12 @@ def kernel_distance(
     """Returns the kernel inception distance of features [n, d] and [m, d], averaged over blocks.
 
     The kernel is (x·y / d + 1)³. The larger set decides the number of blocks, ⌈n / max_block_size⌉;
-    both are cut into as many runs of consecutive rows, whose sizes differ by one at most, the
-    larger ones last. The order of the rows decides the blocks: shuffle them where it has a meaning.
-
-    Raises:
-      ValueError: fewer than two features a block, unequal dimensions, or values that are not
-        finite.
+    both are cut into as many runs of consecutive rows, whose sizes differ by one at most. Shuffle
+    rows whose order has a meaning. Fewer than two features a block, unequal d, or values that are
+    not finite are a `ValueError`.
     """
     a, b = checked_pair(first, second, least=2)
-    if max_block_size < 2:
-        raise ValueError(f"max_block_size is {max_block_size}, expected at least 2")
+    KernelConfig(max_block_size=max_block_size)  # which checks it
     blocks = math.ceil(max(len(a), len(b)) / max_block_size)
     if min(len(a), len(b)) < 2 * blocks:
         raise ValueError(

@@ -1,7 +1,6 @@
 """One pass over the samples: logits, moments of features, and a random choice of images.
 
-Memory holds the logits, a fixed number of feature rows and images, and one block; the features of
-real images are computed once for a source and a classifier, and kept in the cache folder.
+The features of real images are computed once for a classifier, and kept in the cache folder.
 """
 
 from __future__ import annotations
@@ -47,8 +46,7 @@ def pass_over(
     """Looks at every sample once.
 
     `num_chosen` samples are kept, as images and as features; fewer are the first of more. Each
-    classifier stands beside whether its features are wanted. It maps images to logits, and has
-    `logits_and_features`, `num_classes` and `num_features`. `progress` gets (done, total).
+    classifier stands beside whether its features are wanted. `progress` gets (done, total).
     """
     number = source.num_images
     order = stream(seed, "evaluate/choice").permutation(number)[:num_chosen]
@@ -69,10 +67,10 @@ def pass_over(
         for outputs in classified.values():
             if outputs.moments is None or outputs.features is None:
                 outputs.logits[rows] = outputs.classifier(block)
-                continue
-            outputs.logits[rows], features = outputs.classifier.logits_and_features(block)
-            outputs.moments.add(features)
-            outputs.features[places] = features[kept]
+            else:
+                outputs.logits[rows], features = outputs.classifier.logits_and_features(block)
+                outputs.moments.add(features)
+                outputs.features[places] = features[kept]
         done += len(block)
         progress(done, number)
     return SamplePass(digest.hexdigest(), images, classified)
@@ -97,16 +95,12 @@ def real_features(
 ) -> RealFeatures:
     """Returns the features of real images, from `features/` of the cache folder if they are there.
 
-    Each file there stands beside the SHA-256 of its content: a damaged one is made anew. `digest`
-    tells these images from others. A classifier may have a `feature_scale` and a `resizer`, on
-    which its features depend too. `seed` is that of the order; `progress` gets (done, total).
-
-    Raises:
-      UserError: the cache folder cannot be written.
+    Each file stands beside the SHA-256 of its content: a damaged one is made anew. `digest` is that
+    of the images, `seed` that of the order; `progress` gets (done, total). A folder that cannot be
+    written is a `UserError`.
     """
-    scale, resizer = (
-        getattr(classifier, name, None) or "" for name in ("feature_scale", "resizer")
-    )
+    scale = getattr(classifier, "feature_scale", None) or ""
+    resizer = getattr(classifier, "resizer", None) or ""
     identity = f"{digest} {classifier.digest} {scale!r} {resizer}"
     key = hashlib.sha256(identity.encode()).hexdigest()[:24]
     path = cache_dir / "features" / f"{classifier.name}-{key}.npy"

@@ -1,7 +1,6 @@
-"""Images to be evaluated from files: a folder of pictures, or an array.
+"""Images to be evaluated from files: a folder of pictures, or an array, [n, H, W, C].
 
-Files are read piece by piece, whatever their size, and nothing in them can run code. Shapes:
-n images, H W C image axes.
+Files are read piece by piece, whatever their size, and nothing in them can run code.
 """
 
 from __future__ import annotations
@@ -46,11 +45,10 @@ def file_source(
 ) -> ImageSource:
     """Returns the first `num_images` images of a folder or of an array in a file, all for `None`.
 
-    A folder's images are those that `tfdm.datasets.reader` lists, sorted by their relative names;
-    other files are passed over and counted. An `.npy` file, or an `.npz` file with `images`,
-    `arr_0` or one array alone, holds [n, H, W, C] or [n, H, W], uint8 or floating in [0, 1]; floats
-    are quantised to 256 levels. Images become those of `image_shape` as in `fitted`; `None` takes
-    what is there, of a folder the size of the first image.
+    A folder's images are sorted by their relative names; other files are passed over and counted.
+    An `.npy` file, or an `.npz` file with `images`, `arr_0` or one array alone, holds [n, H, W, C]
+    or [n, H, W], as in `array_source`. Images become those of `image_shape` as in `fitted`; `None`
+    takes what is there, of a folder the size of the first image.
 
     Raises:
       UserError: there is nothing to read, an image or the array has another type, shape or
@@ -80,12 +78,8 @@ def _folder_source(
     target = shape or (*shapes[0][:2], max(channels for _, _, channels in shapes))
     for file, found in zip(files, shapes, strict=True):
         check_shape(str(file), found, target, resize)
-    record = {
-        "images": str(path),
-        "available": len(names),
-        "passed_over": _passed_over(path),
-        "quantised": False,
-    }
+    record = {"images": str(path), "available": len(names), "quantised": False}
+    record["passed_over"] = _passed_over(path)
     if any(found[:2] != target[:2] for found in shapes):
         record["resized"] = resized_words(*target[:2])
 
@@ -120,7 +114,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _array_source(path: Path, num_images: int | None) -> ImageSource:
     with _reading(path):
-        found, dtype, read = _open_npz(path) if path.suffix == ".npz" else _open_npy(path)
+        found, dtype, read = _open_array(path)
     if len(found) not in (3, 4) or 0 in found[1:] or (*found, 1)[3] not in (1, 3):
         raise UserError(f"{path} has shape {found}: give [n, H, W, 1 or 3] or [n, H, W]")
     is_float = dtype.kind == "f"
@@ -139,9 +133,8 @@ def _array_source(path: Path, num_images: int | None) -> ImageSource:
                 if not left:
                     return
 
-    if is_float:
-        for _ in pieces():  # Better said now than in the middle of an evaluation.
-            pass
+    for _ in pieces() if is_float else ():  # Better said now than in the middle.
+        pass
     record = {"images": str(path), "available": found[0], "quantised": is_float}
     return ImageSource(path.stem, record, num, (height, width, channels), pieces)
 
@@ -155,13 +148,11 @@ def _as_levels(images: np.ndarray, path: Path) -> np.ndarray:
     return quantised(images)
 
 
-def _open_npy(path: Path) -> _Array:
-    array = np.lib.format.open_memmap(path, mode="r")
-    return array.shape, array.dtype, lambda: array_pieces(array)
-
-
-def _open_npz(path: Path) -> _Array:
-    """The array of an `.npz` file; it is unpacked piece by piece, never as a whole."""
+def _open_array(path: Path) -> _Array:
+    """The array of an `.npy` or `.npz` file; the latter is unpacked piece by piece."""
+    if path.suffix == ".npy":
+        array = np.lib.format.open_memmap(path, mode="r")
+        return array.shape, array.dtype, lambda: array_pieces(array)
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".npy")]
         # `np.savez` calls unnamed arrays `arr_0`, `arr_1`, ..: images, then labels.

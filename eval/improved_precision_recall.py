@@ -36,25 +36,17 @@ def precision_recall(
     """Returns improved precision and recall of features [n, d] and [m, d].
 
     The support of a set is the union of the balls around its members that reach to their
-    `neighbours`-th nearest other member. Time of order (n + m)², memory of order n + m.
-
-    Raises:
-      ValueError: unequal dimensions, not more than `neighbours` features, or values that are not
-        finite.
+    `neighbours`-th nearest other member. Time of order (n + m)², memory of order n + m. Unequal d,
+    too few features, or values that are not finite are a `ValueError`.
     """
-    if neighbours < 1:
-        raise ValueError(f"neighbours is {neighbours}, expected at least 1")
+    PrecisionRecallConfig(neighbours=neighbours)  # which checks it
     reals, fakes = checked_pair(real, generated, neighbours + 1)
     # Squared distances are differences of products: small numbers keep their digits.
     centre = reals.mean(axis=0)
     reals, fakes = reals - centre, fakes - centre
-    return PrecisionRecall(
-        precision=_share_inside(fakes, reals, neighbours),
-        recall=_share_inside(reals, fakes, neighbours),
-        num_real=len(reals),
-        num_generated=len(fakes),
-        neighbours=neighbours,
-    )
+    precision = _share_inside(fakes, reals, neighbours)
+    recall = _share_inside(reals, fakes, neighbours)
+    return PrecisionRecall(precision, recall, len(reals), len(fakes), neighbours)
 
 
 def measure(inputs: Inputs, config: PrecisionRecallConfig) -> dict[str, Any]:
@@ -77,8 +69,7 @@ def squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def nearest_neighbours(queries: npt.ArrayLike, rows: npt.ArrayLike, number: int) -> np.ndarray:
     """Returns the indices of the nearest rows, nearest first, [q, number].
 
-    Queries [q, d] and rows [N, d] are features or flattened pixels; rows are read in blocks, so
-    that they may be memory-mapped.
+    Queries are [q, d], rows [N, d], which may be memory-mapped.
     """
     queries, rows = np.asarray(queries, np.float64), np.asarray(rows)
     blocks = (rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK))
@@ -88,11 +79,9 @@ def nearest_neighbours(queries: npt.ArrayLike, rows: npt.ArrayLike, number: int)
 
 def _share_inside(queries: np.ndarray, support: np.ndarray, neighbours: int) -> float:
     radii = _squared_radii(support, neighbours)
-    hits = 0
-    for start in range(0, len(queries), _BLOCK):
-        distances = squared_distances(queries[start : start + _BLOCK], support)
-        hits += int((distances <= radii).any(axis=1).sum())
-    return hits / len(queries)
+    blocks = (queries[start : start + _BLOCK] for start in range(0, len(queries), _BLOCK))
+    inside = ((squared_distances(block, support) <= radii).any(axis=1) for block in blocks)
+    return sum(int(hits.sum()) for hits in inside) / len(queries)
 
 
 def _squared_radii(support: np.ndarray, neighbours: int) -> np.ndarray:

@@ -39,13 +39,10 @@ def inception_score_from_logits(
 ) -> InceptionScore:
     """Returns the inception score of logits [n, K], by TF-GAN in float64.
 
-    `seed` is that of the shuffle before the split.
-
-    Raises:
-      ValueError: fewer samples than splits, another shape, or values that are not finite.
+    `seed` is that of the shuffle before the split. Fewer samples than splits, another shape, or
+    values that are not finite are a `ValueError`.
     """
-    if num_splits < 1:
-        raise ValueError(f"num_splits is {num_splits}, expected at least 1")
+    ScoreConfig(num_splits)  # which checks it
     values = checked_rows("logits", logits)
     if len(values) < num_splits:
         raise ValueError(f"{len(values)} samples cannot be cut into {num_splits} splits")

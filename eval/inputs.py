@@ -19,7 +19,7 @@ from tfdm.eval.checks import checked_rows
 class FeatureMoments:
     """Mean [d] and covariance of `count` features that arrive in blocks [n, d]; float64.
 
-    Memory is of order d². Features that are no rows of d finite values are a `ValueError`.
+    Features that are no rows of d finite values are a `ValueError`.
     """
 
     def __init__(self, dim: int) -> None:
@@ -40,10 +40,8 @@ class FeatureMoments:
         rows = checked_rows("features", features)
         if rows.shape[1] != len(self.mean):
             raise ValueError(f"features have {rows.shape[1]} columns, expected {len(self.mean)}")
-        mean = rows.mean(axis=0)
-        centred = rows - mean
-        total = self.count + len(rows)
-        shift = mean - self.mean
+        mean, total = rows.mean(axis=0), self.count + len(rows)
+        centred, shift = rows - mean, mean - self.mean
         # Chan et al. (1979): blocks merge without the cancellation of raw second moments.
         self._scatter += centred.T @ centred
         self._scatter += np.outer(shift, shift) * (self.count * len(rows) / total)
@@ -60,15 +58,12 @@ class FeatureMoments:
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOutputs:
-    """What a classifier made of the samples: logits of all, float32 [n, K].
-
-    Where a metric asks for features: the moments of all, and those of the chosen samples, [m, d].
-    """
+    """What a classifier made of the samples; with features where a metric asks for them."""
 
     classifier: Any
-    logits: np.ndarray
-    moments: FeatureMoments | None = None
-    features: np.ndarray | None = None
+    logits: np.ndarray  # of all samples, float32 [n, K]
+    moments: FeatureMoments | None = None  # of all samples
+    features: np.ndarray | None = None  # of the chosen ones, float32 [m, d]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,21 +79,16 @@ class RealFeatures:
 class Inputs:
     """What a metric works on; the methods raise `ValueError` where there is not what they return.
 
-    Attributes:
-      images: a random choice of the samples, in random order, uint8 [m, H, W, C].
-      seed: the seed of everything drawn.
-      classified: what the classifier made of the samples.
-      real: features of real images under the same classifier.
-      splits: the images of the data set's splits by name.
-      split: the split that the samples are from, `None` where they are not real images.
-      state: a folder for what a metric that was stopped goes on from.
-      open_progress: opens a bar; what it returns is called with (done, total).
+    `images` are a random choice of the samples, in random order, uint8 [m, H, W, C]. `splits` are
+    those of the data set, `split` is the one that the samples are from (`None`: they are not real).
+    A metric that was stopped goes on from the folder `state`. `open_progress` opens a bar, which is
+    called with (done, total).
     """
 
     images: np.ndarray
     seed: int
     classified: ClassifierOutputs | None = None
-    real: RealFeatures | None = None
+    real: RealFeatures | None = None  # under the same classifier
     splits: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     split: str | None = None
     state: Path | None = None

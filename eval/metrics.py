@@ -1,8 +1,4 @@
-"""The metrics of samples by name: their fields, what each needs, and how it is shown.
-
-A metric is one file, with a function that returns its record, and one entry here. TensorFlow is
-not needed to list them.
-"""
+"""The metrics of samples by name: a metric is one file and one entry here; without TensorFlow."""
 
 from __future__ import annotations
 
@@ -38,25 +34,17 @@ class Quantity:
 class Metric:
     """A metric: its name on the command line and in `evaluation.json`, and all about it.
 
-    Attributes:
-      config: its fields.
-      summary: one line for the help.
-      function: `module:name` of the function (`Inputs`, config) -> record, a mapping that JSON can
-        hold. It raises `ValueError` for samples that do not suffice.
-      quantities: the numbers of its record that are shown.
-      needs_classifier: whether it works on the outputs of a classifier.
-      needs_features: whether it compares features, which not every classifier gives, with those of
-        real images.
-      needs_dataset: whether it works on the images of a data set's splits.
+    `function` is the `module:name` of (`Inputs`, config) -> record, which JSON can hold; it raises
+    `ValueError` for samples that do not suffice.
     """
 
     name: str
     config: type[MetricConfig]
-    summary: str
+    summary: str  # one line for the help
     function: str
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[Quantity, ...]  # the numbers of its record that are shown
     needs_classifier: bool = False
-    needs_features: bool = False
+    needs_features: bool = False  # of samples and of real images; not every classifier has them
     needs_dataset: bool = False
 
     def measure(self, inputs: Inputs, config: MetricConfig) -> dict[str, Any]:

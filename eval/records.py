@@ -37,11 +37,10 @@ class Record(dict[str, Any]):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What is known of samples; `evaluation["frechet_distance"].value` is a number of a record.
+    """What is known of samples, as in `evaluation.json`; `evaluation["ms_ssim"]` is a record.
 
-    The fields are what `evaluation.json` holds. `metrics` are the records by metric,
-    `NAME:CLASSIFIER` under a second classifier; `dataset` is what they were measured beside,
-    `samples_digest` a SHA-256 (hex) of the pixels.
+    `metrics` are the records by metric, `NAME:CLASSIFIER` under a second classifier; `dataset` is
+    what they were measured beside, `samples_digest` a SHA-256 (hex) of the pixels.
     """
 
     title: str
@@ -73,15 +72,13 @@ class Evaluation:
 
 
 def earlier_evaluation(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the evaluation that stands in a folder, `{}` without one.
-
-    It is a `UserError` if it is damaged, or of other samples than the `content` to be made.
-    """
+    """Reads what stands in a folder, `{}` without it; damaged, or of others, is a `UserError`."""
+    groups = ("metrics", "classifiers")
     return earlier_results(
         folder / NAME,
         content,
         _IDENTITY,
-        groups=("metrics", "classifiers"),
+        groups=groups,
         about="other samples",
         ignore=_NOT_COMPARED,
     )
@@ -104,8 +101,8 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no {NAME}: evaluate it first")
     content = read_json(path, advice)
     fields = {field.name for field in dataclasses.fields(Evaluation)} - {"versions", "git_revision"}
-    complete = fields <= content.keys()
-    if not complete or not all(isinstance(content[key], dict) for key in ("source", "metrics")):
+    groups = [content.get(key) for key in ("source", "metrics")]
+    if not (fields <= content.keys() and all(isinstance(group, dict) for group in groups)):
         raise UserError(f"{path} is damaged: {advice}")
     return content
 

@@ -1,7 +1,7 @@
 """Images to be evaluated: of a model, an array or a split of a data set, perhaps with noise.
 
-A source can be read again and again, in blocks of any size, and always gives the same images;
-it never holds more than a block and a few hundred images. Shapes: n images, H W C image axes.
+A source always gives the same images, and holds a few hundred of them at a time. Shapes: n images,
+H W C image axes.
 """
 
 from __future__ import annotations
@@ -29,19 +29,14 @@ PIECE = 500
 
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
-    """Images to be evaluated.
+    """Images to be evaluated, [n, H, W, 1 or 3].
 
-    Attributes:
-      name: how to call them in a title.
-      record: what `evaluation.json` says of them.
-      num_images: n.
-      image_shape: (H, W, C), C is 1 or 3.
-      pieces: reads the images, and perhaps more, as uint8 [.., H, W, C] in pieces of any sizes,
-        always the same; raises `UserError` where they cannot be read.
+    `pieces` reads them, and perhaps more, as uint8 [.., H, W, C] in pieces of any sizes; it raises
+    `UserError` where they cannot be read.
     """
 
-    name: str
-    record: dict[str, Any]
+    name: str  # in a title
+    record: dict[str, Any]  # what `evaluation.json` says of them
     num_images: int
     image_shape: Shape
     pieces: Callable[[], Blocks]
@@ -72,15 +67,14 @@ def model_source(
 ) -> ImageSource:
     """Returns samples of a trained model, quantised to 256 levels.
 
-    `generate(number, seed=)` gives images [number, H, W, C] in [0, 1]. It is asked for 500 at a
-    time, with a seed made of `seed` and the number of the 500: fewer samples are the first of more.
-    A sample that is not finite is a `UserError` from `blocks`.
+    `generate(number, seed=)` gives images [number, H, W, C] in [0, 1], 500 at a time: fewer samples
+    are the first of more. A sample that is not finite is a `UserError` from `blocks`.
     """
 
     def pieces() -> Blocks:
         for index in range(-(-num_samples // PIECE)):
-            piece_seed = derive(seed, "evaluate/samples", index)
-            images = np.asarray(generate(PIECE, seed=piece_seed), np.float32)
+            images = generate(PIECE, seed=derive(seed, "evaluate/samples", index))
+            images = np.asarray(images, np.float32)
             if not np.isfinite(images).all():
                 raise UserError(f"{name}: some samples are not finite: evaluate another run")
             yield quantised(images)
@@ -100,28 +94,18 @@ def array_source(
     array = np.asarray(images)
     array = checked_images(array[..., np.newaxis] if array.ndim == 3 else array)
     num, is_float = checked_number(name, len(array), num_images), array.dtype != np.uint8
-
-    def pieces() -> Blocks:
-        return (quantised(piece) if is_float else piece for piece in array_pieces(array))
-
-    record = {"images": name, "available": len(array), "quantised": is_float}
     height, width, channels = array.shape[1:]
-    return ImageSource(name, record, num, (height, width, channels), pieces)
+    as_levels = quantised if is_float else np.asarray
+    record = {"images": name, "available": len(array), "quantised": is_float}
+    shape = (height, width, channels)
+    return ImageSource(name, record, num, shape, lambda: map(as_levels, array_pieces(array)))
 
 
 def split_source(dataset: ImageDataset, split: str, num_images: int | None = None) -> ImageSource:
-    """Returns the first `num_images` images of a split of a data set, all for `None`.
-
-    It is a `UserError` if there are fewer.
-    """
+    """Returns the first `num_images` images of a split, all for `None`; fewer are a `UserError`."""
     images, name = dataset.split(split), f"{dataset.name}, {split}"
-    record = {
-        "dataset": dataset.name,
-        "split": split,
-        "dataset_digest": dataset.digest,
-        "available": len(images),
-        "quantised": False,
-    }
+    count = {"available": len(images), "quantised": False}
+    record = {"dataset": dataset.name, "split": split, "dataset_digest": dataset.digest, **count}
     num = checked_number(name, len(images), num_images)
     return ImageSource(name, record, num, dataset.image_shape, lambda: array_pieces(images))
 
@@ -129,8 +113,8 @@ def split_source(dataset: ImageDataset, split: str, num_images: int | None = Non
 def noised(source: ImageSource, scale: float, seed: int) -> ImageSource:
     """Returns the images of a source with normal noise of standard deviation `scale`.
 
-    The noise is added to pixels in [0, 1]; the sum is clipped to [0, 1] and quantised to 256
-    levels. An image's noise depends on `seed` and the image's number alone.
+    It is added to pixels in [0, 1], clipped and quantised to 256 levels. An image's noise depends
+    on `seed` and the image's number alone.
     """
 
     def pieces() -> Blocks:
@@ -150,11 +134,8 @@ def noised(source: ImageSource, scale: float, seed: int) -> ImageSource:
 def fitted(source: ImageSource, shape: Shape | None, resize: bool = False) -> ImageSource:
     """Returns the images of a source as (H, W, C); `None` leaves them as they are.
 
-    Grey images get C equal channels; with `resize`, images of another height or width are scaled,
-    bilinear with antialiasing.
-
-    Raises:
-      UserError: the sides differ and `resize` is false, or images in colour would become grey.
+    Grey images get C equal channels; with `resize`, images of another size are scaled, bilinear
+    with antialiasing. Without it they are a `UserError`, as is colour that would become grey.
     """
     if shape is None or source.image_shape == shape:
         return source

@@ -1,7 +1,4 @@
-"""Multi-scale structural similarity (Wang et al., 2003) and the diversity of samples.
-
-Shapes: n images of H x W pixels and C channels; P pairs.
-"""
+"""Multi-scale structural similarity (Wang et al., 2003) and the diversity of samples."""
 
 from __future__ import annotations
 
@@ -27,13 +24,10 @@ _PAIRS_AT_ONCE = 16  # a few hundred kilobytes a block: they stay in the cache
 
 @dataclasses.dataclass(frozen=True)
 class Diversity:
-    """1 − the mean MS-SSIM of pairs of distinct samples: 0 for equal images, at most 1.
+    """1 − the mean MS-SSIM of pairs of distinct samples: 0 for equal images, at most 1."""
 
-    `diversity` is the mean over batches, `standard_error` that over batches, `None` with one batch.
-    """
-
-    diversity: float
-    standard_error: float | None
+    diversity: float  # the mean over batches
+    standard_error: float | None  # over batches, `None` with one
     num_batches: int
     batch_size: int
 
@@ -44,14 +38,10 @@ def ms_ssim_diversity(
     """Returns the diversity of Appendix I: 1 − mean MS-SSIM over all pairs within batches.
 
     Images are uint8 [n, H, W, C], or floating in [0, 1], with sides of at least 16. The batches are
-    disjoint, fewer where the images do not suffice; `seed` says which images stand in which.
-
-    Raises:
-      ValueError: wrong shape or range, too small images, or fewer than `batch_size` of them.
+    disjoint, fewer where the images do not suffice; `seed` says which images stand in which. Images
+    of another type, shape or range, or fewer than `batch_size`, are a `ValueError`.
     """
-    for name, value, least in (("num_batches", num_batches, 1), ("batch_size", batch_size, 2)):
-        if value < least:
-            raise ValueError(f"{name} is {value}, expected at least {least}")
+    DiversityConfig(num_batches, batch_size)  # which checks both
     images = checked_images(images, least=batch_size)
     order = stream(seed, "ms_ssim/batches").permutation(len(images))
     number = min(num_batches, len(images) // batch_size)
@@ -78,10 +68,8 @@ def ms_ssim(first: npt.ArrayLike, second: npt.ArrayLike) -> np.ndarray:
     shrinks to the shorter side of the image (σ in proportion), taken where it fits; 2x2 means
     between scales, an odd edge repeated as in the authors' script (28 pixels: 28, 14, 7, 4, 2).
     Contrast and structure count at every scale, luminance at the last alone, and a negative mean
-    of a scale as 0. Channels are compared apart and averaged.
-
-    Raises:
-      ValueError: wrong or unequal shapes, wrong range, or too small images.
+    of a scale as 0. Channels are compared apart and averaged. Images of wrong or unequal shapes, or
+    out of range, are a `ValueError`.
     """
     a, b = checked_images(first), checked_images(second)
     if a.shape != b.shape:
@@ -125,7 +113,7 @@ def _similarities(images: np.ndarray, firsts: np.ndarray, seconds: np.ndarray) -
 
 
 def _window_matrix(side: int, width: int) -> np.ndarray:
-    """Returns the matrix [side - w + 1, side] of the Gaussian window of w pixels where it fits."""
+    """The matrix [side - w + 1, side] of the Gaussian window of w pixels where it fits."""
     offsets = np.arange(width) - (width - 1) / 2
     window = np.exp(-0.5 * (offsets / (SIGMA * width / WINDOW)) ** 2)
     matrix = np.zeros([side - width + 1, side])

@@ -1,8 +1,7 @@
 """Evaluations side by side: tables, and the box and dot plots of Figures 4 and 5.
 
-All take what `evaluation.json` holds: `metrics` with a record for each metric, `source` with what
-was measured. A source with a `model` is a trained run, one with a `split` real images. A column is
-a metric's name in `evaluation.json` and one number of its record.
+All take what `evaluation.json` holds. A `source` with a `model` is a trained run, one with a
+`split` real images. A column is a metric's name and one number of its record.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _NONE = "–"
 _DOTS, _REAL = "black", ("#228833", "#ee6677", "#4477aa", "#aa3377")
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 
-# How tables tell the fields of records: what numbers depend on, and what is true of one alone.
+# The fields of records in words: what numbers depend on, and what is true of one alone.
 _PROTOCOL = {
     "num_splits": "± over {} splits",
     "num_batches": "± standard error over {} batches",
@@ -62,7 +61,7 @@ def evaluation_table(content: Content) -> str:
     ]
     for key, quantity in _columns([content]):
         record = content["metrics"][key]
-        protocol = record.get("reason") or protocol_of(record)
+        protocol = record.get("reason") or _protocol_of(record)
         lines.append(f"| {_heading(key, quantity)} | {_shown(record, quantity)} | {protocol} |")
     return "\n".join(lines) + "\n"
 
@@ -70,8 +69,7 @@ def evaluation_table(content: Content) -> str:
 def comparison_table(contents: Mapping[str, Content]) -> str:
     """Returns a Markdown table with a row for each evaluation by its name, real images last.
 
-    Below it stands the protocol of each metric; a number of another protocol than most in its
-    column bears a dagger.
+    A number of another protocol than most in its column bears a dagger.
     """
     columns = _columns(contents.values())
     usual = {key: _usual(contents, key) for key, _ in columns}
@@ -90,7 +88,7 @@ def comparison_table(contents: Mapping[str, Content]) -> str:
     lines.append("")
     for key, record in usual.items():
         if record:
-            lines.append(f"- {key.replace(':', ', ')}: {protocol_of(record, of_one=False)}")
+            lines.append(f"- {key.replace(':', ', ')}: {_protocol_of(record, of_one=False)}")
     if differs:
         lines.append("- † another protocol than most of the column: not to be compared with it")
     return "\n".join(lines) + "\n"
@@ -100,15 +98,16 @@ def plot_comparison(contents: Mapping[str, Content], title: str) -> bytes:
     """Returns a PNG with one plot for each quantity.
 
     The runs of a model share a column: a box over their values, and a dot at the best (Figures 4
-    and 5); one run is a dot. Real images and files of samples are horizontal lines. Numbers of
-    another protocol than most, which the table marks, are left out.
+    and 5). Real images and files of samples are horizontal lines. Numbers that the table marks are
+    left out.
     """
     columns = _columns(contents.values())
     groups: dict[str, list[str]] = {}
+    lines: list[str] = []
     for name, content in contents.items():
-        if content["source"].get("model"):
-            groups.setdefault(group_of(content["source"]), []).append(name)
-    lines = [name for name in contents if not contents[name]["source"].get("model")]
+        is_run = content["source"].get("model")
+        same = groups.setdefault(group_of(content["source"]), []) if is_run else lines
+        same.append(name)
     width = max(1, min(3, len(columns)))
     rows = -(-max(1, len(columns)) // width)
     figure = new_figure(4.2 * width, 3.2 * rows, title, fontsize=10)
@@ -156,20 +155,18 @@ def _columns(contents: Iterable[Content]) -> list[tuple[str, Quantity]]:
 
 def _heading(key: str, quantity: Quantity, arrow: bool = True) -> str:
     """The number, its direction, and a second classifier."""
-    _, colon, owner = key.partition(":")
     direction = _ARROWS[quantity.higher_is_better] if arrow else ""
-    return f"{quantity.label}{direction}{f', {owner}' if colon else ''}"
+    return ", ".join([quantity.label + direction, *key.split(":")[1:]])
 
 
 def _values(contents: Mapping[str, Content], key: str, quantity: Quantity) -> dict[str, float]:
     """The numbers of a column in the sign of the plot, without those of another protocol."""
-    sign = -1.0 if quantity.negated else 1.0
-    usual = _comparable(_usual(contents, key))
-    records = {name: content["metrics"].get(key, {}) for name, content in contents.items()}
+    sign, usual = -1.0 if quantity.negated else 1.0, _comparable(_usual(contents, key))
     return {
         name: sign * record[quantity.field]
-        for name, record in records.items()
-        if record.get(quantity.field) is not None and _comparable(record) == usual
+        for name, content in contents.items()
+        if (record := content["metrics"].get(key, {})).get(quantity.field) is not None
+        and _comparable(record) == usual
     }
 
 
@@ -204,11 +201,8 @@ def _shown(record: Mapping[str, Any], quantity: Quantity) -> str:
     return f"{value:.4g}{spread}"
 
 
-def protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
-    """Returns what has to be known of a number to compare it with another.
-
-    With `of_one`, what is true of this record alone is added.
-    """
+def _protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
+    """What numbers depend on and, with `of_one`, what is true of this record alone."""
     parts = []
     if record.get("classifier"):
         digest = record.get("classifier_digest")

@@ -1,8 +1,7 @@
 """TF-GAN's statistics of classifier outputs, loaded without the rest of TF-GAN.
 
-`import tensorflow_gan` fails since TensorFlow dropped its estimators, and TF-GAN's Inception
-module asks for more that is gone. The statistics need neither: they are imported below bare
-parent modules, which are then taken out again.
+`import tensorflow_gan` asks for parts of TensorFlow that are gone. The statistics do not: they are
+imported below bare parent modules, which are then taken out again.
 """
 
 from __future__ import annotations
@@ -28,10 +27,7 @@ _lock = threading.Lock()
 
 @functools.cache
 def classifier_metrics() -> types.ModuleType:
-    """Returns TF-GAN's module of this name; a `UserError` where TF-GAN is not installed.
-
-    Modules of TF-GAN that were imported before stay as they are.
-    """
+    """Returns TF-GAN's module of this name; a `UserError` where TF-GAN is not installed."""
     with _lock:
         before = _take_out()
         try:

@@ -8,10 +8,9 @@ likelihood and GAN-based training of Real NVPs*, 2017), with the loss of Gulraja
 
     E f(x̂) − E f(x) + λ E (‖∇f(x̃)‖₂ − 1)²,  x̃ between an image x and a sample x̂.
 
-Distances are in units of the L2 norm of images in [-1, 1]. The penalty holds the slope of the
-critic softly, which lifts the value: between two point masses at distance r the best slope is
-1 + r/(2λ), not 1, and the value r + r²/(2λ), not r. A critic of few steps or little capacity, and
-one that does not generalise, lowers it.
+Distances are in units of the L2 norm of images in [-1, 1]. The soft penalty lifts the value:
+between two point masses at distance r it is r + r²/(2λ), not r, at the slope 1 + r/(2λ). A critic
+of few steps or little capacity, and one that does not generalise, lowers it.
 """
 
 from __future__ import annotations
@@ -56,31 +55,28 @@ class CriticDistance:
     """What the critics say: differences of mean scores, without the penalty, in [-1, 1] pixel L2.
 
     A score f is higher for images than for samples. All means are over critics too. A standard
-    error is over critics, which holds the chance of their training and not that of the images
-    (`None` with one critic); an image standard error is over images and samples, with these
-    critics: what another draw of the held-out ones would change (`None` for a single one).
+    error is over critics, of the chance of their training (`None` with one critic); an image
+    standard error is over held-out images and samples, with these critics (`None` for one image).
 
     Attributes:
       value: mean f(held-out images) − mean f(held-out samples): the distance. Noise can make it
         negative where samples and images agree.
-      per_seed: the value of each critic.
       training_value: the same difference on the images and samples that the critic was trained on.
       critic_gap: `training_value` − `value`: by how much the critic itself overfitted.
       model_gap: mean f(held-out images) − mean f(training images of the model), more than a few of
         its image standard errors when the model overfitted; `None` without training images.
-      num_real: the number of images that the critic was trained on, as `num_samples`.
     """
 
     value: float
     standard_error: float | None
     image_standard_error: float | None
-    per_seed: tuple[float, ...]
+    per_seed: tuple[float, ...]  # the value of each critic
     training_value: float
     critic_gap: float
     model_gap: float | None
     model_gap_standard_error: float | None
     model_gap_image_standard_error: float | None
-    num_real: int
+    num_real: int  # seen by the critic, as `num_samples`
     num_held_out: int
     num_samples: int
     num_held_out_samples: int
@@ -107,15 +103,14 @@ def independent_wasserstein_critic(
       real: validation images on which the critics are trained.
       held_out: other images, on which they are read off.
       samples: of the model, at least 2. A permutation of `seed` halves them: the first half, the
-        smaller one of an odd number, is for training, the other is held out.
+        smaller one, is for training, the other is held out.
       config: the recipe of the critics; `None` for its defaults.
       training_images: images that the model was trained on, for `model_gap`.
-      seed: seed of the halves and of the critics, at least 0.
-      state: a folder for checkpoints, from which a call that was broken off and is repeated goes on
-        to the same bits. What another problem left there is passed over.
-      network: makes the critic of a seed, images [B, H, W, C] in [-1, 1] -> scores [B], the same
-        layers for all seeds and no batch norm. The default is the critic of WGAN-GP for the size
-        of the images (Appendix K).
+      seed: at least 0.
+      state: a folder for checkpoints, from which a call that was broken off goes on to the same
+        bits. What another problem left there is passed over.
+      network: makes the critic of a seed, images [B, H, W, C] in [-1, 1] -> scores [B], without
+        batch norm; by default that of WGAN-GP for the size of the images (Appendix K).
       progress: called after every update with the number of updates done and that of all critics.
 
     Raises:
@@ -195,11 +190,7 @@ def _distance(scores: dict[str, np.ndarray]) -> CriticDistance:
 
 
 def measure(inputs: Inputs, config: CriticConfig) -> dict[str, Any]:
-    """Returns the record of the independent critics, with the splits that they saw.
-
-    A split that is itself evaluated is not used as real images too. It is a `ValueError` if there
-    is no data set.
-    """
+    """Returns the record of the critics, with the splits that they saw: never what is evaluated."""
     if not inputs.splits:
         raise ValueError("there is no data set, which the metric needs")
     names = _SPLITS.get(inputs.split, _SPLITS[None])

@@ -43,9 +43,8 @@ class AAE(InferenceModel):
         config = self.config
         codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
         reconstructions = self.generator(codes, training=training)
-        errors = reconstruction_error(
-            images, reconstructions, "squared", config.reconstruction_reduction
-        )
+        reduction = config.reconstruction_reduction
+        errors = reconstruction_error(images, reconstructions, "squared", reduction)
         prior_logits = self.code_discriminator(self.prior_codes(noise))
         code_logits = self.code_discriminator(codes)
 

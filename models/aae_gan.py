@@ -14,10 +14,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.losses import discriminator_loss, fake_accuracy, kl_from_model_logits, real_accuracy
 from tfdm.models.aae_plus_plus import AAEPlusPlus
 from tfdm.models.config import AAEGANConfig
-from tfdm.training.players import Terms
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -27,23 +25,9 @@ class AAEGAN(AAEPlusPlus):
     config: AAEGANConfig
     config_class = AAEGANConfig
 
-    def data_game(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool
-    ) -> tuple[tf.Tensor, tf.Tensor, Terms]:
-        """Returns R_D(x̂) + R_D(x̃), the loss of D with both as fake, and terms to log."""
+    def fakes(
+        self, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool
+    ) -> dict[str, tf.Tensor]:
+        """Returns x̂ and x̃ by name."""
         samples = self.generator(prior_codes, training=training)
-        logits = self.discriminator(images, training=training)
-        reconstruction_logits = self.discriminator(reconstructions, training=training)
-        sample_logits = self.discriminator(samples, training=training)
-        reconstruction_adversarial = kl_from_model_logits(reconstruction_logits)
-        sample_adversarial = kl_from_model_logits(sample_logits)
-        # log D(x) enters once with each kind of fake: the factor 2.
-        fakes = reconstruction_logits, sample_logits
-        discriminator = tf.add_n([discriminator_loss(logits, fake) for fake in fakes])
-        accuracies = [real_accuracy(logits) * 2.0, *map(fake_accuracy, fakes)]
-        terms = {
-            "reconstruction_adversarial": reconstruction_adversarial,
-            "sample_adversarial": sample_adversarial,
-            "discriminator_accuracy": tf.add_n(accuracies) / 4.0,
-        }
-        return reconstruction_adversarial + sample_adversarial, discriminator, terms
+        return super().fakes(reconstructions, prior_codes, training) | {"sample": samples}

@@ -18,7 +18,9 @@ import tensorflow as tf
 from tfdm.losses import (
     discriminator_accuracy,
     discriminator_loss,
+    fake_accuracy,
     kl_from_model_logits,
+    real_accuracy,
     reconstruction_error,
 )
 from tfdm.models.config import AAEPlusPlusConfig
@@ -67,15 +69,12 @@ class AAEPlusPlus(InferenceModel):
         prior_codes = self.prior_codes(noise)
         prior_logits = self.code_discriminator(prior_codes)
         code_logits = self.code_discriminator(codes)
-        errors = reconstruction_error(
-            images, reconstructions, "l1", config.reconstruction_reduction
-        )
-        l1 = tf.reduce_mean(errors)
+        reduction = config.reconstruction_reduction
+        l1 = tf.reduce_mean(reconstruction_error(images, reconstructions, "l1", reduction))
         code_kl = kl_from_model_logits(code_logits)
 
-        generator_adversarial, discriminator, terms = self.data_game(
-            images, reconstructions, prior_codes, training
-        )
+        fakes = self.fakes(reconstructions, prior_codes, training)
+        generator_adversarial, discriminator, terms = self.data_game(images, fakes, training)
         losses = {
             "encoder": config.encoder_reconstruction_weight * l1 + code_kl,
             "generator": config.generator_reconstruction_weight * l1 + generator_adversarial,
@@ -89,14 +88,23 @@ class AAEPlusPlus(InferenceModel):
         }
         return losses, terms
 
+    def fakes(
+        self, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool
+    ) -> dict[str, tf.Tensor]:
+        """Returns the images that are fake to D, by name, in [-1, 1] [B, H, W, C]."""
+        del prior_codes, training
+        return {"reconstruction": reconstructions}
+
     def data_game(
-        self, images: tf.Tensor, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool
+        self, images: tf.Tensor, fakes: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, tf.Tensor, Terms]:
-        """Returns R_D(x̂), the loss of D with x̂ as fake, and terms to log."""
-        del prior_codes
-        logits = self.discriminator(images, training=training)
-        reconstruction_logits = self.discriminator(reconstructions, training=training)
-        adversarial = kl_from_model_logits(reconstruction_logits)
-        accuracy = discriminator_accuracy(logits, reconstruction_logits)
-        terms = {"reconstruction_adversarial": adversarial, "discriminator_accuracy": accuracy}
-        return adversarial, discriminator_loss(logits, reconstruction_logits), terms
+        """Returns the sum of R_D over the fakes, the loss of D, and terms to log."""
+        real = self.discriminator(images, training=training)
+        logits = {n: self.discriminator(fake, training=training) for n, fake in fakes.items()}
+        adversarial = {f"{n}_adversarial": kl_from_model_logits(fake) for n, fake in logits.items()}
+        # log D(x) enters once with each kind of fake.
+        losses = [discriminator_loss(real, fake) for fake in logits.values()]
+        accuracies = [real_accuracy(real) * len(fakes), *map(fake_accuracy, logits.values())]
+        accuracy = tf.add_n(accuracies) / (2.0 * len(fakes))
+        terms = {**adversarial, "discriminator_accuracy": accuracy}
+        return tf.add_n(list(adversarial.values())), tf.add_n(losses), terms

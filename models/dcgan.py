@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfdm import losses as density_ratios
 from tfdm.models.config import DCGANConfig
-from tfdm.networks import color_mnist, images as image_networks
+from tfdm.networks import images as image_networks
+from tfdm.networks.layouts import COLOR_MNIST_SIZE
 from tfdm.training.model import GenerativeModel
 from tfdm.training.noise import StepNoise
 from tfdm.training.players import Terms
@@ -26,10 +27,7 @@ GENERATOR_LOSSES = {
 
 @keras.saving.register_keras_serializable(package="tfdm")
 class DCGAN(GenerativeModel):
-    """GAN on the networks of Appendix K; players: generator, discriminator.
-
-    On 28x28 images the discriminator has dropout after its last convolution (Table 6).
-    """
+    """GAN on the networks of Appendix K; players: generator, discriminator."""
 
     config: DCGANConfig
     config_class = DCGANConfig
@@ -44,7 +42,7 @@ class DCGAN(GenerativeModel):
 
     def build_discriminator(self) -> keras.Model:
         """Returns the discriminator, whose second input is the mask of the dropout (Table 6)."""
-        dropout = self.image_shape[0] == color_mnist.IMAGE_SIZE and self.config.dropout_rate > 0.0
+        dropout = self.image_shape[0] == COLOR_MNIST_SIZE and self.config.dropout_rate > 0.0
         make = self.layers_of("discriminator")
         return image_networks.discriminator(make, self.image_shape, dropout=dropout)
 

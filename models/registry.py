@@ -5,8 +5,7 @@ line here. Others become known in three ways: `register_model` in this process, 
 with a Python file that calls it, and a package with an entry point in the group `tfdm.models`,
 whose name is the model's and whose object is its class.
 
-A model's class is imported only when it is asked for, so that a command can check its flags and
-print its help before TensorFlow loads.
+A model's class is imported only when it is asked for: flags and help need no TensorFlow.
 """
 
 from __future__ import annotations
@@ -37,13 +36,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class ModelEntry:
     """Where a model lives and what configures it.
 
-    Attributes:
-      name: the name on the command line.
-      class_name: the name of the class.
-      config: the class of its hyperparameters.
-      summary: one line for the help.
-      model_class: the class, or `None` where it is imported from `tfdm.models.NAME`.
-      source: what made the model known, for `config.json`; empty for the models of this package.
+    `config` is the class of its hyperparameters and `summary` one line for the help. The class is
+    imported from `tfdm.models.NAME` where `model_class` is `None`; `source` says what made the
+    model known, for `config.json`, and is empty for the models of this package.
     """
 
     name: str
@@ -98,10 +93,7 @@ def find_model(name: str) -> ModelEntry:
 def register_model(
     name: str, model_class: type, config_class: type[ModelConfig] | None = None, summary: str = ""
 ) -> None:
-    """Makes a model known to every function of this process, under a name.
-
-    A name that was registered before is given to the new class, so that a notebook's cell may
-    run twice.
+    """Makes a model known to every function of this process; a name that is taken is replaced.
 
     Args:
       name: lower-case letters, digits and underscores; not the name of a model of this package.
@@ -132,8 +124,7 @@ def register_model(
 def name_of(model: str | type) -> str:
     """Returns the name of a model; a class that has none is registered: `MyVAE` as `my_vae`.
 
-    Raises:
-      ValueError: the class is no model, or its name is another model's.
+    Raises `ValueError` where the class is no model, or its name is another model's.
     """
     if isinstance(model, str):
         return model
@@ -178,7 +169,7 @@ def register_file(path: str | os.PathLike[str]) -> None:
     module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
     try:
         _register_from(source, spec.loader.exec_module, module)
-    except Exception as error:  # Whatever the file does.
+    except (Exception, SystemExit) as error:  # Whatever the file does.
         raise UserError(f"{file} fails: {_one_line(error)}") from error
     if not any(entry.source == source for entry in MODELS.values()):
         raise UserError(f"{file} registers no model: call tfdm.register_model in it")
@@ -214,7 +205,7 @@ def _register_entry_point(point: importlib.metadata.EntryPoint) -> None:
     source = {"package": package, "version": version}
     try:
         _register_from(source, lambda: register_model(point.name, point.load()))
-    except Exception as error:  # Whatever the package does.
+    except (Exception, SystemExit) as error:  # Whatever the package does.
         raise UserError(
             f"the model {point.name!r} of the package {package} cannot be loaded "
             f"({_one_line(error)}): repair or remove the package"
@@ -234,5 +225,5 @@ def _source_of(model_class: type) -> dict[str, str]:
     return {"class": f"{model_class.__module__}.{model_class.__qualname__}"}
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())

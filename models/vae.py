@@ -4,9 +4,8 @@ Eq. 3, per example and in nats:
 
     ELBO = E_{q(z|x)} log p(x|z) − β KL[q(z|x) ‖ p(z)]
 
-(the KL in closed form for the standard normal, by log q(z|x) − log p(z) for another prior),
 and with λ > 0 the objective of Appendix B, ELBO − λ KL[q(z) ‖ p(z)], whose last term a code
-discriminator C gives: its logit is log p(z) − log q(z), so KL[q(z) ‖ p(z)] ≈ E_{q(z)}[−logit].
+discriminator gives: its logit is log p(z) − log q(z), so KL[q(z) ‖ p(z)] ≈ E_{q(z)}[−logit].
 """
 
 from __future__ import annotations

@@ -29,10 +29,7 @@ from tfdm.training.players import Terms
 
 @keras.saving.register_keras_serializable(package="tfdm")
 class VEEGAN(InferenceModel):
-    """VEEGAN; players: generator, reconstructor, discriminator.
-
-    The reconstructor F is the `encoder`: it maps images to codes.
-    """
+    """VEEGAN; players: generator, reconstructor (F, the `encoder`), discriminator."""
 
     config: VEEGANConfig
     config_class = VEEGANConfig

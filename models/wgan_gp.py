@@ -25,8 +25,8 @@ from tfdm.training.players import Terms, update_players
 class WGANGP(GenerativeModel):
     """WGAN-GP on the networks of Appendix K; players: critic, generator.
 
-    `batches_per_step` is the number of critic steps: a training step takes images
-    [B, K, H, W, C]; given [B, H, W, C], all critic steps see the same images.
+    A training step takes images [B, K, H, W, C] for K = `batches_per_step` critic steps; given
+    [B, H, W, C], all of them see the same images.
     """
 
     config: WGANGPConfig

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from scipy import stats
 
 
@@ -46,6 +48,21 @@ class FullCovariance:
         log_determinant = np.sum(np.log(np.diag(self.cholesky)))
         constant = 0.5 * self.means.shape[-1] * np.log(2 * np.pi)
         return -0.5 * np.sum(noise**2, axis=-1) - log_determinant - constant
+
+
+class TensorPrior:
+    """N(0, I) in float32 tensors alone, as a model's learned prior is written."""
+
+    latent_dim = 2
+
+    def __init__(self) -> None:
+        self.scale = tf.constant(1.0)
+
+    def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
+        return -0.5 * tf.reduce_sum((codes / self.scale) ** 2, axis=-1) - math.log(2 * math.pi)
+
+    def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
+        return self.scale * noise
 
 
 CORRELATED = GaussianPrior([0.3, -0.4], [[1.1, 0.0], [0.5, 0.9]])

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy import integrate, special, stats
 
-from tests.kl_cases import CORRELATED, gaussian_kl
+from tests.kl_cases import CORRELATED, GaussianPrior, TensorPrior, gaussian_kl
 from tfdm.distributions.priors import StandardNormal
 from tfdm.estimators import posterior_bounds
 
@@ -94,9 +95,15 @@ def test_another_prior_is_sampled(rng: np.random.Generator, seed: int) -> None:
     assert bounds.minimum_marginal_kl == bounds.average_kl - math.log(30)
     assert bounds.average_kl_per_latent is None
     assert bounds.active_latents == 2
-    # The same samples, moved with the prior.
-    moved = posterior_bounds(loc + 3.0, scale, CORRELATED.shifted(3.0), seed=seed)
+    # The same samples, twice as far; a factor of two keeps float32's rounding.
+    double = GaussianPrior(2 * CORRELATED.loc, 2 * CORRELATED.cholesky)
+    moved = posterior_bounds(2 * loc, 2 * scale, double, seed=seed)
     assert moved.average_kl == pytest.approx(bounds.average_kl, rel=1e-9)
+
+
+class _Wide(StandardNormal):
+    def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
+        return super().log_prob(codes / 2) - self.latent_dim * math.log(2)
 
 
 def test_a_standard_normal_prior_is_the_closed_form(rng: np.random.Generator) -> None:
@@ -105,6 +112,17 @@ def test_a_standard_normal_prior_is_the_closed_form(rng: np.random.Generator) ->
     bounds = posterior_bounds(loc, scale, StandardNormal(8))  # float32 is computed in float64
     assert bounds.average_kl == expected.average_kl
     assert bounds.average_kl_standard_error is None
+    # A subclass may be of another distribution, and tensors are asked with float32 tensors.
+    wide = posterior_bounds(loc, scale, _Wide(8), seed=1)
+    expected_kl = expected.average_kl + 8 * math.log(2) - 0.375 * np.sum(loc**2 + scale**2) / 50
+    assert wide.average_kl_standard_error is not None
+    assert abs(wide.average_kl - expected_kl) < 4 * wide.average_kl_standard_error
+    other = posterior_bounds(loc[:, :2], scale[:, :2], TensorPrior())
+    error = other.average_kl - posterior_bounds(loc[:, :2], scale[:, :2]).average_kl
+    assert other.average_kl_standard_error is not None
+    assert abs(error) < 4 * other.average_kl_standard_error
+    with pytest.raises(ValueError, match="the prior is a int without latent_dim"):
+        posterior_bounds(loc, scale, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="the prior has latent_dim 2, expected 8"):
         posterior_bounds(loc, scale, CORRELATED)
 

@@ -19,6 +19,11 @@ def _error(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
+def test_the_help_shows_where_results_go(capsys: pytest.CaptureFixture[str]) -> None:
+    assert estimate_kl.main(["--help"]) == 0
+    assert "[default the run, or FILE.npz.kl]" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_file_of_posteriors_is_enough(
     tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +54,7 @@ def test_a_file_of_posteriors_is_enough(
         (["--posterior=x", "--held_out.num_samples=3"], "add held_out to --estimators"),
         (["--posterior=x", "--monte_carlo.num_samples=1"], "at least 2"),
         (["--posterior=x", "--log_likelihood_samples=5"], "needs --run"),
+        (["--posterior=x.npz", "--data_dir=d"], "data_dir has no effect"),
     ],
 )
 def test_bad_flags_end_in_one_line(

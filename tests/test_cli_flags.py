@@ -204,7 +204,6 @@ def test_the_training_help_groups_hyperparameters_by_model() -> None:
         (["--critic_steps=3"], "critic_steps is a hyperparameter of wgan_gp, not of aae_plus"),
         (["--steps=0"], "steps is 0, expected at least 1"),
         (["--latent_dim=10", "--config.latent_dim=20"], "latent_dim is given twice, 10 and 20"),
-        (["--dataset=image_folder"], "--dataset=image_folder needs --data_dir"),
     ],
 )
 def test_a_bad_request_is_one_line(arguments: list[str], expected: str) -> None:

@@ -16,6 +16,7 @@ from tfdm.eval.classifiers.shipped import load_classifier
 from tfdm.experiments import train_classifier as experiments
 from tfdm.experiments.classifier_config import TrainClassifierConfig
 from tfdm.experiments.train_classifier import LabelledImages
+from tfdm.fields import shown_value
 
 SMALL = (
     "--dataset=color_mnist", "--epochs=2", "--batch_size=8", "--width1=4", "--width2=8",
@@ -186,8 +187,11 @@ def test_help_shows_both_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     digits = vars(RECIPES["color_mnist"])
     for field, value in vars(RECIPES["cifar10"]).items():
         described = text.split(f"--{field}")[1].split(" --")[0]
-        both = value if value == digits[field] else f"{value} (cifar10), {digits[field]} (color"
+        both = shown_value(value)
+        if value != digits[field]:
+            both = f"{both} (cifar10), {shown_value(digits[field])} (color"
         assert f"[default {both}" in described, field
+    assert "--paint=true|false" in text
 
 
 def test_without_a_folder_nothing_is_written(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tfdm.errors import UserError
@@ -15,7 +17,7 @@ from tfdm.experiments.config import (
     resolve_run_config,
     run_fields,
 )
-from tfdm.fields import CheckedConfig, check_value, parse_value, setting
+from tfdm.fields import CheckedConfig, check_value, folder, parse_value, setting
 from tfdm.models.config import AAEConfig, AAEPlusPlusConfig, DCGANConfig, VAEConfig, WGANGPConfig
 from tfdm.models.registry import MODELS, ModelEntry
 from tfdm.training.config import ModelConfig
@@ -104,6 +106,17 @@ def test_values_that_are_not_admissible_are_refused(config, values, message):
         config(**values)
 
 
+def test_numbers_of_numpy_become_plain():
+    numbers = {
+        "latent_dim": np.int64(3),
+        "beta": np.float64(0.5),
+        "likelihood": np.str_("bernoulli"),
+    }
+    for name, value in VAEConfig(**numbers).to_dict().items():
+        assert name not in numbers or type(value) in (int, float, str)
+    assert VAEConfig(beta=np.float32(0.5)).beta == 0.5
+
+
 def test_text_is_read_as_the_type_of_the_field():
     for name, value in (("latent_dim", 12), ("beta", 2.0), ("likelihood", "bernoulli")):
         read = parse_value(field_of(VAEConfig, name), f"{value}".removesuffix(".0"))
@@ -135,6 +148,16 @@ def test_truth_values_are_read():
     assert [parse_value(field, text) for text in ("true", "No", "1")] == [True, False, True]
     with pytest.raises(ValueError, match="switch is 'maybe', expected true or false"):
         parse_value(field, "maybe")
+
+
+def test_a_path_is_read_as_text():
+    @dataclasses.dataclass(frozen=True)
+    class WithFolder(CheckedConfig):
+        output_dir: str | None = folder("where files go")
+
+    assert WithFolder(Path("runs") / "a").output_dir == str(Path("runs/a"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected a value of type str"):
+        WithFolder(3)  # type: ignore[arg-type]
 
 
 # --- Runs ---------------------------------------------------------------------------------

@@ -174,6 +174,13 @@ def test_the_penalty_is_that_of_the_interpolates(rng: np.random.Generator) -> No
     assert penalty == pytest.approx(expected, rel=0.02)
 
 
+def test_codes_of_other_data_have_a_stream_of_their_own(seed: int) -> None:
+    codes = GaussianCodes(LOC, SCALE)
+    config = dataclasses.replace(SMALL, steps=5, num_samples=500)
+    result = density_ratio_kl(codes, config, seed, others=codes, progress=False)
+    assert result.kl_held_out_images != result.kl
+
+
 def test_held_out_codes_must_have_the_same_dimension() -> None:
     with pytest.raises(ValueError, match="selection has latent_dim 3, expected 2"):
         density_ratio_kl(FixedCodes(np.zeros((4, 2))), SMALL, held_out=FixedCodes(np.zeros((4, 3))))

@@ -15,10 +15,12 @@ import tensorflow as tf
 
 import tfdm
 from tests import tiny_training
-from tests.kl_cases import CORRELATED, FullCovariance, GaussianPrior, gaussian_kl
+from tests.kl_cases import CORRELATED, FullCovariance, GaussianPrior, TensorPrior, gaussian_kl
 from tfdm.distributions.posteriors import GaussianPosterior
 from tfdm.errors import UserError
-from tfdm.estimators import MonteCarloKL, NoEstimate, monte_carlo_kl, posterior_bounds
+from tfdm.estimators import FixedCodes, MonteCarloKL, NoEstimate, monte_carlo_kl, posterior_bounds
+from tfdm.experiments.estimate_kl_config import EstimateKLConfig
+from tfdm.experiments.kl_sources import open_source
 from tfdm.experiments.load import Run
 from tfdm.training.noise import StepNoise
 
@@ -88,7 +90,55 @@ def test_a_density_alone_is_estimated_on_a_subset(seed: int) -> None:
     assert result.to_dict()["active_latents"] is None
 
 
-def test_a_failed_estimator_is_recorded(loc: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_data_points_of_one_object_count(seed: int) -> None:
+    means, fields = np.zeros((60, 2)), {"monte_carlo": {"num_data": 10, "max_pairs": 6000}}
+    posterior = FullCovariance(means, 0.5 * np.eye(2))
+    result = tfdm.estimate_kl(posterior, seed=seed, fields=fields, progress=False)
+    estimate = result.estimates["monte_carlo"]
+    assert isinstance(estimate, MonteCarloKL)
+    assert (estimate.num_data, estimate.num_samples) == (60, 100)
+    # The digest sees more than the first data point, and how many there are.
+    means[1:] = 1.0
+    others = FullCovariance(means, 0.5 * np.eye(2)), FullCovariance(means[:30], 0.5 * np.eye(2))
+    contents = [tfdm.estimate_kl(other, estimators=(), seed=seed).to_dict() for other in others] + [
+        result.to_dict()
+    ]
+    assert len({content["posterior_digest"] for content in contents}) == 3
+
+
+class _NoDensity:
+    """A posterior that can be sampled alone."""
+
+    def __init__(self, num_data: int = 40) -> None:
+        self.num_data = num_data
+
+    def sample(self, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).normal(size=(self.num_data, 2))
+
+
+def test_codes_are_of_the_seed_and_their_digest_is_not(tmp_path: Path) -> None:
+    call: dict[str, Any] = {
+        "estimators": ["gmm"], "fields": {"gmm": {"steps": 2, "num_components": 2}},
+        "output_dir": str(tmp_path), "progress": False,
+    }  # fmt: skip
+    first = tfdm.estimate_kl(_NoDensity(), seed=1, **call)
+    second = tfdm.estimate_kl(_NoDensity(), seed=2, label="second", **call)
+    assert list(second.to_dict()["estimates"]) == ["gmm", "gmm:second"]
+    assert first.estimates["gmm"] != second.estimates["gmm:second"]
+
+
+def test_a_prior_that_fails_ends_in_one_line(loc: np.ndarray) -> None:
+    prior = TensorPrior()
+    whole = tfdm.estimate_kl(loc=loc, scale=SCALE, prior=prior, **FEW)
+    assert whole.to_dict()["prior"] == "TensorPrior"
+    prior.scale = tf.constant(float("nan"))
+    with pytest.raises(UserError, match="posteriors: the prior's log_prob is NaN"):
+        tfdm.estimate_kl(loc=loc, scale=SCALE, prior=prior, **FEW)
+
+
+def test_a_failed_estimator_is_recorded_or_raised_alone(
+    loc: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(task: Any) -> None:
         raise ValueError("the loss is not finite")
 
@@ -176,6 +226,8 @@ def test_a_run_is_estimated_with_its_prior_and_its_holes_are_shown(
     assert result.log_likelihood.elbo == pytest.approx(float(terms["bound"]), rel=0.02)
     with PIL.Image.open(tmp_path / "run" / "kl_samples.png") as picture:
         assert picture.size == (8 * 30 + 2, 8 * 30 + 2)
+    with pytest.raises(UserError, match="data_dir has no effect"):
+        tfdm.estimate_kl(run, data_dir="d", progress=False)
     # A model with another prior is measured against that one.
     prior = GaussianPrior([1.0, 0.0, -1.0], np.diag([1.0, 0.5, 2.0]))
     monkeypatch.setattr(type(run.model), "prior", prior, raising=False)
@@ -189,7 +241,9 @@ def test_a_run_is_estimated_with_its_prior_and_its_holes_are_shown(
     assert elbos[0] - elbos[1] == pytest.approx(change, rel=0.3)
 
 
-def test_a_model_without_density_needs_estimators_of_codes(tmp_path: Path) -> None:
+def test_a_model_without_density_needs_estimators_of_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = _run("aae", tmp_path / "run")
     with pytest.raises(UserError, match="choose --estimators=density_ratio,gmm,maf,lstm"):
         tfdm.estimate_kl(run, progress=False)
@@ -204,6 +258,12 @@ def test_a_model_without_density_needs_estimators_of_codes(tmp_path: Path) -> No
         assert content["estimates"][name]["num_samples"] == 6
         assert math.isfinite(content["estimates"][name]["kl"])
         assert content["estimates"][name]["config"]["steps"] == 4
+    # The noise of training and held-out codes is not the same.
+    monkeypatch.setattr(run.model, "posterior", lambda images: _NoDensity(len(images)))
+    opened = open_source(run, EstimateKLConfig(), {}, GaussianPrior([0, 0], np.eye(2)), False)
+    assert isinstance(opened.posteriors, FixedCodes)
+    assert isinstance(opened.held_out, FixedCodes)
+    assert not np.intersect1d(opened.posteriors.codes, opened.held_out.codes).size
     codes = np.random.default_rng(0).normal(size=(100, 2))
     fields = {"gmm": {"steps": 4, "num_components": 2}}
     result = tfdm.estimate_kl(codes=codes, estimators=["gmm"], fields=fields, progress=False)

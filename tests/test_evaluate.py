@@ -34,6 +34,7 @@ from tfdm.eval.metrics import METRICS
 from tfdm.experiments.evaluate import evaluate
 from tfdm.seeds import stream
 
+GREY = np.full([4, 28, 28, 1], 99, np.uint8)
 FEATURES = ("frechet_distance", "kernel_distance", "precision_recall")
 
 
@@ -54,6 +55,9 @@ def test_a_run_has_every_metric(tmp_path: Path) -> None:
     critic = found["wasserstein_critic"]
     assert critic.value == pytest.approx(np.mean(critic.per_seed))
     assert found["frechet_distance"].reference == "train"
+    assert [found[name].features for name in FEATURES] == ["color_mnist"] * 3
+    with pytest.raises(UserError, match="data_dir has no effect"):
+        measure(run, "ms_ssim", data_dir="data")
     # The folder holds the same.
     assert content(folder) == json.loads(json.dumps(found.to_dict()))
     assert (folder / "evaluation.md").read_text() == found.table() == str(found)
@@ -121,6 +125,21 @@ def test_two_sets_are_compared(
     assert arrays["frechet_distance"].value == found["frechet_distance"].value
     with pytest.raises(AttributeError, match="has no 'value': needs a data set"):
         _ = found["wasserstein_critic"].value
+
+
+def test_images_are_not_compared_with_themselves(images: np.ndarray, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "a", images)
+    train = TINY.split("train")
+    for samples, options in (
+        (images, {"reference": images, "num_samples": 10}),
+        (images, {"reference": images.copy()}),
+        (images, {"reference": folder, "noise": 0.1}),
+        (folder, {"reference": str(folder / ".." / "a"), "num_samples": 10}),
+        (train, {"dataset": TINY}),
+        ("train", {"dataset": TINY, "reference": np.array(train)}),
+    ):
+        with pytest.raises(UserError, match="would be compared with itself"):
+            measure(samples, "frechet_distance", classifier="color_mnist", **options)
 
 
 def test_other_sizes_are_scaled(
@@ -319,6 +338,11 @@ def test_a_diverged_critic_leaves_metrics(
         ("test", {"metrics": ("ms_ssim",), "inception_path": "y"}, "inception_path has no effect"),
         ("test", {"metrics": ("ms_ssim",), "classifier": "cifar10"}, "classifier has no effect"),
         ("test", {"metrics": ("ms_ssim",), "reference": "test"}, "reference has no effect"),
+        ("test", {"metrics": ("ms_ssim",), "reference": GREY}, "reference has no effect"),
+        ("test", {"image_size": 77}, "image_size has no effect"),
+        ("test", {"data_dir": "x"}, "data_dir has no effect"),
+        ("test", {"metrics": ("ms_ssim",), "cache_dir": "x"}, "cache_dir has no effect"),
+        (GREY, {"dataset": None, "reference": GREY[1:], "crop": 20}, "crop has no effect"),
         (np.full([4, 28, 28, 1], np.nan), {}, "not finite"),
         (np.full([4, 28, 28, 1], 2.0), {}, r"expected \[0, 1\]"),
     ],

@@ -111,6 +111,7 @@ def test_a_file_makes_its_models_known(tmp_path):
         ("mine.txt", "", "is no Python file"),
         ("mine.py", "x = 1", "registers no model: call tfdm.register_model"),
         ("mine.py", "1 /\n0", "fails: SyntaxError"),
+        ("mine.py", "import sys; sys.exit(3)", "fails: SystemExit: 3"),
         ("mine.py", "import tfdm; tfdm.register_model('vae', int)", "fails: ValueError: name is"),
     ],
 )

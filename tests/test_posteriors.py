@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow_probability as tfp
 
 from tests.kl_cases import CORRELATED, FullCovariance, GaussianPrior, gaussian_kl
 from tfdm.distributions.posteriors import GaussianPosterior
@@ -46,11 +47,15 @@ def test_independent_latents_give_the_gaussian_route(rng: np.random.Generator, s
     parts = estimate.kl + estimate.mutual_information
     assert parts == pytest.approx(estimate.average_kl, abs=1e-9)
     assert abs(estimate.average_kl - other.average_kl) < 0.1
-    moved = posterior_monte_carlo_kl(
-        FullCovariance(loc + 5.0, 0.3 * np.eye(2)), 8000, seed,
-        prior=GaussianPrior([5.0, 5.0], np.eye(2)), progress=False,
+    # Twice as far from a prior twice as far: a factor of two keeps float32's rounding.
+    near, far = (
+        posterior_monte_carlo_kl(
+            FullCovariance(factor * loc, 0.3 * factor * np.eye(2)), 8000, seed,
+            prior=GaussianPrior([5.0 * factor] * 2, factor * np.eye(2)), progress=False,
+        )
+        for factor in (1.0, 2.0)
     )  # fmt: skip
-    assert moved.kl == pytest.approx(estimate.kl, rel=1e-9)
+    assert far.kl == pytest.approx(near.kl, rel=1e-9)
 
 
 def test_far_apart_posteriors_are_saturated(seed: int) -> None:
@@ -96,6 +101,21 @@ def test_posteriors_are_asked_for_what_they_can(rng: np.random.Generator) -> Non
     # A matrix in the place of the deviations is not a diagonal Gaussian.
     matrices = GaussianPosterior(loc, np.zeros((1200, 2, 2)))
     assert gaussian_parameters(matrices) is None
+
+
+def test_loc_and_scale_alone_do_not_make_a_gaussian(rng: np.random.Generator) -> None:
+    loc, scale = rng.normal(size=(9, 2)), np.full((9, 2), 0.4)
+    tfd = tfp.distributions
+    same = FullCovariance(loc, 0.4 * np.eye(2))
+    same.loc, same.scale = loc, scale  # type: ignore[attr-defined]
+    other = tfd.Laplace(loc, scale)
+    joint = FullCovariance(loc, CHOLESKY)
+    joint.loc, joint.scale = loc, scale  # type: ignore[attr-defined]
+    assert gaussian_parameters(same) is not None
+    for posterior in (joint, other):
+        assert gaussian_parameters(posterior) is None
+    with pytest.raises(ValueError, match=r"log_prob has shape \(9, 2\), expected \(9,\)"):
+        draw(other, 0)
 
 
 def test_a_subset_has_distinct_data_points(rng: np.random.Generator, seed: int) -> None:

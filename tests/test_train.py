@@ -14,7 +14,7 @@ from tests import tiny_training
 from tests.tiny_training import IMAGE_SHAPE, TinyAutoencoder, run, tiny_config
 from tfdm.datasets import from_array
 from tfdm.errors import UserError
-from tfdm.models.registry import MODELS, register_file
+from tfdm.models.registry import MODELS, register_file, register_model
 from tfdm.runs import CheckpointStore, RunFolder
 
 QUICK = {"steps": 2, "batch_size": 4, "latent_dim": 3, "progress": False}
@@ -105,6 +105,10 @@ def test_the_folder_of_images_is_remembered(rng, tmp_path, monkeypatch):
     loaded = tfdm.load_run(tmp_path / "run")
     assert loaded.config.data_dir == str(tmp_path / "faces")
     assert loaded.dataset.image_shape == (28, 28, 3)
+    more = {key: value for key, value in options.items() if key != "cache_dir"} | {"steps": 3}
+    assert tfdm.train("vae", "image_folder", output_dir=tmp_path / "run", **more).steps == 3
+    with pytest.raises(UserError, match="image_folder needs --data_dir"):
+        tfdm.train("vae", "image_folder", output_dir=tmp_path / "other")
     Image.new("RGB", (28, 28)).save(tmp_path / "faces" / "0.png")
     with pytest.raises(UserError, match="its digest differs"):
         _ = tfdm.load_run(tmp_path / "run").dataset
@@ -123,8 +127,24 @@ def test_a_model_of_a_file_is_recorded_and_never_imported(array, tmp_path, caplo
         tfdm.load_run(tmp_path / "run")
     file.write_text(code + "# changed\n")
     register_file(file)
-    with caplog.at_level(logging.WARNING, "tfdm"):
-        tfdm.train("mine", array, output_dir=tmp_path / "run", **(QUICK | {"steps": 3}))
-    messages = [record.getMessage() for record in caplog.records if record.name == "tfdm"]
-    assert messages == ["mine.py has changed since the run was started"]
-    assert tfdm.load_run(tmp_path / "run").step == 3
+    digest, changed = recorded["model_source"]["sha256"], MODELS["mine"].source["sha256"]
+    for steps, expected in ((2, digest), (2, digest), (3, changed)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "tfdm"):
+            tfdm.load_run(tmp_path / "run")
+            tfdm.train("mine", array, output_dir=tmp_path / "run", **(QUICK | {"steps": steps}))
+        messages = [record.getMessage() for record in caplog.records if record.name == "tfdm"]
+        assert messages == ["mine.py has changed since the run was started"] * 2
+        recorded = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert recorded["model_source"]["sha256"] == expected  # of the steps that are trained
+    caplog.clear()
+    assert tfdm.load_run(tmp_path / "run").step == 3 and not caplog.records
+    register_model("mine", TinyAutoencoder)  # no file, which cannot have changed
+    assert tfdm.load_run(tmp_path / "run").step == 3 and not caplog.records
+
+
+def test_images_of_any_number_of_channels_are_shown(rng, tmp_path):
+    images = rng.integers(0, 256, (30, *IMAGE_SHAPE[:2], 4), dtype=np.uint8)
+    folder = tfdm.train("vae", images, output_dir=tmp_path, width=1 / 64, **QUICK).folder
+    with Image.open(folder.last_grid("samples")) as grid:
+        assert grid.mode == "RGB"

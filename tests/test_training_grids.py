@@ -35,7 +35,14 @@ def test_floats_are_rounded_and_clipped():
     np.testing.assert_array_equal(grid[2, 2::3, 0], [0, 0, 102, 127, 255, 255])
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 3), (2, 8, 8, 2), (2, 8, 8)])
+def test_the_first_channels_are_shown(rng):
+    images = rng.integers(0, 256, (2, 8, 8, 5), dtype=np.uint8)
+    for channels, shown in ((2, 1), (4, 3), (5, 3)):
+        expected = grids.image_grid(images[..., :shown])
+        np.testing.assert_array_equal(grids.image_grid(images[..., :channels]), expected)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 3), (2, 8, 8)])
 def test_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="expected"):
         grids.image_grid(np.zeros(shape, np.uint8))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import pytest
 import tensorflow as tf
@@ -69,6 +70,16 @@ def test_tensorboard_has_every_log_and_the_configuration(logged):
     shown = parse_session_start_info_plugin_data(content).hparams
     assert set(shown) == {"seed", "model"}
     assert shown["seed"].number_value == 3 and shown["model"].string_value == "tiny"
+
+
+def test_tensorflow_keeps_no_number_that_is_logged(tmp_path):
+    writer = tf.summary.create_file_writer(str(tmp_path))
+    logger = metrics.MetricsLogger(Span(0, 9), 1, RunFolder(tmp_path), writer, metrics.RunClock())
+    logger.set_model(tiny_model())
+    numbers = {"loss": float("0.1234567"), "error": float("1.7654321")}
+    before = [sys.getrefcount(number) for number in numbers.values()]
+    logger._write(numbers)
+    assert [sys.getrefcount(number) for number in numbers.values()] == before
 
 
 def test_a_folder_without_lines_has_no_last_record(tmp_path):

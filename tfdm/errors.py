@@ -1,7 +1,6 @@
-"""What can go wrong for the user of a command, each with an exit status of its own.
+"""What a command reports in one line, each with an exit status of its own.
 
-Library code raises `ValueError` for a caller's mistake; these exceptions are for what a
-command has to report in one line: `tfdm.cli` turns them into an exit status.
+Library code raises `ValueError` for a caller's mistake.
 """
 
 from __future__ import annotations
@@ -24,12 +23,7 @@ class DivergedError(Exception):
 
 
 class Terminated(Exception):  # noqa: N818 - not an error: the run was asked to stop and did.
-    """The run was stopped by a signal after a checkpoint was written (exit 128 + signal).
-
-    Attributes:
-      signum: the number of the signal, 15 for SIGTERM.
-      step: the number of completed steps that the checkpoint holds.
-    """
+    """Signal n stopped the run after `step` steps, which a checkpoint holds (exit 128 + n)."""
 
     def __init__(self, signum: int, step: int) -> None:
         self.signum = signum

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
@@ -44,8 +45,7 @@ def setting(
       help: one line for the command's help.
       kind: the type of the value or of a tuple's elements, by default that of `default`.
       optional: whether the value may be `None`; implied by a default of `None`.
-      minimum: smallest admissible value, inclusive.
-      maximum: largest admissible value, inclusive.
+      minimum, maximum: smallest and largest admissible value, inclusive.
       choices: all admissible values, or a function that returns them.
       placeholder: what stands for the value in the help, such as `DIR`.
       shown_default: what the help shows as the default, if not `default`.
@@ -121,8 +121,10 @@ def check_value(field: dataclasses.Field, value: Any) -> Any:
 
 def _check_one(field: dataclasses.Field, value: Any) -> Any:
     kind: type = field.metadata["kind"]
-    if hasattr(value, "item") and not isinstance(value, kind):
+    if hasattr(value, "item"):
         value = value.item()  # a NumPy scalar
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if kind is float and type(value) is int:
         value = float(value)
     choices, low, high = choices_of(field), field.metadata["minimum"], field.metadata["maximum"]
@@ -142,12 +144,9 @@ def _check_one(field: dataclasses.Field, value: Any) -> Any:
 
 
 def parse_value(field: dataclasses.Field, text: str) -> Any:
-    """Reads `text`, as it stands on a command line, as a value of the field.
+    """Reads the text of a command line as a value of the field; raises as `check_value`.
 
     A tuple's elements are separated by commas; `none` is `None` where the field may be.
-
-    Raises:
-      ValueError: `text` is not of the field's type, or the value is not admissible.
     """
     if field.metadata["optional"] and text.lower() == "none":
         return None
@@ -185,11 +184,7 @@ class CheckedConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the group with these fields; those that are missing take their defaults.
-
-        Raises:
-          ValueError: a name is not a field's, or a value is not admissible.
-        """
+        """Returns the group with these fields; `ValueError` where a name or value does not fit."""
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
@@ -201,11 +196,8 @@ class CheckedConfig:
     def of(cls, config: Self | Mapping[str, Any] | None, **values: Any) -> Self:
         """Returns the group that a caller described by an object, a mapping or keywords.
 
-        `None` stands for the defaults; `values` replace the fields of `config`.
-
-        Raises:
-          ValueError: `config` is of another class, a name is not a field's, or a value is not
-            admissible.
+        `None` stands for the defaults; `values` replace the fields of `config`. Raises
+        `ValueError` as `from_dict`, and where `config` is of another class.
         """
         if isinstance(config, CheckedConfig):
             if not isinstance(config, cls):

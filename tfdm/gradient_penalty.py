@@ -20,14 +20,12 @@ def gradient_penalty(
     and sends no gradient to whatever made `fake`. Where the critic's gradient is exactly zero the
     penalty is 1 and contributes a zero gradient instead of NaN.
 
-    The critic must treat examples apart: under batch normalisation in training mode one example's
-    gradient reaches the scores of others, and the penalty is no longer per example.
+    The critic must treat examples apart, as one with batch normalisation in training mode does not.
 
     Args:
       critic: maps [B, ...] to scores [B] or [B, 1]; called once.
-      real: data, [B, ...], floating.
-      fake: model samples, same shape as `real`.
-      weights: weights of `real`, [B], one for each example, drawn by the caller from U[0, 1).
+      real, fake: data and model samples, [B, ...], floating.
+      weights: weights of `real`, [B], drawn by the caller from U[0, 1).
 
     Returns:
       Penalties, [B], float32 (float64 when `real` is).
@@ -43,9 +41,8 @@ def gradient_penalty(
     if real.shape.rank is None or real.shape.rank < 2:
         raise ValueError(f"real has shape {real.shape}, expected [B, ...] of known rank 2 or more")
     if not weights.shape[:1].is_compatible_with(real.shape[:1]):
-        raise ValueError(
-            f"weights have shape {weights.shape.as_list()}, expected [{real.shape[0]}]"
-        )
+        shape = weights.shape.as_list()
+        raise ValueError(f"weights have shape {shape}, expected [{real.shape[0]}]")
 
     weights = tf.reshape(weights, [-1] + [1] * (real.shape.rank - 1))
     interpolates = tf.stop_gradient(weights * real + (1.0 - weights) * fake)

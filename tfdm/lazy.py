@@ -21,11 +21,7 @@ from typing import Any
 def lazy_attributes(
     package: str,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Returns the `__getattr__`, the `__dir__` and the `__all__` of a package that loads lazily.
-
-    `package` is its `__name__`; the names are those of its block `if TYPE_CHECKING:`. A name that
-    is not public raises `AttributeError`.
-    """
+    """Returns the `__getattr__`, the `__dir__` and the `__all__` of a package that loads lazily."""
     modules = {
         alias.name: node.module
         for block in ast.parse(inspect.getsource(sys.modules[package])).body

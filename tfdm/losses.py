@@ -1,26 +1,16 @@
 """The losses of the players: functions of a discriminator's logits, and reconstruction errors.
 
-The convention of the whole project: label 1 is data (in data space) or prior (in code space), label
-0 is model or posterior. A logit l is the estimate of
+Label 1 is data (in data space) or prior (in code space), label 0 is model or posterior, throughout
+the project. A logit l estimates log(data or prior density) - log(model or posterior density), and
+D = sigmoid(l) is the probability of label 1 (equation 7 of the paper with p1 on top).
 
-    log(data or prior density) - log(model or posterior density),
+A function works element by element on logits of any shape, unless it says that it averages. All
+compute in float32 at least and are finite, with finite gradients, for |l| up to 1e4 and beyond.
+Units are nats.
 
-and D = sigmoid(l) is the probability of label 1 (equation 7 of the paper with p1 on top).
-
-A function works element by element and keeps the shape of its logits, which may be any, unless it
-says that it averages. All compute in float32 at least and are finite, with finite gradients, for
-|l| up to 1e4 and beyond. Units are nats.
-
-    name                    value                        derivative in l
-    real_cross_entropy      -log D                       D - 1
-    fake_cross_entropy      -log(1 - D)                  D
-    non_saturating_loss     -log D                       D - 1
-    saturating_loss         log(1 - D)                   -D
-    reverse_kl_loss         -log D + log(1 - D) = -l     -1
-
-All three generator losses fall as l rises: they pull in one direction and differ in the weight of
-each sample. The saturating one vanishes on samples that the discriminator rejects (D -> 0), the
-non-saturating one on samples that it takes for real (D -> 1), the reverse KL, their sum, on none.
+The three generator losses differ in the weight of a sample. The saturating one vanishes where the
+discriminator rejects it (D -> 0), the non-saturating one where it takes it for real (D -> 1), the
+reverse KL, their sum, nowhere.
 """
 
 import tensorflow as tf
@@ -29,20 +19,19 @@ from tfdm.numerics import at_least_float32, require_same_shape
 
 
 def real_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log D in [0, inf), the cross entropy of label 1 (data or prior)."""
+    """-log D in [0, inf), the cross entropy of label 1 (data or prior), derivative D - 1 in l."""
     return tf.nn.softplus(-at_least_float32(logits, "logits"))
 
 
 def fake_cross_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """-log(1 - D) in [0, inf), the cross entropy of label 0 (model or posterior)."""
+    """-log(1 - D) in [0, inf), the cross entropy of label 0 (model or posterior), derivative D."""
     return tf.nn.softplus(at_least_float32(logits, "logits"))
 
 
 def discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """mean(-log D(real)) + mean(-log(1 - D(fake))), a scalar (equation 13, Algorithm 4 step 9).
 
-    A sum of two means: 2 log 2 for logits of zero, and at the optimum 2 log 2 - 2 JS[real || fake].
-    The two arrays may differ in shape.
+    2 log 2 for logits of zero, and 2 log 2 - 2 JS[real || fake] at the optimum.
     """
     real, fake = real_cross_entropy(real_logits), fake_cross_entropy(fake_logits)
     return tf.reduce_mean(real) + tf.reduce_mean(fake)
@@ -62,18 +51,16 @@ def reverse_kl_loss(fake_logits: tf.Tensor) -> tf.Tensor:
     """Generator loss R = -log D + log(1 - D) = -l (Algorithm 4 steps 3 and 4; section 5).
 
     At the optimal discriminator its expectation under the model is KL[model || data] (or
-    KL[q(z) || p(z)] for codes). With that discriminator held fixed, its gradient through samples
-    is also the gradient of that divergence: the term that a fixed ratio leaves out, the
-    expectation of the model's score, is zero.
+    KL[q(z) || p(z)] for codes), and its gradient through samples is that of the divergence: the
+    term that a fixed ratio leaves out, the expectation of the model's score, is zero.
     """
     return -at_least_float32(fake_logits, "logits")
 
 
 def kl_from_model_logits(fake_logits: tf.Tensor) -> tf.Tensor:
-    """Density-ratio estimate of KL[model || data] or KL[q(z) || p(z)] (Algorithm 2, lines 6 to 11).
+    """Estimate of KL[model || data] or KL[q(z) || p(z)], a scalar (Algorithm 2, lines 6 to 11).
 
-    The mean of -l over independent samples of the model, a scalar. An imperfect discriminator
-    underestimates as a rule, and nothing keeps the estimate positive.
+    The mean of -l over samples of the model, which may be negative.
     """
     return tf.reduce_mean(reverse_kl_loss(fake_logits))
 
@@ -81,8 +68,7 @@ def kl_from_model_logits(fake_logits: tf.Tensor) -> tf.Tensor:
 def wasserstein_critic_loss(real_scores: tf.Tensor, fake_scores: tf.Tensor) -> tf.Tensor:
     """mean(critic(fake)) - mean(critic(real)), a scalar, without penalty (Arjovsky et al. 2017).
 
-    A critic's score is no log-ratio, it only keeps the orientation: higher for data. For a
-    1-Lipschitz critic at its optimum the loss is minus the Wasserstein-1 distance.
+    Minus the Wasserstein-1 distance for a 1-Lipschitz critic at its optimum.
     """
     real_scores = at_least_float32(real_scores, "real_scores")
     fake_scores = at_least_float32(fake_scores, "fake_scores")
@@ -112,11 +98,10 @@ def discriminator_accuracy(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf
 def reconstruction_error(
     originals: tf.Tensor, reconstructions: tf.Tensor, norm: str, reduction: str
 ) -> tf.Tensor:
-    """Returns the error of each example, [B].
+    """Returns the error of each example, [B], of two arrays [B, ...].
 
-    Args:
-      originals: [B, ...].
-      reconstructions: [B, ...].
+        Args:
+      originals, reconstructions: [B, ...].
       norm: `l1` for |a − b|, `squared` for (a − b)².
       reduction: `sum` over an example's elements or their `mean`; the sum is what stands beside
         a KL divergence in nats, the mean does not grow with the image.

@@ -1,7 +1,7 @@
-"""Casts and static shape checks at the doors of the numerical functions.
+"""Casts and static shape checks of the numerical functions.
 
-Losses, densities and divergences are computed in float32 at least, whatever the precision policy of
-the networks, and two arrays never meet in a silent broadcast.
+They compute in float32 at least, whatever the precision policy of the networks, and never broadcast
+two arrays silently.
 """
 
 from typing import Any
@@ -10,15 +10,16 @@ import tensorflow as tf
 
 
 def at_least_float32(value: Any, name: str) -> tf.Tensor:
-    """Returns `value` as a tensor of float32, or of float64 when it already is.
-
-    Raises:
-      ValueError: the values of `name` are not of a floating type.
-    """
+    """Returns floating `value` as float32, or float64 when it is; else `ValueError` with `name`."""
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_floating:
         raise ValueError(f"{name} has dtype {tensor.dtype.name}, expected a floating type")
     return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
+
+
+def batch_size(tensor: tf.Tensor) -> int | tf.Tensor:
+    """Returns the first axis, a number where the graph knows it."""
+    return tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]
 
 
 def require_rank(value: tf.Tensor, rank: int, name: str, axes: str) -> None:

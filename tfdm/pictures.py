@@ -19,17 +19,16 @@ def image_grid(images: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
     """Lays images out row by row, with white lines between them.
 
     Args:
-      images: uint8, or floats in [0, 1], [n, H, W, C] with C of 1 or 3.
+      images: uint8, or floats in [0, 1], [n, H, W, C]. The first three channels are shown as
+        colours, or the first as grey where there are fewer.
       columns: images in a row.
 
     Returns:
-      One image, uint8 [rows (H + 2) + 2, columns (W + 2) + 2, C].
-
-    Raises:
-      ValueError: the images do not have this shape.
+      One image, uint8 [rows (H + 2) + 2, columns (W + 2) + 2, 1 or 3].
     """
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(f"images have shape {images.shape}, expected [n, H, W, 1 or 3]")
+    if images.ndim != 4:
+        raise ValueError(f"images have shape {images.shape}, expected [n, H, W, C]")
+    images = images[..., : 3 if images.shape[-1] >= 3 else 1]
     if images.dtype != np.uint8:
         images = np.round(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
     number, height, width, channels = images.shape
@@ -56,10 +55,7 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 
 def new_figure(width: float, height: float, title: str = "", fontsize: float = 9.0) -> Figure:
-    """Returns an empty figure of this size in inches, whose axes share the space.
-
-    It is drawn by Agg, apart from any figure or backend of the caller's.
-    """
+    """Returns an empty figure of this size in inches, drawn by Agg whatever the backend."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

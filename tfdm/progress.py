@@ -31,14 +31,9 @@ ProgressOption = bool | Callable[[int, int], Any]
 
 
 class Bar:
-    """A bar on a stream, by default the standard error stream; a `Progress`.
+    """A `Progress` on a stream, by default the standard error stream.
 
-    Args:
-      title: what is done.
-      unit: of what is counted.
-      stream: where the bar is shown.
-      start: how many were done before.
-      total: how many there are, if known.
+    `unit` is what is counted; `start` of `total` were done before.
     """
 
     def __init__(

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Keeps from the terminal what TensorFlow writes there while it is imported in the block.
+    """Keeps from the terminal what TensorFlow's libraries write while it is imported in the block.
 
-    Its libraries report on processor features and missing drivers before any setting could
-    silence them. When the block fails, what was written is shown after all. Whoever sets
-    TF_CPP_MIN_LOG_LEVEL sees everything.
+    When the block fails, it is shown after all. Whoever sets TF_CPP_MIN_LOG_LEVEL sees everything.
     """
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield

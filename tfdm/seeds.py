@@ -14,18 +14,12 @@ import numpy as np
 
 
 def stream(seed: int, name: str, *index: int) -> np.random.Generator:
-    """Returns the generator of a stream.
-
-    `name` says what is drawn, `index` where; `ValueError` refuses negative numbers.
-    """
+    """Returns the generator of a stream; `ValueError` refuses negative numbers."""
     return np.random.default_rng(np.random.SeedSequence(_key(seed, name, index)))
 
 
 def derive(seed: int, name: str, *index: int, bits: int = 63) -> int:
-    """Returns a seed of `bits` bits, up to 63, from the arguments of `stream`.
-
-    Keras's initialisers take 31 bits.
-    """
+    """Returns a seed of up to 63 bits from the arguments of `stream`; Keras's layers take 31."""
     state = np.random.SeedSequence(_key(seed, name, index)).generate_state(1, np.uint64)
     return int(state[0]) >> (64 - bits)
 

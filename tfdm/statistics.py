@@ -106,8 +106,8 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> flo
 def fit_temperature(logits: npt.ArrayLike, labels: npt.NDArray[np.integer]) -> float:
     """Returns the T that minimises the cross entropy of softmax(logits / T) (Guo et al., 2017).
 
-    Logits are [n, K], finite, labels [n]. T is in [0.01, 100], above 1 for a classifier that is
-    surer than it is right. Raises `ValueError` for logits that are not finite.
+    Logits are [n, K], labels [n]. T is in [0.01, 100], above 1 for a classifier that is surer
+    than it is right. Raises `ValueError` for logits that are not finite.
     """
     values = np.asarray(logits, np.float64)
     hit = values[np.arange(len(labels)), labels]

@@ -22,17 +22,10 @@ def augment(
 ) -> np.ndarray:
     """Returns a batch of augmented images, float32 [B, S, S, C] in [0, 1].
 
-    Args:
-      images: all training images, uint8 [N, S, S, C].
-      indices: which of them stand in the batch, [B].
-      seed: seed of the augmentation.
-      step: the step, counted from 0.
-      epoch: that of the batch, or of each of its images [B]. An image is flipped in every other one
-        (Jordan, 2024), which shows its two sides equally often.
-      translate: the largest shift in pixels along each axis; the border is reflected.
-      flip: whether images are mirrored.
-      cutout: the side of the square, wholly inside the image, that is replaced by mid-grey.
-      paint: whether digits get colours, see `paint_digits`.
+    `indices` [B] are the batch of `step`, from 0, in the training images, uint8 [N, S, S, C]. With
+    `flip`, every other `epoch`, of the batch or of each image, mirrors an image (Jordan, 2024).
+    They are shifted by up to `translate` pixels with reflected borders, digits get colours with
+    `paint`, and a square of side `cutout` becomes mid-grey.
     """
     rng = stream(seed, "classifier/augmentation", step)
     batch = images[indices]

@@ -9,6 +9,7 @@ Shapes: B batch, S image side (at least `MINIMUM_SIDE`), K classes.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -35,34 +36,22 @@ def image_classifier(
     """
     seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
-    hidden = keras.layers.Conv2D(
-        2 * _DIM,
-        _PATCH,
-        kernel_initializer="zeros",
-        trainable=False,
-        dtype=dtype,
-        name="whitening",
-    )(images)
+    whitening = {"kernel_initializer": "zeros", "trainable": False, "name": "whitening"}
+    hidden = keras.layers.Conv2D(2 * _DIM, _PATCH, dtype=dtype, **whitening)(images)
     hidden = keras.layers.ReLU(dtype=dtype)(hidden)
+    plain = {"padding": "same", "use_bias": False, "dtype": dtype}
+    convolution = functools.partial(keras.layers.Conv2D, **plain)
     for index, width in enumerate(widths):
         for half in range(2):
-            hidden = keras.layers.Conv2D(
-                width,
-                3,
-                padding="same",
-                use_bias=False,
-                kernel_initializer=PartialIdentity(next(seeds)),
-                dtype=dtype,
-                name=f"block{index}_conv{half}",
-            )(hidden)
+            kernel, name = PartialIdentity(next(seeds)), f"block{index}_conv{half}"
+            hidden = convolution(width, 3, kernel_initializer=kernel, name=name)(hidden)
             if half == 0:
                 hidden = keras.layers.MaxPooling2D(2, dtype=dtype)(hidden)
             name = f"block{index}_norm{half}"
             norm = BatchNorm(momentum=0.8, epsilon=1e-5, dtype=dtype, name=name)
-            hidden = norm(hidden)
+            hidden = keras.layers.ReLU(dtype=dtype)(norm(hidden))
             # The rectifier and the next batch norm make a gain superfluous.
             norm.gamma.trainable = False
-            hidden = keras.layers.ReLU(dtype=dtype)(hidden)
     features = keras.layers.GlobalMaxPooling2D(dtype=dtype)(hidden)
     features = keras.layers.Activation("linear", dtype="float32", name="features")(features)
     uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=next(seeds))
@@ -78,10 +67,8 @@ def whiten(network: keras.Model, images: np.ndarray) -> None:
 
     The patches are those of images [N, S, S, 3] in [0, 1], N of a few thousand.
     """
-    windows = np.lib.stride_tricks.sliding_window_view(images, (1, _PATCH, _PATCH, 1))
-    windows = windows[..., 0, :, :, 0]
-    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _DIM)
-    patches = patches.astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(images, (_PATCH, _PATCH), axis=(1, 2))
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, _DIM).astype(np.float64)
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))
     directions = vectors / np.sqrt(values + _WHITENING_EPSILON)

@@ -3,8 +3,6 @@
 The protocol is TF-GAN's: images in [-1, 1], scaled to 299x299 by TensorFlow's bilinear resize
 without antialiasing, outputs `logits` and `pool_3`. A SavedModel is a program: it is loaded
 only when its digest is the one that was asked for, or when the user waives the check.
-
-Shapes: n images, K classes, d features.
 """
 
 from __future__ import annotations
@@ -37,8 +35,8 @@ _WHERE_TO_GET_IT = f"get {INCEPTION_URL}, unpack it and name the folder with --i
 class SavedModelClassifier:
     """A loaded classifier of images; made by `load_saved_model_classifier`.
 
-    `digest` is that of `saved_model_digest`, `verified` whether it was compared with one that the
-    user gave; `resizer` says how images are scaled; `num_features` is None without features.
+    `verified` says whether `digest` was compared with one that the user gave; `num_features` is
+    None without features.
     """
 
     name = "inception"
@@ -83,11 +81,8 @@ class SavedModelClassifier:
     def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Returns logits and features, float32 [n, K] and [n, d].
 
-        Images are uint8, or floating in [0, 1], [n, H, W, 1 or 3]; n >= 1.
-
-        Raises:
-          ValueError: images of another type, shape or range.
-          UserError: the network gives no features.
+        Images are uint8, or floating in [0, 1], [n, H, W, 1 or 3], else a `ValueError`. A network
+        without features is a `UserError`.
         """
         if self.num_features is None:
             raise UserError(
@@ -117,12 +112,7 @@ def load_saved_model_classifier(
     The network is the loaded object where that can be called, else its signature
     `serving_default` or `default`. It takes images [n, S, S, 3] in [-1, 1], S the `input_size`, and
     gives a mapping with `logits` and, for features, `pool_3`; axes behind the first are flattened.
-
-    Args:
-      path: the folder.
-      digest: what `saved_model_digest` must give; it is compared wherever it is given.
-      allow_unverified: whether a folder may be loaded without `digest`.
-      input_size: the side of the network's images.
+    `digest` is what `saved_model_digest` must give; `allow_unverified` loads a folder without it.
 
     Raises:
       UserError: the folder is missing or no SavedModel, its digest is another or was not given,
@@ -146,23 +136,18 @@ def load_saved_model_classifier(
         raise UserError(
             f"cannot load the SavedModel {path}: get {INCEPTION_URL} anew ({_reason(error)})"
         ) from error
+    network, verified = _find_callable(loaded, path), digest is not None
     return SavedModelClassifier(
-        _find_callable(loaded, path),
-        path=path,
-        digest=found,
-        verified=digest is not None,
-        input_size=input_size,
+        network, path=path, digest=found, verified=verified, input_size=input_size
     )
 
 
 def saved_model_digest(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 (hex) of all files of a SavedModel folder; loads nothing.
 
-    It is the SHA-256 over the files, sorted by their name relative to the folder, of the length
-    of the name, the name, and the SHA-256 of the content. Links count as what they lead to.
-
-    Raises:
-      UserError: the folder is no SavedModel, cannot be read, or holds a link that leads out of it.
+    It is the SHA-256 over the files, sorted by their relative names, of the name's length, the
+    name, and the SHA-256 of the content. Links count as what they lead to; one that leads out of
+    the folder is a `UserError`, as is a folder that is no SavedModel or cannot be read.
     """
     root = Path(path)
     if not root.is_dir():
@@ -170,9 +155,9 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
         raise UserError(f"{root} {state}: {_WHERE_TO_GET_IT}")
     if not any((root / name).is_file() for name in _GRAPHS):
         raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
-    sha256, real_root = hashlib.sha256(), root.resolve()
+    sha256 = hashlib.sha256()
     try:
-        found = _files(root, root, (real_root,))
+        found = _files(root, root, (root.resolve(),))
         files = {os.fsencode(file.relative_to(root).as_posix()): file for file in found}
         for name, path in sorted(files.items()):
             with open(path, "rb") as file:
@@ -233,10 +218,10 @@ def _named_outputs(outputs: Any, path: str) -> dict[str, tf.Tensor]:
         raise UserError(
             f"the network in {path} has no output {LOGITS}, only {known}: name one that has it"
         )
+    found = {name: outputs[name] for name in (LOGITS, FEATURES) if name in outputs}
     return {
-        name: tf.reshape(tf.cast(outputs[name], tf.float32), [tf.shape(outputs[name])[0], -1])
-        for name in (LOGITS, FEATURES)
-        if name in outputs
+        name: tf.reshape(tf.cast(rows, tf.float32), [tf.shape(rows)[0], -1])
+        for name, rows in found.items()
     }
 
 

@@ -35,14 +35,12 @@ _BATCH = 500
 class ImageClassifier:
     """A trained classifier: images -> logits and features.
 
-    Attributes:
-      digest: SHA-256 (hex) of its weights.
-      temperature: the T for which softmax(logits / T) is calibrated on the validation images.
-      feature_scale: the root mean square of the last layer's inputs over the official test images.
-      resizer: how it scales images of another size, in words; None where it refuses them.
+    `digest` is a SHA-256 (hex) of its weights; softmax(logits / `temperature`) is calibrated on the
+    validation images; `feature_scale` is the root mean square of the last layer's inputs over the
+    official test images.
     """
 
-    resizer: str | None = None
+    resizer: str | None = None  # How it scales images; None: it refuses those of another size.
 
     def __init__(
         self, name: str, network: keras.Model, digest: str, card: Mapping[str, Any]
@@ -67,12 +65,9 @@ class ImageClassifier:
     def logits_and_features(self, images: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Returns logits, float32 [n, K], and features, float32 [n, d].
 
-        Images are uint8 [n, H, W, C], or floating in [0, 1], of the size of the training images;
-        one channel stands for three equal ones. Features are what the last layer weighs, in units
-        of `feature_scale`: distances under two classifiers then have one scale.
-
-        Raises:
-          ValueError: wrong size or range, or values that are not finite.
+        Images are uint8 [n, H, W, C], or floating in [0, 1], of the size of the training images,
+        else a `ValueError`; one channel stands for three equal ones. Features are what the last
+        layer weighs, in units of `feature_scale`: under two classifiers they then have one scale.
         """
         images, side = checked_images(images), self.image_side
         if self.resizer is not None:
@@ -97,14 +92,9 @@ def load_classifier(
 ) -> ImageClassifier:
     """Returns a classifier that comes with the package, or one trained anew.
 
-    Args:
-      name: "cifar10" (32x32 objects) or "color_mnist" (28x28 digits, grey or coloured), or a folder
-        of `tfdm-train-classifier`, which holds one (`./cifar10` is a folder of that name).
-      folder: where the files of that name stand, by default those of the package.
-
-    Raises:
-      UserError: no classifier has this name, or its files are missing, damaged or others than
-        their card says.
+    `name` is "cifar10" (32x32 objects), "color_mnist" (28x28 digits, grey or coloured), or a folder
+    of `tfdm-train-classifier`; with a `folder`, the files of that name in it. An unknown name, or
+    files that are missing, damaged or others than their card says, are a `UserError`.
     """
     if folder is not None:
         return _load(os.fspath(name), Path(folder))
@@ -151,11 +141,8 @@ def classifier_from(name: str, content: bytes, card: Mapping[str, Any]) -> Image
     """Returns the classifier that a weights file and its card are of.
 
     The content is what `weights_bytes` made; the card has at least `recipe` with the widths,
-    `image_shape`, `temperature` and `feature_scale`.
-
-    Raises:
-      UserError: the arrays are not those of the recipe's network.
-      ValueError, EOFError, zipfile.BadZipFile: the content is damaged.
+    `image_shape`, `temperature` and `feature_scale`. Arrays of another network are a `UserError`;
+    damaged content is a `ValueError`, `EOFError` or `zipfile.BadZipFile`.
     """
     network = image_classifier(_widths(card))
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
@@ -168,9 +155,8 @@ def _widths(card: Mapping[str, Any]) -> list[int]:
 
 
 def _advice(folder: Path) -> str:
-    if folder == FOLDER:
-        return "install tfdm again"
-    return "name a folder that tfdm-train-classifier finished"
+    others = "name a folder that tfdm-train-classifier finished"
+    return "install tfdm again" if folder == FOLDER else others
 
 
 def weights_bytes(network: keras.Model) -> bytes:
@@ -187,9 +173,9 @@ def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
     if set(arrays) != set(variables):
         raise UserError(f"weights have arrays {sorted(arrays)}, expected {sorted(variables)}")
     for name, variable in variables.items():
-        if arrays[name].shape != tuple(variable.shape):
-            shape = tuple(variable.shape)
-            raise UserError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+        found, expected = arrays[name].shape, tuple(variable.shape)
+        if found != expected:
+            raise UserError(f"{name} has shape {found}, expected {expected}")
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(np.float32))
 

@@ -23,10 +23,9 @@ _MOMENT_BATCHES = 40
 
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises in a line from a fifth of the peak and falls in a line to a floor.
+    """A rate that rises in a line from a fifth of the peak, then falls in a line towards 0.
 
-    It would fall to nought after `steps`, of which it rises for the share `warm_up`; it does not
-    fall below the share `floor` of the peak.
+    It rises for the share `warm_up` of the steps, and stays at the share `floor` of the peak.
     """
 
     def __init__(self, peak: float, steps: int, warm_up: float, floor: float = 0.0) -> None:
@@ -37,9 +36,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         done = (tf.cast(step, tf.float32) + 0.5) / self.steps
         rise = 0.2 + 0.8 * done / max(self.warm_up, 1e-9)
         fall = (1.0 - done) / max(1.0 - self.warm_up, 1e-9)
-        return self.peak * tf.clip_by_value(
-            tf.minimum(rise, tf.maximum(fall, self.floor)), 0.0, 1.0
-        )
+        share = tf.minimum(rise, tf.maximum(fall, self.floor))
+        return self.peak * tf.clip_by_value(share, 0.0, 1.0)
 
 
 class ClassifierTraining(ResumableTraining):
@@ -114,11 +112,7 @@ class ClassifierTraining(ResumableTraining):
         return {"loss": loss, "accuracy": accuracy}
 
     def finish(self) -> keras.Model:
-        """Puts the averages into the network, takes its moments anew, and returns it.
-
-        The moving averages of batch norm belong to the weights of the last step; those of the
-        averaged weights are the mean over further batches of the training images.
-        """
+        """Returns the network with averaged weights, and moments of batch norm that fit them."""
         if not self._averages:
             return self.network
         for average, variable in zip(self._averages, self._trained, strict=True):
@@ -142,24 +136,23 @@ class ClassifierTraining(ResumableTraining):
         return self.network
 
     def _indices(self, step: int) -> np.ndarray:
-        """The images of a step's batch."""
         return batch_indices(len(self.labels), self.config.batch_size, self.config.seed, step)
 
     def _batch(self, indices: np.ndarray, step: int) -> np.ndarray:
         config = self.config
-        small = step < round(config.small_share * self.cycle_steps)
-        images = self._images[small]
+        images = self._images[step < round(config.small_share * self.cycle_steps)]
         scale = images.shape[1] / self._images[False].shape[1]
+        epoch = (step * config.batch_size + np.arange(len(indices))) // len(self.labels)
+        sizes = {name: round(getattr(config, name) * scale) for name in ("translate", "cutout")}
         return augment(
             images,
             indices,
             seed=config.seed,
             step=step,
-            epoch=(step * config.batch_size + np.arange(len(indices))) // len(self.labels),
-            translate=round(config.translate * scale),
+            epoch=epoch,
             flip=config.flip,
-            cutout=round(config.cutout * scale),
             paint=config.paint,
+            **sizes,
         )
 
     def _sgd(self, rate: float, decay: float | None, variables: list[Any]) -> Any:
@@ -167,7 +160,7 @@ class ClassifierTraining(ResumableTraining):
         floor = config.average_rate if config.average_epochs else 0.0
         schedule = OneCycle(rate, self.cycle_steps, config.warm_up, floor)
         optimizer = keras.optimizers.SGD(
-            schedule, momentum=config.momentum, nesterov=True, weight_decay=decay
+            schedule, config.momentum, nesterov=True, weight_decay=decay
         )
         optimizer.build(variables)
         return optimizer
@@ -177,8 +170,7 @@ class ClassifierTraining(ResumableTraining):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             logits, _ = self.network(images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         gradients = tape.gradient(loss, values)
         split = len(self._kernels)
         self.optimizers["kernels"].apply(gradients[:split], self._kernels)
@@ -189,8 +181,6 @@ class ClassifierTraining(ResumableTraining):
 
 def smaller(images: np.ndarray, side: int, block: int = 1000) -> np.ndarray:
     """Returns uint8 images [N, S, S, C] at `side` x `side`: bilinear with antialiasing."""
-    pieces = [
-        tf.image.resize(images[first : first + block], [side, side], antialias=True)
-        for first in range(0, len(images), block)
-    ]
+    blocks = (images[first : first + block] for first in range(0, len(images), block))
+    pieces = (tf.image.resize(images, [side, side], antialias=True) for images in blocks)
     return np.concatenate([np.rint(piece).astype(np.uint8) for piece in pieces])

@@ -204,7 +204,7 @@ def _flag_lines(flag: Flag, width: int) -> str:
         text = f"{text} {default.replace(' ', _UNBROKEN)}"
     margin = " " * 6
     wrapped = textwrap.fill(text, width, initial_indent=margin, subsequent_indent=margin)
-    value = "" if flag.is_switch and not flag.field.default else f"={flag.value}"
+    value = "" if flag.is_switch and flag.default == "false" else f"={flag.value}"
     return f"  --{flag.name}{value}\n{wrapped.replace(_UNBROKEN, ' ')}"
 
 

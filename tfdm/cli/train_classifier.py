@@ -8,7 +8,7 @@ from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of
 from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
 from tfdm.experiments.classifier_config import TrainClassifierConfig
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import CheckedConfig, setting, shown_value
 from tfdm.quiet import quiet_tensorflow
 
 
@@ -32,8 +32,8 @@ def _defaults(name: str) -> str:
     """The values of a field in the recipes: one, or one for each data set."""
     values = {dataset: getattr(recipe, name) for dataset, recipe in RECIPES.items()}
     if len(set(values.values())) == 1:
-        return f"{next(iter(values.values()))}"
-    return ", ".join(f"{value} ({dataset})" for dataset, value in values.items())
+        return shown_value(next(iter(values.values())))
+    return ", ".join(f"{shown_value(value)} ({dataset})" for dataset, value in values.items())
 
 
 def _train_classifier(given: Given) -> str:

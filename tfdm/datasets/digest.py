@@ -26,10 +26,8 @@ _THREADS = 2
 def block_digests(path: Path, blocks: Sequence[int] | None = None) -> list[str]:
     """Returns the SHA-256 (hex) of blocks, by default all, of the pixels in a `.npy` file.
 
-    The file is read, not mapped, so that checking does not count as memory of the process.
-
-    Raises:
-      OSError, ValueError: the file cannot be read, or is no complete array.
+    It is read, not mapped: that would count as memory of the process. `OSError` or `ValueError`
+    says that it is no complete array.
     """
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     offset, size = array.offset, array.nbytes
@@ -61,10 +59,7 @@ def array_block_digests(array: np.ndarray) -> list[str]:
 
 
 def dataset_digest(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """Returns the SHA-256 (hex) of a data set.
-
-    `splits` holds {"shape": [N, H, W, C], "blocks": [hex, ..]} of each split.
-    """
+    """Returns the SHA-256 (hex) of splits {"shape": [N, H, W, C], "blocks": [hex, ..]}."""
     content = [[name, list(r["shape"]), list(r["blocks"])] for name, r in sorted(splits.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

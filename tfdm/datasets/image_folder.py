@@ -30,13 +30,8 @@ def image_folder_source(
     images stand in the order of their names. The key holds every file's name, size and times, so
     a changed folder is prepared anew.
 
-    Args:
-      data_dir: the folder.
-      image_size: the side of the result in pixels; None stands for 64.
-      crop: the side of the central square that is scaled; None takes the largest that fits.
-
-    Raises:
-      UserError: no folder is given, or it holds fewer than three images.
+    Sizes are those of `load_dataset`. `UserError` says that no folder is given, or that it holds
+    fewer than three images.
     """
     if not data_dir:
         raise UserError("--dataset=image_folder needs --data_dir: the folder of your images")

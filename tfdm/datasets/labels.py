@@ -18,11 +18,9 @@ _SETS = {"color_mnist": MNIST, "cifar10": CIFAR10}
 
 
 def load_labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict[str, np.ndarray]:
-    """Returns the class of every image of "color_mnist" or "cifar10".
+    """Returns the classes of "color_mnist" or "cifar10", for each split int64 [N] in [0, 10).
 
-    Returns:
-      For each split of `load_dataset(name)`, int64 [N] in [0, 10): entry i is the class of image
-      i. `data_dir` is TFDS's data folder (default: $TFDS_DATA_DIR or TFDS's own).
+    Entry i is the class of image i; `data_dir` is TFDS's (default: $TFDS_DATA_DIR or TFDS's own).
 
     Raises:
       ValueError: the set has no classes.

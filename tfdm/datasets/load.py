@@ -28,8 +28,7 @@ def load_dataset(
 ) -> ImageDataset:
     """Opens a data set by name, after preparing it in the cache folder the first time.
 
-    Preparing reports on the logger "tfdm" (level INFO); CelebA takes minutes. A prepared copy is
-    opened without its source: neither `data_dir` nor a network is needed any more.
+    CelebA takes minutes. A prepared copy of a TFDS set needs neither `data_dir` nor a network.
 
     Args:
       name: "color_mnist_5k", "color_mnist", "cifar10", "celeb_a" or "image_folder".
@@ -46,8 +45,7 @@ def load_dataset(
       Splits "train", "validation", "test", each uint8 [N, H, W, C], read-only and memory-mapped.
 
     Raises:
-      UserError: unknown name, bad size, source missing or damaged, no network, cache folder not
-        writable; one line each.
+      UserError: unknown name, bad size, source missing or damaged, cache folder not writable.
     """
     entry = find_dataset(name)
     for flag, value in (("image_size", image_size), ("crop", crop)):
@@ -72,12 +70,8 @@ def load_dataset(
 def from_array(array: np.ndarray, name: str = "array") -> ImageDataset:
     """Returns the images of an array as a data set: 80 / 10 / 10 %, as folders are split.
 
-    Args:
-      array: uint8 [n, H, W, C], n >= 3; every split is a copy of its images in their order.
-      name: what the data set is called in a run's configuration and the name of its folder.
-
-    Raises:
-      ValueError: the array is of another type or shape, or the name does not fit a folder.
+    `array` is uint8 [n, H, W, C], n >= 3; every split is a copy of its images in their order. Runs
+    record the `name`. `ValueError` refuses other arrays, and a name that does not fit a folder.
     """
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"name is {name!r}, expected letters, digits, '_', '.' and '-'")
@@ -101,16 +95,10 @@ def from_array(array: np.ndarray, name: str = "array") -> ImageDataset:
 
 
 def open_dataset(what: Data, **options: Any) -> ImageDataset:
-    """Returns the data set that a caller means.
+    """Returns the data set that a caller means, or has.
 
-    Args:
-      what: a name, for which `load_dataset` is called; images uint8 [n, H, W, C] (`from_array`);
-        or a data set, which is returned as it is.
-      **options: for `load_dataset`.
-
-    Raises:
-      UserError: a set by name cannot be had.
-      ValueError: the array has another type or shape.
+    A name goes to `load_dataset` with the options, images uint8 [n, H, W, C] to `from_array`;
+    errors are theirs.
     """
     if isinstance(what, ImageDataset):
         return what

@@ -18,10 +18,7 @@ def batch_indices(num_examples: int, batch_size: int, seed: int, step: int) -> n
 
     Returns:
       int64 [B] in [0, N). At position p = step * B + i stands element p mod N of the
-      permutation that (seed, epoch = p // N) seeds.
-
-    Raises:
-      ValueError: an argument is out of its range.
+      permutation that (seed, epoch = p // N) seeds. `ValueError` refuses numbers out of range.
     """
     check_least(1, num_examples=num_examples, batch_size=batch_size)
     check_least(0, seed=seed, step=step)

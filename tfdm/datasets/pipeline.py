@@ -24,16 +24,15 @@ def train_batches(
 ) -> tf.data.Dataset:
     """Returns the batches of steps `start_step` to `start_step + num_steps - 1`.
 
-    Element j is the batch of step t = start_step + j, whatever `start_step` is. With K > 1,
-    step t takes the batches t K to t K + K - 1 of `batch_indices`, the k-th at `[:, k]`: the
-    example axis stands first, so that a distribution strategy can split it.
+    Element j is the batch of step t = start_step + j, counted from 0. With K > 1, step t takes the
+    batches t K to t K + K - 1 of `batch_indices`, the k-th at `[:, k]`: the example axis stands
+    first, so that a distribution strategy can split it.
 
     Args:
       images: uint8 [N, H, W, C], memory-mapped or not.
-      batch_size: B, the global batch size.
-      seed: the seed of the order, at least 0.
-      start_step: the first step, counted from 0.
-      num_steps: the number of elements; may be 0.
+      batch_size: B, over all replicas.
+      seed: the seed of the order.
+      start_step, num_steps: the first step and the number of elements, at least 0.
       batches_per_step: K, 5 for a model with five critic updates a step.
 
     Returns:

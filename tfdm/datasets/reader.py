@@ -53,15 +53,10 @@ def list_images(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Reads one image.
-
-    Returns:
-      uint8 [H, W, C], upright by the orientation in its EXIF data; C is 1 for grey images, else 3.
-      Transparency is dropped, and of an animation the first frame is taken.
+    """Reads one image: uint8 [H, W, C], upright by its EXIF data; C is 1 for grey images, else 3.
 
     Raises:
-      UserError: the file is missing, damaged, of another format, or has more than 8 bits a
-        channel.
+      UserError: the file is missing, damaged, of another format, or has more than 8 bits a channel.
     """
     with _opened(path) as image:
         return _pixels(image)
@@ -78,16 +73,13 @@ def read_image_shape(path: str | os.PathLike[str]) -> tuple[int, int, int]:
 
 
 def crop_and_resize(image: Image.Image, crop: int | None, image_size: int) -> np.ndarray:
-    """Takes the central square of an image and scales it, bilinear with antialiasing.
+    """Takes the central square of an 8-bit RGB image and scales it, bilinear with antialiasing.
 
-    Args:
-      image: 8-bit RGB, any size.
-      crop: the side of the square in pixels; None takes the largest that fits, which must not
-        be smaller than the result: only a crop that was asked for is enlarged.
-      image_size: the side S of the result.
+    `crop` is the side of the square in pixels; `None` takes the largest that fits, which must not
+    be smaller than the result: only a crop that was asked for is enlarged.
 
     Returns:
-      uint8 [S, S, 3].
+      uint8 [S, S, 3] with S = `image_size`.
 
     Raises:
       ValueError: the image is not RGB, or smaller than the crop or the result.

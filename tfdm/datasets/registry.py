@@ -20,12 +20,9 @@ if TYPE_CHECKING:
 class DatasetEntry:
     """Where a data set comes from.
 
-    Attributes:
-      name: the name on the command line.
-      home: the module in `tfdm.datasets` with the function `NAME_source`, which takes `data_dir`
-        and, where `side` is 0, `image_size` and `crop`; `None` stands for a default.
-      summary: one line for the help.
-      side: the side of the images in pixels; 0 where the user chooses it.
+    The module `home` in `tfdm.datasets` has the function `NAME_source`, which takes `data_dir` and,
+    where `side` is 0, `image_size` and `crop`. `side` is that of the images in pixels; 0 leaves it
+    to the user.
     """
 
     name: str

@@ -35,14 +35,10 @@ _PROBE_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class TfdsSet:
-    """A set as TFDS knows it.
+    """A set as TFDS knows it, and the host that TFDS downloads it from.
 
-    Attributes:
-      name: TFDS's name.
-      version: the version that is read.
-      host: where TFDS downloads it from.
-      splits: for each of our splits, TFDS's split instruction and the number of images.
-      side_step: what to do where the set cannot be had, for the message.
+    `splits` gives TFDS's split instruction and the number of images for each of our splits;
+    `side_step` is what to do where the set cannot be had.
     """
 
     name: str
@@ -55,29 +51,16 @@ class TfdsSet:
 _HALVED_TEST = {"validation": ("test[:5000]", 5_000), "test": ("test[5000:]", 5_000)}
 _TO_5K = "use --dataset=color_mnist_5k, which needs no download"
 
-MNIST = TfdsSet(
-    "mnist",
-    "3.0.1",
-    "storage.googleapis.com",
-    {"train": ("train", 60_000), **_HALVED_TEST},
-    _TO_5K,
-)
-CIFAR10 = TfdsSet(
-    "cifar10",
-    "3.0.2",
-    "www.cs.toronto.edu",
-    {"train": ("train", 50_000), **_HALVED_TEST},
-    _TO_5K,
-)
+_MNIST_SPLITS = {"train": ("train", 60_000), **_HALVED_TEST}
+_CIFAR10_SPLITS = {"train": ("train", 50_000), **_HALVED_TEST}
+
+MNIST = TfdsSet("mnist", "3.0.1", "storage.googleapis.com", _MNIST_SPLITS, _TO_5K)
+CIFAR10 = TfdsSet("cifar10", "3.0.2", "www.cs.toronto.edu", _CIFAR10_SPLITS, _TO_5K)
 CELEB_A = TfdsSet(
     "celeb_a",
     "2.1.0",
     "drive.google.com",
-    {
-        "train": ("train", 162_770),
-        "validation": ("validation", 19_867),
-        "test": ("test", 19_962),
-    },
+    {n: (n, size) for n, size in (("train", 162_770), ("validation", 19_867), ("test", 19_962))},
     "use --dataset=image_folder with the folder of the aligned images",
 )
 
@@ -109,14 +92,7 @@ def celeb_a_source(
 ) -> Source:
     """Returns 162,770 / 19,867 / 19,962 faces: central square, bilinear with antialiasing.
 
-    Args:
-      data_dir: TFDS's data folder.
-      image_size: the side of the result in pixels; None stands for 64.
-      crop: the side of the central square of the 218x178 originals; None stands for 160.
-      tfds_set: what TFDS reads.
-
-    Raises:
-      UserError: the crop is larger than the originals.
+    Sizes are those of `load_dataset`; `UserError` refuses a crop larger than the originals.
     """
     size, side = image_size or CELEB_A_SIZE, crop or CELEB_A_CROP
     if side > _CELEB_A_SMALLER_SIDE:

@@ -1,8 +1,7 @@
 """A Gaussian auto-regressive density by an LSTM, q(z) = Π_i N(z_i; μ(z_<i), σ(z_<i)²) (A.4).
 
 The network reads z_{i−1} and the place i, and its top layer gives μ_i and σ_i in units of the
-moments of the data. The density reads all latents in one pass of L steps, sampling feeds each one
-back.
+moments of the data.
 
 Shapes: B batch, L latent dimension, U units.
 """
@@ -38,11 +37,10 @@ class AutoregressiveLSTM(Density):
         scale = 1.0 / math.sqrt(units)
         for i in range(num_layers):
             shape, recurrent = (units if i else 1, 4 * units), (units, 4 * units)
-            start = self.initializer(scale, 2 * i), self.initializer(scale, 2 * i + 1)
-            self.kernels.append(self.add_weight(shape, start[0], name=f"kernel_{i}"))
-            self.recurrent_kernels.append(
-                self.add_weight(recurrent, start[1], name=f"recurrent_kernel_{i}")
-            )
+            enter, repeat = self.initializer(scale, 2 * i), self.initializer(scale, 2 * i + 1)
+            self.kernels.append(self.add_weight(shape, enter, name=f"kernel_{i}"))
+            kernel = self.add_weight(recurrent, repeat, name=f"recurrent_kernel_{i}")
+            self.recurrent_kernels.append(kernel)
             # The first layer's bias tells it which latent comes next.
             bias_shape = (4 * units,) if i else (num_latents, 4 * units)
             self.biases.append(self.add_weight(bias_shape, "zeros", name=f"bias_{i}"))
@@ -70,7 +68,6 @@ class AutoregressiveLSTM(Density):
         return tf.reshape(sums, tf.shape(codes)[:-1])
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        """Returns `num` codes, float32 [num, L], a function of `seed`."""
         return self.from_noise(tf.random.stateless_normal([num, self.num_latents], [seed, 3]))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:

@@ -18,16 +18,9 @@ MINIMUM_SCALE = 1e-3
 
 
 class Density(keras.layers.Layer):
-    """A density over codes [L] with trainable weights.
+    """A density over codes [L], L = `num_latents`, with trainable weights drawn by `seed`.
 
-    Args:
-      num_latents: L.
-      seed: the seed of the initial weights.
-      sizes: further arguments of the constructor by name, for `get_config`.
-      **kwargs: options of `keras.layers.Layer`.
-
-    Raises:
-      ValueError: L or a size is below 1.
+    `sizes` are further arguments of the subclass by name; `ValueError` where L or one is below 1.
     """
 
     def __init__(
@@ -38,12 +31,8 @@ class Density(keras.layers.Layer):
         for name, value in self._sizes.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}, expected 1 or more")
-        self.num_latents, self.seed = num_latents, seed
-
-    @property
-    def latent_dim(self) -> int:
-        """L, under the name that priors have for it."""
-        return self.num_latents
+        self.num_latents = self.latent_dim = num_latents
+        self.seed = seed
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [..., L] -> log-densities [...], nats, float32, differentiable in both."""

@@ -41,7 +41,6 @@ class DiagonalGaussianMixture(Density):
 
     @property
     def distribution(self) -> tfd.Distribution:
-        """The mixture as it is now."""
         scale = tf.nn.softplus(tf.convert_to_tensor(self.raw_scale)) + MINIMUM_SCALE
         return tfd.MixtureSameFamily(
             tfd.Categorical(logits=tf.convert_to_tensor(self.logits)),

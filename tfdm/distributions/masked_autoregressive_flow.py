@@ -28,7 +28,6 @@ class MaskedNetwork(keras.layers.Layer):
     """MADE: codes [B, L] -> (m, a), each [B, L], with m_i and a_i functions of z_<i alone."""
 
     def __init__(self, num_latents: int, num_layers: int, width: int, seed: int) -> None:
-        """Takes L, the hidden layers, their units and the seed of their weights."""
         super().__init__(dtype="float32")
         inputs = np.arange(1, num_latents + 1)
         # Hidden units of degree d see z_1 to z_d; a single latent has none to see.
@@ -50,7 +49,6 @@ class MaskedNetwork(keras.layers.Layer):
         self.built = True
 
     def call(self, codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Codes [B, L] -> m and a [B, L]."""
         hidden = codes
         for index, mask in enumerate(self.masks):
             hidden = tf.nn.relu(hidden) if index else hidden
@@ -105,5 +103,4 @@ class MaskedAutoregressiveFlow(Density):
         return self.distribution.bijector.forward(tf.cast(noise, tf.float32))
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        """Returns `num` codes, float32 [num, L], a function of `seed`; L passes for each flow."""
         return self.distribution.sample(num, seed=tf.constant([seed, 2]))

@@ -1,11 +1,5 @@
 """Pixel likelihoods p(x|z) on a decoder's unbounded outputs (section 4.2, Appendix D).
 
-Both have one face. B is the batch, images are [B, H, W, C]:
-
-    log_prob(parameters, images, noise) -> [B]    nats, summed over pixels and channels
-    mean(parameters) -> [B, H, W, C]              the image, in [0, 1]
-    needs_noise                                   whether log_prob draws on `noise`
-
 `parameters` are the decoder's outputs, [B, H, W, C]. `images` are levels v in 0..255 when of an
 integer type, v / 255 in [0, 1], rounded to the nearest level, when floating. `noise` is U[0, 1) of
 the images' shape and independent of them. Everything is computed in float32 at least.
@@ -28,7 +22,7 @@ class PixelLikelihood(keras.layers.Layer):
     Its variables stay float32 under every precision policy.
     """
 
-    needs_noise = False
+    needs_noise = False  # whether `log_prob` draws on `noise`
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -57,21 +51,15 @@ class PixelLikelihood(keras.layers.Layer):
 class Bernoulli(PixelLikelihood):
     """x * l - log(1 + e^l) for a pixel x in [0, 1] and a logit l (Appendix D).
 
-    For binary pixels this is a log-probability. For continuous pixels it gives no normalised bound:
-    e^log_prob is no density on [0, 1], its best value is minus the sum of the pixels' binary
-    entropies, and an ELBO built on it bounds no log-likelihood and compares with none. It is the
-    training objective of the paper's VAEs, with gradient x - sigmoid(l) in the logit (Appendix D
-    calls the logit a mean in [0, 1]).
+    For binary pixels this is a log-probability. For continuous pixels e^log_prob is no density on
+    [0, 1], and an ELBO built on it, the objective of the paper's VAEs, bounds no log-likelihood and
+    compares with none. Appendix D calls the logit a mean in [0, 1].
     """
 
     def log_prob(
         self, parameters: tf.Tensor, images: tf.Tensor, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Minus the binary cross entropy, [B], nats; `noise` is not used.
-
-        Raises:
-          ValueError: parameters and images differ in shape.
-        """
+        """Minus the binary cross entropy, [B], nats; `ValueError` where shapes differ."""
         del noise
         logits = at_least_float32(parameters, "parameters")
         pixels = _as_pixels(images, logits.dtype)
@@ -91,17 +79,15 @@ class QuantizedNormal(PixelLikelihood):
 
     nats on the 0..255 scale. By Jensen's inequality its expectation over u is a lower bound on the
     discrete log-likelihood, the sum of log P(v) with P(v) the normal mass of
-    [v/256, (v + 1)/256]; the value at a single u may lie above it. With d the distance of the mean
-    from the middle of that interval, the gap is close to (d / (256 scale^2))^2 / 24 nats a pixel
-    when scale is well above 1/256. The noise alone has a standard deviation of 1.13e-3, so that the
-    default floor of the scale guards the numerics and does not bind.
+    [v/256, (v + 1)/256]. With d the distance of the mean from the middle of that interval, the gap
+    is close to (d / (256 scale^2))^2 / 24 nats a pixel when scale is well above 1/256. The noise
+    alone has a standard deviation of 1.13e-3: the default floor of the scale does not bind.
 
     Args:
       image_shape: (H, W, C).
       scale_type: "global", one scale for all pixels, or "pixel", one for each and channel.
       initial_scale: standard deviation at the start, as a part of the pixel range [0, 1].
       minimum_scale: floor of the standard deviation, positive.
-      **kwargs: options of `keras.layers.Layer`.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -150,11 +136,7 @@ class QuantizedNormal(PixelLikelihood):
     def log_prob(
         self, parameters: tf.Tensor, images: tf.Tensor, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Dequantised log-likelihood, [B], nats on the 0..255 scale.
-
-        Raises:
-          ValueError: shapes disagree, or there is no noise.
-        """
+        """Dequantised log-likelihood, [B], nats; `ValueError` where shapes differ, or no noise."""
         if noise is None:
             raise ValueError("noise is None, expected U[0, 1) noise of the shape of the images")
         location = self.mean(parameters)

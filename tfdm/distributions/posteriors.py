@@ -1,13 +1,9 @@
 """Posteriors q(z|x) of a batch of images, asked by capability, and the divergence from the prior.
 
-All can `sample`; `log_prob`, and `loc` with `scale`, are there where they exist:
+All can `sample`; a Gaussian one has `log_prob`, `loc` and `scale` too. Their codes are a
+differentiable function of standard normal noise, `from_noise`, by which a training step draws them.
 
-    GaussianPosterior        sample, log_prob, loc, scale
-    ImplicitPosterior        sample
-    DeterministicPosterior   sample
-
-Their codes are a differentiable function of standard normal noise, `from_noise`, by which a
-training step draws them too. Shapes: B batch, L latent dimension, M noise dimension.
+Shapes: B batch, L latent dimension, M noise dimension.
 """
 
 from __future__ import annotations
@@ -20,7 +16,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tfdm.distributions.priors import Prior, StandardNormal
-from tfdm.numerics import at_least_float32, require_rank, require_same_shape
+from tfdm.numerics import at_least_float32, batch_size, require_rank, require_same_shape
 from tfdm.training.noise import stateless_normal
 
 # Far below it, float32 could not resolve epsilon in loc + scale * epsilon at |loc| of a few.
@@ -49,7 +45,6 @@ class NoisePosterior:
         raise NotImplementedError
 
     def sample(self, sample_shape: Sequence[int] = (), seed: int = 0) -> tf.Tensor:
-        """Returns codes [*sample_shape, B, L], a function of `seed`."""
         shape = [*sample_shape, *self.noise_shape]
         return self.from_noise(stateless_normal(shape, seed, "posterior"))
 
@@ -63,12 +58,12 @@ class GaussianPosterior(NoisePosterior):
 
     @classmethod
     def from_parameters(cls, parameters: tf.Tensor) -> GaussianPosterior:
-        """The posterior of an encoder's outputs [B, 2L]; see `gaussian_loc_and_scale`."""
+        """The posterior of an encoder's outputs [B, 2L], by `gaussian_loc_and_scale`."""
         return cls(*gaussian_loc_and_scale(parameters))
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        return _batch_size(self.loc), self.loc.shape[-1]
+        return batch_size(self.loc), self.loc.shape[-1]
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
         """Noise [..., B, L] -> loc + scale * noise; `ValueError` where B or L differ."""
@@ -87,17 +82,11 @@ class GaussianPosterior(NoisePosterior):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImplicitPosterior(NoisePosterior):
-    """A function of the images and noise: it can be sampled, its density is not known.
+    """A function of the images and noise: it can be sampled, its density is not known."""
 
-    Attributes:
-      draw: noise [B, M] -> codes [B, L].
-      batch_size: B.
-      noise_dim: M.
-    """
-
-    draw: Callable[[tf.Tensor], tf.Tensor]
-    batch_size: int | tf.Tensor
-    noise_dim: int
+    draw: Callable[[tf.Tensor], tf.Tensor]  # noise [B, M] -> codes [B, L]
+    batch_size: int | tf.Tensor  # B
+    noise_dim: int  # M
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
@@ -121,8 +110,7 @@ class DeterministicPosterior(NoisePosterior):
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:
-        """[B, 0]: there is no noise."""
-        return _batch_size(self.codes), 0
+        return batch_size(self.codes), 0
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
         """Noise [..., B, any] -> the codes, once for each leading index."""
@@ -134,15 +122,9 @@ class DeterministicPosterior(NoisePosterior):
 def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Splits an encoder's output [B, 2L] into loc and scale = softplus(raw + log(e - 1)) + 1e-4.
 
-    Softplus grows linearly: a large output neither overflows nor multiplies the gradient. An output
-    of zero is N(0, 1), save for the floor, which keeps log scale finite and lies below the scales
-    of real posteriors: it stands for a KL of 8.7 nats a dimension.
-
-    Returns:
-      loc [B, L] and scale [B, L], float32 (float64 when `parameters` is), scale > 0.
-
-    Raises:
-      ValueError: `parameters` is not a matrix with an even number of columns.
+    An output of zero is N(0, 1), save for the floor, which keeps log scale finite and lies below
+    the scales of real posteriors: it stands for a KL of 8.7 nats a dimension. Both are [B, L],
+    float32 (float64 when `parameters` is); `ValueError` where the columns are not even in number.
     """
     parameters = at_least_float32(parameters, "parameters")
     require_rank(parameters, 2, "parameters", "[B, 2L]")
@@ -156,10 +138,7 @@ def gaussian_loc_and_scale(parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
 def gaussian_kl_to_standard_normal(loc: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """KL[N(loc, scale^2) || N(0, 1)] of each dimension [B, L], nats, the second term of equation 2.
 
-    (loc^2 + scale^2 - 1) / 2 - log scale, not negative save for rounding.
-
-    Raises:
-      ValueError: the two shapes are not the same.
+    Not negative save for rounding; `ValueError` where the two shapes are not the same.
     """
     loc = at_least_float32(loc, "loc")
     scale = tf.cast(at_least_float32(scale, "scale"), loc.dtype)
@@ -178,7 +157,3 @@ def kl_to_prior(posterior: Any, codes: tf.Tensor, prior: Prior) -> tf.Tensor:
         kl = gaussian_kl_to_standard_normal(posterior.loc, posterior.scale)
         return tf.reduce_sum(kl, axis=-1)
     return posterior.log_prob(codes) - prior.log_prob(codes)
-
-
-def _batch_size(tensor: tf.Tensor) -> int | tf.Tensor:
-    return tensor.shape[0] if tensor.shape[0] is not None else tf.shape(tensor)[0]

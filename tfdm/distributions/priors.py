@@ -1,8 +1,7 @@
 """Priors p(z) over codes: the contract, and the standard normal of every model of the paper (K.4).
 
-A prior turns standard normal noise into codes, so that whoever draws the noise (a training step, an
-estimator, a stranger with an exported generator) decides on the random stream. A learned prior is
-a Keras layer with these two methods, such as the densities of this package.
+A prior turns standard normal noise into codes, so that whoever draws the noise decides on the
+random stream. A learned prior is a Keras layer, such as the densities of this package.
 
 Shapes: n codes, L latent dimension.
 """
@@ -19,7 +18,7 @@ from tfdm.numerics import at_least_float32
 
 
 class Prior(Protocol):
-    """p(z) over codes [L]; optionally also `entropy() -> scalar`, nats."""
+    """p(z) over codes [L], asked with float32 tensors; perhaps `entropy() -> scalar`, nats."""
 
     @property
     def latent_dim(self) -> int:

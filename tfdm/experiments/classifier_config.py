@@ -25,8 +25,8 @@ class TrainClassifierConfig(ClassifierConfig):
     @property
     def recipe(self) -> ClassifierConfig:
         """The fields that decide the weights."""
-        names = [field.name for field in dataclasses.fields(ClassifierConfig)]
-        return ClassifierConfig(**{name: getattr(self, name) for name in names})
+        fields = dataclasses.fields(ClassifierConfig)
+        return ClassifierConfig(**{field.name: getattr(self, field.name) for field in fields})
 
     @classmethod
     def for_dataset(
@@ -34,10 +34,8 @@ class TrainClassifierConfig(ClassifierConfig):
     ) -> Self:
         """Returns the options for a data set; fields that are not given are those of its recipe.
 
-        A whole group is taken as it is; `values` replace fields of `config`.
-
-        Raises:
-          ValueError: there is no recipe of the data set, or a field is not admissible.
+        A whole group is taken as it is; `values` replace fields of `config`. A data set without
+        recipe, or a field that is not admissible, is a `ValueError`.
         """
         if dataset not in RECIPES:
             raise ValueError(f"unknown dataset {dataset!r}: {did_you_mean(dataset, RECIPES)}")

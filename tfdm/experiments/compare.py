@@ -36,11 +36,9 @@ def compare(
     folders: Sequence[str | os.PathLike[str]],
     output_dir: str | os.PathLike[str] | None = None,
 ) -> Comparison:
-    """Compares evaluations.
+    """Compares the evaluations in folders that hold an `evaluation.json`, or in these files.
 
-    Args:
-      folders: the folders that hold an `evaluation.json`, or these files.
-      output_dir: where `evaluations.md`, `evaluations.png` and `evaluations.json` go, if anywhere.
+    With `output_dir`, `evaluations.md`, `evaluations.png` and `evaluations.json` go there.
 
     Raises:
       UserError: a folder holds no evaluation, the evaluations are of several data sets, or the

@@ -1,8 +1,4 @@
-"""The configuration of a run: what decides the weights that come out of it.
-
-A run is its model with hyperparameters, its data, the number of steps, the batch size and
-the seed. `resolve_run_config` turns what a user typed into a checked `RunConfig`.
-"""
+"""The configuration of a run: what decides the weights that come out of it."""
 
 from __future__ import annotations
 
@@ -27,12 +23,13 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 class RunConfig(CheckedConfig):
     """A checked, complete configuration of one training run.
 
-    The intervals are in steps. `image_size` and `crop` are 0 where the data set decides.
     `dataset` is a name of the registry, or that of images which the caller has.
     """
 
-    model: str = setting("aae_plus_plus", "the model", placeholder="MODEL")
-    dataset: str = setting("color_mnist_5k", "the data set", placeholder="DATASET")
+    model: str = setting("aae_plus_plus", "the model, one of Models below", placeholder="MODEL")
+    dataset: str = setting(
+        "color_mnist_5k", "the data set, one of Data sets below", placeholder="DATASET"
+    )
     preset: str = setting("quick", "the scale of the run", choices=PRESETS)
     steps: int = setting(2500, "training steps (generator updates)", minimum=1)
     batch_size: int = setting(64, "examples a step, over all replicas", minimum=1)
@@ -79,10 +76,7 @@ class RunConfig(CheckedConfig):
         return os.path.expanduser(self.output_dir or default)
 
     def flat(self) -> dict[str, Any]:
-        """Returns what `config.json` records: all fields but those of the folder and the cache.
-
-        Those of the model stand at the top level too; values are such that JSON can hold them.
-        """
+        """Returns what `config.json` records: the fields of run and model, but two folders."""
         fields = self.to_dict()
         for name in ("hyperparameters", "output_dir", "cache_dir"):
             del fields[name]
@@ -109,9 +103,7 @@ class RunConfig(CheckedConfig):
         """Returns the configuration that an object, a mapping or keywords describe.
 
         The fields of the model stand beside those of the run; `values` replace those of `config`.
-
-        Raises:
-          UserError: as `resolve_run_config`.
+        Errors are those of `resolve_run_config`.
         """
         if isinstance(config, RunConfig):
             run = {field.name: getattr(config, field.name) for field in run_fields()}
@@ -120,10 +112,9 @@ class RunConfig(CheckedConfig):
 
     @classmethod
     def from_flat(cls, flat: Mapping[str, Any]) -> RunConfig:
-        """Returns the configuration that `flat` gave.
+        """Returns the configuration that `flat` gave; other keys (versions, digests) are ignored.
 
-        Other keys (versions, digests) are ignored; a field that an older version did not record
-        takes its default.
+        A field that an older version did not record takes its default.
 
         Raises:
           UserError: the model is not known here, or a value is not admissible.
@@ -147,21 +138,11 @@ def run_fields() -> tuple[dataclasses.Field, ...]:
     return tuple(f for f in dataclasses.fields(RunConfig) if f.name != "hyperparameters")
 
 
-def default_fields(config: RunConfig) -> dict[str, Any]:
-    """Returns what a run of the same model records where nothing is chosen."""
-    hyperparameters = type(config.hyperparameters)()
-    return RunConfig(model=config.model, hyperparameters=hyperparameters).flat()
-
-
 def preset_values(preset: str, dataset: str) -> dict[str, int]:
     """Returns the steps, intervals and hyperparameters of a preset (Appendix K).
 
     `quick` takes some six minutes on two cores for AAE++ on the default data; on ColorMNIST it has
-    the smallest latent size of the paper's sweep, whose prior is matched soonest. `paper` takes
-    100,000 steps on ColorMNIST and 200,000 on the other data sets.
-
-    Raises:
-      ValueError: there is no such preset.
+    the smallest latent size of the paper's sweep, whose prior is matched soonest.
     """
     is_color_mnist = dataset.startswith("color_mnist")
     if preset == "quick":
@@ -189,9 +170,8 @@ def resolve_run_config(
     """Turns what a user typed into a configuration.
 
     Args:
-      values: run fields by name, and hyperparameters by their short name (`latent_dim`); text
-        is read as the field's type.
-      hyperparameters: the same for hyperparameters given by their full name.
+      values: fields of the run and of the model; text is read as the field's type.
+      hyperparameters: fields of the model that were given by their full name.
 
     Raises:
       UserError: an unknown name, a wrong type, a value out of range, or a hyperparameter given
@@ -199,10 +179,7 @@ def resolve_run_config(
     """
     if "dataset" in values:
         find_dataset(values["dataset"])
-    config = RunConfig(**_resolved(values, hyperparameters or {}))
-    if config.dataset == "image_folder" and config.data_dir is None:
-        raise UserError("--dataset=image_folder needs --data_dir: the folder of your images")
-    return config
+    return RunConfig(**_resolved(values, hyperparameters or {}))
 
 
 def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tfdm.errors import UserError
 from tfdm.estimators.bounds import PosteriorBounds, posterior_bounds, sampled_bounds
 from tfdm.estimators.codes import FixedCodes, GaussianCodes
 from tfdm.estimators.importance_weighted import ImportanceWeightedBound, importance_weighted_bound
-from tfdm.estimators.posteriors import DataPosteriors, Posteriors
+from tfdm.estimators.posteriors import PROBES, DataPosteriors, Posteriors
 from tfdm.estimators.priors import prior_digest
 from tfdm.estimators.records import Estimate, NoEstimate, Task, to_record
 from tfdm.estimators.registry import ESTIMATORS
@@ -140,9 +140,12 @@ def _estimated(
     progress: ProgressOption,
 ) -> KLEstimates:
     posteriors, prior, seed = source.posteriors, source.prior, config.seed
-    bounds = _bounds(posteriors, prior, seed)
-    held_out = None if source.held_out is None else _bounds(source.held_out, prior, seed)
-    content = _content(source, bounds, held_out)
+    try:
+        bounds = _bounds(posteriors, prior, seed)
+        held_out = _bounds(source.held_out, prior, derive(seed, "kl/average/held_out"))
+        content = _content(source, bounds, held_out)
+    except _FAILURES as error:
+        raise UserError(f"{source.name}: {error}") from error
     if folder is not None:
         earlier = earlier_results(
             folder / RESULT_NAME,
@@ -176,7 +179,9 @@ def _estimated(
     return KLEstimates(source.name, bounds, held_out, results, log_likelihood, content)
 
 
-def _bounds(posteriors: Posteriors, prior: Prior | None, seed: int) -> PosteriorBounds | None:
+def _bounds(
+    posteriors: Posteriors | None, prior: Prior | None, seed: int
+) -> PosteriorBounds | None:
     """Returns eq. 5, `None` without a density."""
     if isinstance(posteriors, GaussianCodes):
         return posterior_bounds(posteriors.loc, posteriors.scale, prior, seed=seed)
@@ -208,13 +213,12 @@ def _content(
 
 def _digest(posteriors: Posteriors, prior: Prior | None) -> str:
     """Returns what tells these posteriors and this prior from others."""
+    end = [] if prior is None else [prior_digest(prior)]
     if isinstance(posteriors, GaussianCodes):
-        parts = [posteriors.loc, posteriors.scale]
-    elif isinstance(posteriors, DataPosteriors):
-        parts = list(posteriors.subset(1, 0).draw(0))
-    else:
-        parts = [posteriors.codes]
-    return digest(*parts) if prior is None else digest(*parts, prior_digest(prior))
+        return digest(posteriors.loc, posteriors.scale, *end)
+    if isinstance(posteriors, DataPosteriors):
+        return digest(*posteriors.subset(PROBES, 0).draw(0), posteriors.num_data, *end)
+    return digest(posteriors.probes, posteriors.num_data, *end)
 
 
 def _state(

@@ -30,7 +30,9 @@ class EstimateKLConfig(CheckedConfig):
     )
     seed: int = setting(0, "seed of everything drawn", minimum=0, maximum=2**31 - 1)
     strategy: str = setting("auto", "where to compute", choices=STRATEGIES)
-    output_dir: str | None = folder("where kl.json, the table and the pictures go")
+    output_dir: str | None = folder(
+        "where kl.json, the table and the pictures go", "the run, or FILE.npz.kl"
+    )
     data_dir: str | None = folder(
         "where the data set is read from", "where it was read in training"
     )

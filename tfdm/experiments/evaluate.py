@@ -16,19 +16,13 @@ from tfdm.datasets.cache import default_cache_dir
 from tfdm.datasets.dataset import ImageDataset
 from tfdm.datasets.load import Data
 from tfdm.errors import DivergedError, UserError
+from tfdm.eval import records
 from tfdm.eval.config import MetricConfig
 from tfdm.eval.features import SamplePass, pass_over, real_features
 from tfdm.eval.improved_precision_recall import nearest_neighbours
 from tfdm.eval.inputs import Inputs, RealFeatures
 from tfdm.eval.metrics import METRICS, Metric, find_metric
-from tfdm.eval.records import (
-    RECORD_FORMAT,
-    Evaluation,
-    Record,
-    check_same_pixels,
-    earlier_evaluation,
-    write_evaluation,
-)
+from tfdm.eval.records import Evaluation, Record
 from tfdm.experiments.evaluate_config import EvaluateConfig
 from tfdm.experiments.evaluation_inputs import EvaluationInputs, Reference, Samples, open_inputs
 from tfdm.pictures import image_grid, png_bytes
@@ -71,26 +65,23 @@ def evaluate(
 
     Args:
       samples: images [n, H, W, C], uint8 or floating in [0, 1]; a folder of images or an .npz or
-        .npy file; what `tfdm.load_run` returned, or a run folder; or the name of a split of
-        `dataset`.
+        .npy file; what `tfdm.load_run` returned or its folder; or the name of a split.
       config: the options, see `EvaluateConfig`.
       dataset: the data set beside the samples: a name, uint8 images [n, H, W, C] or an
         `ImageDataset`; a run has its own.
       reference: the real images behind distances, precision and recall: a split (by default
-        "train"), a folder, a file or an array. With it no data set is needed: two sets of images
-        are compared with each other.
+        "train"), a folder, a file or an array; with it no data set is needed.
       fields: fields of metrics by the metric's name, each a mapping or its configuration.
       progress: whether bars are shown.
       **options: fields that replace those of `config`.
 
     Returns:
-      The records, those that stood in `output_dir` before among them; what was measured of the
-      same samples is not measured again. A metric that cannot be had or does not fit the samples
-      has a `reason` instead of numbers.
+      The records, with those in `output_dir`, which are not measured again. A metric that cannot
+      be had or does not fit the samples has a `reason` instead of numbers.
 
     Raises:
-      UserError: samples, real images or a classifier cannot be had, a metric that was named in
-        `metrics` cannot be measured, or `output_dir` cannot be written.
+      UserError: samples, real images or a classifier cannot be had, an option has no effect, a
+        metric that was named cannot be measured, or `output_dir` cannot be written.
       DivergedError: the critic that was named in `metrics` diverged.
       ValueError: an option or an array is not admissible.
     """
@@ -141,7 +132,11 @@ class _Session:
             metric = METRICS[name]
             owners = list(inputs.classifiers) if metric.needs_classifier else []
             for index, owner in enumerate(owners or [None]):
-                identity = {"config": fields.to_dict(), "seed": seed, "format": RECORD_FORMAT}
+                identity = {
+                    "config": fields.to_dict(),
+                    "seed": seed,
+                    "format": records.RECORD_FORMAT,
+                }
                 if owner is not None:
                     classifier = inputs.classifiers[owner]
                     identity |= {"classifier": owner, "classifier_digest": classifier.digest}
@@ -159,18 +154,18 @@ class _Session:
 
     def run(self, plans: list[_Plan]) -> Evaluation:
         content = self._content()
-        earlier = {} if self.folder is None else earlier_evaluation(self.folder, content)
+        earlier = {} if self.folder is None else records.earlier_evaluation(self.folder, content)
         metrics = {name: Record(record) for name, record in earlier.get("metrics", {}).items()}
         content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
         wanted = [p for p in plans if not p.missing and not p.is_taken(metrics.get(p.key, {}))]
         seen, real = self._look(wanted)
         evaluation = Evaluation(**content, samples_digest=seen.digest, metrics=metrics)
         if self.folder is not None:
-            check_same_pixels(self.folder, earlier, seen.digest)
+            records.check_same_pixels(self.folder, earlier, seen.digest)
         for plan in wanted:
             metrics[plan.key] = self._measure(plan, seen, real)
             if self.folder is not None:
-                write_evaluation(self.folder, evaluation)
+                records.write_evaluation(self.folder, evaluation)
         for plan in plans:
             if plan.missing and "reason" in metrics.get(plan.key, {"reason": ""}):
                 metrics[plan.key] = Record(reason=plan.missing)
@@ -178,7 +173,7 @@ class _Session:
             if self.inputs.dataset is not None:
                 sheet = _nearest_sheet(self.inputs.dataset, seen)
                 atomic_write_bytes(self.folder / "evaluation_nearest.png", sheet)
-            write_evaluation(self.folder, evaluation)
+            records.write_evaluation(self.folder, evaluation)
             shutil.rmtree(self.folder / ".critic", ignore_errors=True)
         return evaluation
 
@@ -249,6 +244,7 @@ class _Session:
         if plan.metric.needs_features and self.inputs.reference is not None:
             real_images = self.inputs.reference[0].record
             record["reference"] = real_images.get("split") or real_images["images"]
+            record["features"] = owner
         record |= {"wall_seconds": round(time.perf_counter() - start, 1), "command": command()}
         return Record({**json_ready(record), **plan.identity})
 
@@ -257,13 +253,10 @@ def _outside(output_dir: str | None, record: Mapping[str, Any]) -> Path | None:
     """A folder whose pictures will not be taken for samples next time."""
     if output_dir is None:
         return None
-    folder = Path(output_dir).expanduser()
-    if "passed_over" in record:  # by a folder of images
-        images = Path(record["images"])
-        if folder.resolve().is_relative_to(images.resolve()):
-            raise UserError(
-                f"{folder} lies among the images: name an --output_dir outside {images}"
-            )
+    folder, images = Path(output_dir).expanduser(), Path(record.get("images", ""))
+    is_folder = "passed_over" in record
+    if is_folder and folder.resolve().is_relative_to(images.resolve()):
+        raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
     return folder
 
 

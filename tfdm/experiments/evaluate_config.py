@@ -15,10 +15,7 @@ NUM_SAMPLES = 50_000
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig(CheckedConfig):
-    """What an evaluation measures, beside what, and where its files go.
-
-    The fields of the metrics are apart (`tfdm.eval.config`).
-    """
+    """What an evaluation measures, beside what, and where its files go."""
 
     metrics: tuple[str, ...] = setting(
         (),
@@ -93,17 +90,12 @@ class EvaluateConfig(CheckedConfig):
         for name in ("classifier", "inception_path"):
             if getattr(self, name) and not any(metric.needs_classifier for metric in chosen):
                 raise ValueError(f"{name} has no effect: no metric here needs a classifier")
-        if self.reference and not any(metric.needs_features for metric in chosen):
-            raise ValueError("reference has no effect: no metric here compares features; drop it")
 
 
 def default_output_dir(
     config: EvaluateConfig, *, run: str | None = None, images: str | None = None
 ) -> Path:
-    """Returns where a command writes whose user names no folder.
-
-    Samples with noise get a folder of their own.
-    """
+    """Returns where a command writes whose user names no folder."""
     ending = f"-noise{config.noise:g}" if config.noise else ""
     if images in SPLITS:
         return Path("runs") / f"{config.dataset}-{images}{ending}"

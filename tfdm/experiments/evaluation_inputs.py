@@ -12,18 +12,11 @@ import numpy.typing as npt
 from tfdm.datasets.dataset import SPLITS, ImageDataset
 from tfdm.datasets.load import Data, open_dataset
 from tfdm.errors import UserError
-from tfdm.eval import load_classifier, load_saved_model_classifier
+from tfdm.eval import load_classifier, load_saved_model_classifier, sources
+from tfdm.eval.classifiers.shipped import NAMES
 from tfdm.eval.files import file_source
 from tfdm.eval.metrics import Metric
-from tfdm.eval.sources import (
-    ImageSource,
-    Shape,
-    array_source,
-    fitted,
-    model_source,
-    noised,
-    split_source,
-)
+from tfdm.eval.sources import ImageSource, Shape
 from tfdm.experiments.evaluate_config import NUM_SAMPLES, EvaluateConfig
 from tfdm.experiments.load import Run, load_run
 from tfdm.runs import RunFolder
@@ -32,30 +25,23 @@ Samples = npt.ArrayLike | str | Path | Run
 Reference = npt.ArrayLike | str | Path
 
 # Data sets of the package, and the classifier that is made for each.
-OWN_CLASSIFIERS = {
-    "cifar10": "cifar10",
-    "color_mnist": "color_mnist",
-    "color_mnist_5k": "color_mnist",
-}
+OWN_CLASSIFIERS = {name: name for name in NAMES} | {"color_mnist_5k": "color_mnist"}
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationInputs:
-    """The samples, the data set beside them, what features are compared with and its digest.
-
-    `lacks` says why there is no data set, if one was to be had.
-    """
+    """The samples, and what they are measured with."""
 
     source: ImageSource
     dataset: ImageDataset | None
-    reference: tuple[ImageSource, str] | None
+    reference: tuple[ImageSource, str] | None  # real images behind features, and their digest
     classifiers: Mapping[str, Any]
-    lacks: str
+    lacks: str  # why there is no data set
 
     def resizer(self, classifier: str) -> str | None:
         """Returns how images are scaled before a classifier sees them, `None` if they are not."""
-        sources = [self.source, *(self.reference or ())[:1]]
-        before = next((s.record["resized"] for s in sources if "resized" in s.record), None)
+        images = [self.source, *(self.reference or ())[:1]]
+        before = next((s.record["resized"] for s in images if "resized" in s.record), None)
         return self.classifiers[classifier].resizer or before
 
     def missing(self, metric: Metric, classifier: str | None) -> str | None:
@@ -84,7 +70,8 @@ def open_inputs(
     metrics: Collection[Metric],
 ) -> EvaluationInputs:
     """Opens everything that metrics need; `named` is the data set, all else as in `evaluate`."""
-    run = _run_of(samples, config, named)
+    run = _run_of(samples, config)
+    _check_effects(samples, config, run, named, reference, metrics)
     data, lacks = _dataset_of(run, named, config)
     classifiers: dict[str, Any] = {}
     if any(metric.needs_classifier for metric in metrics):
@@ -95,7 +82,7 @@ def open_inputs(
     scaled = (sides[0], sides[0], 3) if sides and config.resize else None
     shape = scaled if data is None else data.image_shape
     if run is not None:
-        source = fitted(_samples_of(run, config), shape, config.resize)
+        source = sources.fitted(_samples_of(run, config), shape, config.resize)
     elif _is_split(samples):
         source = _split(samples, data, config.num_samples)
     else:
@@ -103,28 +90,46 @@ def open_inputs(
     real = None
     if any(metric.needs_features for metric in metrics):
         real = _real_images(reference, data, source.record.get("split"), scaled, config.resize)
+        if real is not None and run is None:
+            _check_apart(samples, reference, source, real[0])
     if config.noise:
-        source = noised(source, config.noise, config.seed)
+        source = sources.noised(source, config.noise, config.seed)
     images = [source, *(real or ())[:1]]
     classifiers = {n: _fitting(c, images, config.resize) for n, c in classifiers.items()}
     return EvaluationInputs(source, data, real, classifiers, lacks)
 
 
-def _run_of(samples: Samples, config: EvaluateConfig, named: Data | None) -> Run | None:
+def _run_of(samples: Samples, config: EvaluateConfig) -> Run | None:
     """The run that the samples are to be of; `None` where they are images."""
     if isinstance(samples, str | Path):
         path = Path(samples).expanduser()
         if samples in SPLITS or not RunFolder(path).config_path.is_file():
             return None
         samples = load_run(path, data_dir=config.data_dir, cache_dir=config.cache_dir)
-    if not isinstance(samples, Run):
-        return None
-    by_name = named if isinstance(named, str) else None
-    given = {"dataset": by_name, "image_size": config.image_size, "crop": config.crop}
-    for name, value in given.items():
-        if value:
-            raise UserError(f"--{name} goes with images: a run has its own; drop it")
-    return samples
+    return samples if isinstance(samples, Run) else None
+
+
+def _check_effects(
+    samples: Samples,
+    config: EvaluateConfig,
+    run: Run | None,
+    named: Data | None,
+    reference: Reference | None,
+    metrics: Collection[Metric],
+) -> None:
+    """Refuses what nothing here would look at."""
+    compares = any(metric.needs_features for metric in metrics)
+    if reference is not None and not compares:
+        raise UserError("--reference has no effect: no metric here compares features; drop it")
+    by_name = isinstance(named, str)
+    if run is not None and by_name:
+        raise UserError("--dataset goes with images: a run has its own; drop it")
+    opened = by_name or (run is not None and run is not samples and named is None)
+    looked_at = {"image_size": by_name, "crop": by_name, "data_dir": opened}
+    looked_at["cache_dir"] = opened or compares  # which keeps features too
+    for name, has_effect in looked_at.items():
+        if getattr(config, name) and not has_effect:
+            raise UserError(f"--{name} has no effect: no data set is opened by name; drop it")
 
 
 def _dataset_of(
@@ -136,13 +141,8 @@ def _dataset_of(
             return (None, "name one with --dataset") if run is None else (run.dataset, "")
         except UserError as error:
             return None, str(error)
-    dataset = open_dataset(
-        named,
-        data_dir=config.data_dir,
-        cache_dir=config.cache_dir,
-        image_size=config.image_size,
-        crop=config.crop,
-    )
+    names = ("data_dir", "cache_dir", "image_size", "crop")
+    dataset = open_dataset(named, **{name: getattr(config, name) for name in names})
     if run is not None and run.recorded.get("dataset_digest", dataset.digest) != dataset.digest:
         raise UserError(
             f"{dataset.name} is not what {run.folder.path} was trained on: its digest differs"
@@ -152,19 +152,15 @@ def _dataset_of(
 
 def _samples_of(run: Run, config: EvaluateConfig) -> ImageSource:
     trained = run.config
-    return model_source(
+    steps = {"steps": run.step, "run_seed": trained.seed}
+    known = {"run": str(run.folder.path), "model": trained.model, "dataset": trained.dataset}
+    return sources.model_source(
         run.model.generate,
         config.num_samples or NUM_SAMPLES,
         config.seed,
         name=f"{trained.model}, {trained.dataset}, {run.step:,} steps",
         image_shape=run.model.image_shape,
-        record={
-            "run": str(run.folder.path),
-            "model": trained.model,
-            "dataset": trained.dataset,
-            "steps": run.step,
-            "run_seed": trained.seed,
-        },
+        record=known | steps,
     )
 
 
@@ -191,16 +187,26 @@ def _real_images(
     return source, f"{split} of {source.record['dataset_digest']}"
 
 
+def _check_apart(samples: Any, reference: Any, source: ImageSource, real: ImageSource) -> None:
+    """Refuses to compare images with themselves, which says nothing."""
+    is_same = samples is reference
+    if isinstance(samples, str | Path) and isinstance(reference, str | Path):
+        is_same = Path(samples).expanduser().resolve() == Path(reference).expanduser().resolve()
+    sizes = [(images.num_images, images.image_shape) for images in (source, real)]
+    if is_same or (sizes[0] == sizes[1] and source.digest() == real.digest()):
+        raise UserError(f"{source.name} would be compared with itself: choose another --reference")
+
+
 def _split(split: Any, dataset: ImageDataset | None, number: int | None = None) -> ImageSource:
     if dataset is None:
         raise UserError(f"{split} is a split: name its data set with --dataset")
-    return split_source(dataset, split, number)
+    return sources.split_source(dataset, split, number)
 
 
 def _images(images: Any, shape: Shape | None, number: int | None, resize: bool) -> ImageSource:
     if isinstance(images, str | Path):
         return file_source(Path(images).expanduser(), shape, number, resize)
-    return fitted(array_source(images, number), shape, resize)
+    return sources.fitted(sources.array_source(images, number), shape, resize)
 
 
 def _is_split(what: Any) -> bool:
@@ -221,13 +227,9 @@ def _classifiers(config: EvaluateConfig, own: str | None) -> dict[str, Any]:
         has_own = name not in OWN_CLASSIFIERS.values() and (folder / f"{own}.npz").is_file()
         found.append(load_classifier(str(own), folder) if has_own else load_classifier(name))
     if config.inception_path is not None:
-        found.append(
-            load_saved_model_classifier(
-                Path(config.inception_path).expanduser(),
-                digest=config.inception_digest,
-                allow_unverified=config.allow_unverified,
-            )
-        )
+        path, digest = Path(config.inception_path).expanduser(), config.inception_digest
+        unverified = config.allow_unverified
+        found.append(load_saved_model_classifier(path, digest=digest, allow_unverified=unverified))
     return {classifier.name: classifier for classifier in found}
 
 
@@ -236,11 +238,12 @@ def _fitting(classifier: Any, images: Collection[ImageSource], resize: bool) -> 
     side = getattr(classifier, "image_side", None)
     for source in images if side else ():
         height, width, _ = source.image_shape
-        if (height, width) != (side, side):
-            if resize:
-                return classifier.resizing()
-            raise UserError(
-                f"the images of {source.name} are {height}x{width}, the classifier "
-                f"{classifier.name} takes {side}x{side}: --resize scales them"
-            )
+        if (height, width) == (side, side):
+            continue
+        if resize:
+            return classifier.resizing()
+        raise UserError(
+            f"the images of {source.name} are {height}x{width}, the classifier "
+            f"{classifier.name} takes {side}x{side}: --resize scales them"
+        )
     return classifier

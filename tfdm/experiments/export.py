@@ -22,10 +22,9 @@ from tfdm.training.grids import grid_path
 
 
 def export_model(model: Any, folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes `generator/` and, where the model has an encoder, `encoder/` into a folder.
+    """Writes SavedModels `generator/` and, where the model has an encoder, `encoder/`.
 
-    Each is a SavedModel for any number n of rows with the signatures that the model's
-    `export_signatures` gives; batch norm is in inference mode and uses its moving averages.
+    Each takes any number n of rows; batch norm is in inference mode.
 
     * `generator/`: `serving_default` maps standard normal noise `z` float32 [n, L] -> `images`
       float32 [n, H, W, C] in [0, 1]; `decode` maps `codes` [n, L] -> `images`. Both are the same
@@ -42,7 +41,7 @@ def export_model(model: Any, folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def exported_folders(has_encoder: bool, folder: str | os.PathLike[str]) -> list[Path]:
-    """Returns the folders that `export_model` writes for a model with or without an encoder."""
+    """Returns the folders that `export_model` writes."""
     names = ("generator", "encoder") if has_encoder else ("generator",)
     return [Path(folder, name) for name in names]
 
@@ -60,7 +59,7 @@ def write_networks(model: Any, folder: RunFolder) -> None:
 
 
 def grid_paths(folder: RunFolder, step: int, has_encoder: bool) -> list[Path]:
-    """Returns where the grids of a step stand, of a model with or without an encoder."""
+    """Returns where the grids of a step stand."""
     folders = [folder.samples, folder.reconstructions] if has_encoder else [folder.samples]
     return [grid_path(path, step) for path in folders]
 

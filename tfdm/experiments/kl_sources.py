@@ -29,6 +29,7 @@ from tfdm.estimators.priors import checked_prior
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.load import Run, load_run
 from tfdm.progress import ProgressOption, progress_bar
+from tfdm.seeds import derive
 
 KLInput = str | os.PathLike[str] | Run | Posterior
 
@@ -63,23 +64,29 @@ def open_source(
       progress: whether a bar is shown while images are encoded.
 
     Raises:
-      UserError: a file or a run cannot be read, or its model has no encoder.
+      UserError: a file or a run cannot be read, its model has no encoder, or a folder has no
+        effect.
       ValueError: there is not one source, or an array is not as described.
     """
+    path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+    is_file = path is not None and (path.suffix == ".npz" or path.is_file())
+    for name in ("data_dir", "cache_dir"):
+        if getattr(config, name) and (is_file or path is None):
+            raise UserError(f"{name} has no effect but with a run's folder: drop it")
     given = {name: array for name, array in arrays.items() if array is not None}
     if (source is None) == (not given):
         raise ValueError("expected either a source, or loc and scale, or codes")
     if source is None:
         found = Source("posteriors", {"posterior": "arrays"}, _of_arrays(given))
     elif isinstance(source, Run):
-        found = _of_run(source, progress)
+        found = _of_run(source, config.seed, progress)
     elif not isinstance(source, (str, os.PathLike)):
-        found = _of_posterior(source)
-    elif Path(source).suffix == ".npz" or Path(source).is_file():
+        found = _of_posterior(source, config.seed)
+    elif is_file:
         found = _of_file(os.fspath(source))
     else:
         run = load_run(source, data_dir=config.data_dir, cache_dir=config.cache_dir)
-        found = _of_run(run, progress)
+        found = _of_run(run, config.seed, progress)
     prior = checked_prior(prior or found.prior, found.posteriors.latent_dim)
     return dataclasses.replace(found, prior=prior)
 
@@ -118,7 +125,7 @@ def _of_file(path: str) -> Source:
     return Source(Path(path).stem, {"posterior": path}, posteriors, held_out)
 
 
-def _of_posterior(posterior: Posterior) -> Source:
+def _of_posterior(posterior: Posterior, seed: int) -> Source:
     """Takes an object by its capabilities."""
     if not hasattr(posterior, "sample"):
         given = type(posterior).__name__
@@ -130,11 +137,12 @@ def _of_posterior(posterior: Posterior) -> Source:
     elif hasattr(posterior, "log_prob"):
         posteriors = DataPosteriors.whole(posterior)
     else:
-        posteriors = FixedCodes(draw_codes(posterior, 0))
+        codes = draw_codes(posterior, derive(seed, "kl/codes"))
+        posteriors = FixedCodes(codes, draw_codes(posterior, 0))
     return Source(name, {"posterior": name}, posteriors)
 
 
-def _of_run(run: Run, progress: ProgressOption) -> Source:
+def _of_run(run: Run, seed: int, progress: ProgressOption) -> Source:
     """Encodes the training and validation images of a trained run."""
     model, config, path = run.model, run.config, str(run.folder.path)
     if not model.has_encoder:
@@ -142,14 +150,16 @@ def _of_run(run: Run, progress: ProgressOption) -> Source:
     train, validation = run.dataset.split("train"), run.dataset.split("validation")
     with progress_bar("encoding", "image", progress) as report:
 
-        def encode(images: Any, before: int) -> Posteriors:
+        def encode(split: str, images: Any, before: int) -> Posteriors:
             return make_posteriors(
                 lambda rows: model.posterior(images[rows]),
                 len(images),
                 lambda done: report(before + done, len(train) + len(validation)),
+                derive(seed, f"kl/codes/{split}"),
             )
 
-        posteriors, held_out = encode(train, 0), encode(validation, len(train))
+        posteriors = encode("train", train, 0)
+        held_out = encode("validation", validation, len(train))
     return Source(
         name=f"{config.model}, {config.dataset}, {run.step:,} steps",
         record={

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tfdm.experiments.config import RunConfig
 from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.state import restore_state
+
+_logger = logging.getLogger("tfdm")
 
 WEIGHTS_NAME = "last.weights.h5"
 
@@ -32,9 +35,7 @@ class Run:
       config: the configuration of the run.
       recorded: all of `config.json`.
       folder: the run folder.
-      data: the data that the caller gave; `None` opens them by their name.
-      data_dir: where the data are read from, if not where they were read in training.
-      cache_dir: where prepared data stand, if not in the default place.
+      data, data_dir, cache_dir: what `load_run` was given.
     """
 
     model: Any
@@ -83,11 +84,7 @@ def open_data(
 
 
 def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> Any:
-    """Returns the untrained model of a run for images of shape (H, W, C).
-
-    Raises:
-      UserError: there are no networks for images of this shape.
-    """
+    """Returns a new model for images (H, W, C); `UserError` where no networks fit them."""
     model_class = find_model(config.model).load()
     options = {"image_shape": image_shape, "seed": config.seed, "dtype": config.precision}
     try:
@@ -112,7 +109,7 @@ def load_run(
     Args:
       path: the run folder; it may be one that is still being trained.
       dataset: the data of a run that was trained on an array, uint8 [n, H, W, C], or on an
-        `ImageDataset`; they must have the recorded digest.
+        `ImageDataset`.
       data_dir: where the data set is read from (default: where it was read in training).
       cache_dir: where prepared data sets stand.
 
@@ -122,6 +119,7 @@ def load_run(
       ValueError: `dataset` is no array of images.
     """
     folder, recorded, config = open_run(path)
+    warn_if_changed(recorded)
     model = build_model(config, tuple(recorded["image_shape"]))
     weights = folder.weights / WEIGHTS_NAME
     checkpoint = CheckpointStore(folder.checkpoints).latest()
@@ -142,17 +140,20 @@ def load_run(
 
 
 def open_run(path: str | os.PathLike[str]) -> tuple[RunFolder, dict[str, Any], RunConfig]:
-    """Returns a run folder, all of its `config.json`, and the configuration in it.
-
-    Raises:
-      UserError: `path` is no run folder, or its model is not known here.
-    """
+    """Returns a run folder, its `config.json`, and the configuration; errors as of `load_run`."""
     folder = RunFolder.open(path)
     recorded = folder.read_config()
     config = RunConfig.from_flat(recorded)
     if "image_shape" not in recorded:
         raise UserError(f"{folder.config_path} lacks image_shape; start a new run")
     return folder, recorded, config
+
+
+def warn_if_changed(recorded: Mapping[str, Any]) -> None:
+    """Warns where the file that registers a run's model is not the one that trained it."""
+    before, now = recorded.get("model_source", {}), find_model(recorded["model"]).source
+    if len({source["sha256"] for source in (before, now) if "sha256" in source}) > 1:
+        _logger.warning("%s has changed since the run was started", now["file"])
 
 
 @contextlib.contextmanager

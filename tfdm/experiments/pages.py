@@ -1,9 +1,8 @@
 """A page of finished runs: what was trained, how, the pictures and the curves.
 
-For every run a folder of the report holds run.json (command, seed, configuration, versions,
-summary), curves.json (every logged term, thinned to some hundred steps), curves.png (the same as a
-plot), samples.png and, where there are some, reconstructions.png: the last grids. `README.md` shows
-them all. TensorFlow is not needed.
+For every run a folder of the report holds run.json (command, configuration, summary), curves.json
+(every logged term, thinned to some hundred steps), curves.png, samples.png and, where there are
+some, reconstructions.png: the last grids. `README.md` shows them all. TensorFlow is not needed.
 """
 
 from __future__ import annotations
@@ -42,15 +41,9 @@ class ReportConfig(CheckedConfig):
 
 @dataclasses.dataclass(frozen=True)
 class RunReport:
-    """What the page shows of one run.
+    """What the page shows of one run: `config.json`, `summary.json` and the last grids.
 
-    Attributes:
-      name: the folder of the run in the report.
-      config: its `config.json`.
-      summary: its `summary.json`.
-      curves: `{term: {"step": [...], "value": [...]}}`.
-      samples: the last grid of samples.
-      reconstructions: the last grid of reconstructions, or `None`.
+    `name` is its folder in the report; `curves` are `{term: {"step": [..], "value": [..]}}`.
     """
 
     name: str
@@ -75,15 +68,14 @@ def report(
 ) -> Report:
     """Makes a page of finished runs.
 
+    With `output_dir` it is written too, as `README.md`, with a folder for each run; a folder of
+    an earlier report is replaced.
+
     Args:
       runs: the run folders in the order of the page. Runs of the same model, data set and seed
         are told apart by the fields of their configurations that differ.
       config: the options, see `ReportConfig`.
       **options: fields that replace those of `config`.
-
-    Returns:
-      The page. With `output_dir` it is written too, as `README.md`, with a folder for each run;
-      a folder of an earlier report is replaced.
 
     Raises:
       UserError: a folder holds no finished run, or `output_dir` cannot be written.
@@ -168,7 +160,6 @@ def _shown(config: dict[str, Any], field: str) -> str:
 
 
 def _write_run(run: RunReport, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     record = {"command": run.config.get("command"), "config": run.config, "summary": run.summary}
     atomic.atomic_write_json(folder / "run.json", record)
     atomic.atomic_write_json(folder / "curves.json", run.curves)
@@ -183,14 +174,10 @@ def _page(runs: Sequence[RunReport], title: str) -> str:
     lines.append("|---|---|---|---|---|")
     for run in runs:
         summary, rate = run.summary, run.summary["steps_per_second"]
-        cells = [
-            f"[{run.name}](#{run.name})",
-            str(summary["steps"]),
-            f"{summary['wall_seconds'] / 60:.1f}",
-            "-" if rate is None else f"{rate:.2f}",
-            ", ".join(f"{name} {value:.4g}" for name, value in sorted(summary["final"].items())),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        shown_rate = "-" if rate is None else f"{rate:.2f}"
+        final = ", ".join(f"{name} {value:.4g}" for name, value in sorted(summary["final"].items()))
+        row = f"| [{run.name}](#{run.name}) | {summary['steps']} "
+        lines.append(f"{row}| {summary['wall_seconds'] / 60:.1f} | {shown_rate} | {final} |")
     return "\n".join([*lines, *(line for run in runs for line in _section(run))]) + "\n"
 
 

@@ -55,14 +55,13 @@ class Samples:
 def sample(run: Run | str | Path, config: SampleConfig | None = None, **options: Any) -> Samples:
     """Generates images from the prior of a trained run.
 
+    With `output_dir` they are written too: `samples.png`, `samples.npz` (`images` and `noise`)
+    and, where interpolations are asked for, `interpolations.png`.
+
     Args:
       run: what `tfdm.load_run` returned, or the run folder.
       config: the options, see `SampleConfig`.
       **options: fields that replace those of `config`.
-
-    Returns:
-      The samples. With `output_dir` they are written too: `samples.png`, `samples.npz` (`images`
-      and `noise`) and, where interpolations are asked for, `interpolations.png`.
 
     Raises:
       UserError: the folder holds no trained run, or nothing can be written there.
@@ -81,10 +80,8 @@ def sample(run: Run | str | Path, config: SampleConfig | None = None, **options:
     if config.output_dir is not None:
         arrays = io.BytesIO()
         np.savez(arrays, images=images, noise=noise)
-        contents = {
-            "samples.png": png_bytes(image_grid(images, columns)),
-            "samples.npz": arrays.getvalue(),
-        }
+        contents = {"samples.png": png_bytes(image_grid(images, columns))}
+        contents["samples.npz"] = arrays.getvalue()
         if rows:
             contents["interpolations.png"] = png_bytes(image_grid(interpolations, columns))
         with writing(config.output_dir) as target:

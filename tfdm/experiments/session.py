@@ -12,15 +12,9 @@ import tensorflow as tf
 
 from tfdm.datasets import ImageDataset, train_batches
 from tfdm.errors import UserError
+from tfdm.experiments import export
 from tfdm.experiments.config import RunConfig
-from tfdm.experiments.export import (
-    grid_paths,
-    is_whole,
-    peak_memory_mib,
-    read_summary,
-    write_networks,
-)
-from tfdm.experiments.load import build_model, fitting, open_data
+from tfdm.experiments.load import build_model, fitting, open_data, warn_if_changed
 from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder, provenance
 from tfdm.training import grids, metrics
@@ -42,15 +36,10 @@ def run_session(
     hold: Callable[[], None],
     progress: bool,
 ) -> tuple[dict[str, Any], ImageDataset]:
-    """Trains a run to its end; the caller holds the folder, but for several workers.
+    """Trains a run to its end; returns the content of `summary.json`, and the data.
 
-    `hold` holds it for their chief. The data are opened when they are `None`.
-
-    Returns:
-      The content of `summary.json` and the data; on a worker that is not the chief `steps` alone.
-
-    Raises:
-      UserError, DivergedError, Terminated: as `tfdm.train`.
+    The caller holds the folder; of several workers the chief does, by `hold`, and others return
+    `steps` alone. Errors are those of `tfdm.train`.
     """
     clock = metrics.RunClock()
     strategy = make_strategy(config.strategy)
@@ -110,22 +99,18 @@ class _Session:
             **provenance.software(),
             "command": provenance.command(),
         }
-        before = self.folder.claim_config(flat, self.config.default_flat())
-        if before.get("model_source", source).get("sha256") != source.get("sha256"):
-            _logger.warning("%s has changed since the run was started", source.get("file"))
+        warn_if_changed(self.folder.claim_config(flat, self.config.default_flat()))
 
     def summary_of_complete(self) -> dict[str, Any] | None:
         """Returns the summary of a run that is done and whole, which is said, else `None`."""
         steps, summary = self.config.steps, None
-        if self.workers.is_chief:
-            model_class: Any = find_model(self.config.model).load()
-            if is_whole(self.folder, steps, model_class.has_encoder):
-                summary = read_summary(self.folder, steps)
+        has_encoder = find_model(self.config.model).load().has_encoder
+        if self.workers.is_chief and export.is_whole(self.folder, steps, has_encoder):
+            summary = export.read_summary(self.folder, steps)
             if summary is not None:
                 _logger.info("%s is complete: %d steps are trained", self.folder.path, steps)
-        if self.workers.maximum(int(summary is not None)):
-            return summary or {"steps": steps}
-        return None
+        is_complete = self.workers.maximum(int(summary is not None))
+        return (summary or {"steps": steps}) if is_complete else None
 
     def go(self, clock: metrics.RunClock) -> dict[str, Any]:
         """Trains what is left to train and writes what is missing."""
@@ -144,6 +129,8 @@ class _Session:
             clock = metrics.RunClock(earlier + clock.seconds())
             if start < steps:  # It tells of an end that is not this run's any more.
                 self.folder.summary_path.unlink(missing_ok=True)
+                if source := find_model(self.config.model).source:
+                    self.folder.record(model_source=source)
         rate = self._fit(model, start, clock) if start < steps else None
         summary = self._finish(model, clock, rate) if is_chief else {"steps": steps}
         self.workers.wait()
@@ -199,11 +186,11 @@ class _Session:
             # The files hold plain variables, not ones with a copy on each replica.
             mirrored, model = model, build_model(self.config, self.dataset.image_shape)
             restore_state(model, capture_state(mirrored))
-        if not all(p.is_file() for p in grid_paths(self.folder, step, model.has_encoder)):
+        if not all(p.is_file() for p in export.grid_paths(self.folder, step, model.has_encoder)):
             with contextlib.ExitStack() as stack:
                 self._grids(Span(step, step), self._tensorboard(stack)).write(model, step)
-        write_networks(model, self.folder)
-        summary = read_summary(self.folder, step)
+        export.write_networks(model, self.folder)
+        summary = export.read_summary(self.folder, step)
         if summary is None:
             record = metrics.last_record(self.folder)
             summary = {
@@ -216,7 +203,7 @@ class _Session:
                 "final": metrics.losses_of(record),
                 "batch_size": self.config.batch_size,
                 "replicas": replicas,
-                "peak_memory_mib": peak_memory_mib(),
+                "peak_memory_mib": export.peak_memory_mib(),
                 "dataset_digest": self.dataset.digest,
                 **provenance.software(),
             }

@@ -2,9 +2,8 @@
 
 A run may be killed at any moment: `train` called again goes on from the newest good checkpoint,
 with the batches and the noise that the uninterrupted run would have drawn, and ends with the same
-weights, bit for bit, on the same machine with one device.
-
-The folder is claimed before TensorFlow is imported, so that a refusal comes at once.
+weights, bit for bit, on the same machine with one device. The folder is claimed before TensorFlow
+is imported, so that a refusal comes at once.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 
 from tfdm.datasets import ImageDataset, open_dataset
 from tfdm.datasets.load import Data
+from tfdm.errors import UserError
 from tfdm.experiments.config import RunConfig
 from tfdm.experiments.load import Run, load_run
 from tfdm.models.registry import name_of
@@ -30,14 +30,15 @@ from tfdm.training.signals import StopSignals
 class TrainingResult:
     """How a run ended.
 
+    A worker that is not the chief knows `steps` alone.
+
     Attributes:
       folder: the run folder.
       steps: the number of training steps.
       final: the logs of the last step.
       wall_seconds: the time of all sessions.
       steps_per_second: the rate of the last session without its first execution.
-      summary: the content of `summary.json`, which has more. A worker that is not the chief has
-        `steps` alone.
+      summary: the content of `summary.json`, which has more.
       dataset: the data that the model was trained on.
     """
 
@@ -59,8 +60,8 @@ class TrainingResult:
             return f"done: {self.steps} steps"
         folder, rate = self.folder, self.steps_per_second
         rows = {name: f"{value:.4g}" for name, value in self.final.items() if value is not None}
-        rows["steps"] = f"{self.steps}"
-        rows["steps a second"] = "-" if rate is None else f"{rate:.3g}"
+        shown_rate = "-" if rate is None else f"{rate:.3g}"
+        rows |= {"steps": f"{self.steps}", "steps a second": shown_rate}
         rows["time"] = _duration(self.wall_seconds)
         places = {
             "samples": folder.last_grid("samples"),
@@ -107,10 +108,8 @@ def train(
       DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
       Terminated: SIGTERM or SIGINT came; the state after the last step stands in a checkpoint.
     """
-    images, name = None, dataset
-    if not isinstance(dataset, str):
-        images = open_dataset(dataset)
-        name = images.name
+    images = None if isinstance(dataset, str) else open_dataset(dataset)
+    name = dataset if images is None else images.name
     values = {**fields, "model": name_of(model), "dataset": name}
     if output_dir is not None:
         values["output_dir"] = os.fspath(output_dir)
@@ -123,15 +122,16 @@ def train(
 def train_run(
     config: RunConfig, dataset: ImageDataset | None = None, *, progress: bool = True
 ) -> TrainingResult:
-    """Does what `train` does, from a configuration that names everything.
-
-    `dataset` are the data, if they are not those that `config` names.
-    """
-    if config.data_dir is not None:
+    """Does what `train` does; `dataset` are the data, if they are not those of `config`."""
+    folder, data_dir = RunFolder(config.folder), config.data_dir
+    if data_dir is None and folder.config_path.is_file():
+        data_dir = folder.read_config().get("data_dir")
+    if data_dir is not None:
         # As it can be found again from another working directory.
-        data_dir = os.path.abspath(os.path.expanduser(config.data_dir))
+        data_dir = os.path.abspath(os.path.expanduser(data_dir))
         config = dataclasses.replace(config, data_dir=data_dir)
-    folder = RunFolder(config.folder)
+    elif config.dataset == "image_folder" and dataset is None:
+        raise UserError("--dataset=image_folder needs --data_dir: the folder of your images")
     with StopSignals() as signals, contextlib.ExitStack() as stack:
         hold = functools.partial(_hold, folder, config, stack)
         if config.strategy != "multi_worker":  # There it may be the chief's folder alone.
@@ -139,15 +139,9 @@ def train_run(
         with quiet_tensorflow():
             from tfdm.experiments.session import run_session
         summary, dataset = run_session(config, folder, dataset, signals, hold, progress)
-    return TrainingResult(
-        folder=folder,
-        steps=summary["steps"],
-        final=summary.get("final", {}),
-        wall_seconds=summary.get("wall_seconds"),
-        steps_per_second=summary.get("steps_per_second"),
-        summary=summary,
-        dataset=dataset,
-    )
+    seconds, rate = summary.get("wall_seconds"), summary.get("steps_per_second")
+    final = summary.get("final", {})
+    return TrainingResult(folder, summary["steps"], final, seconds, rate, summary, dataset)
 
 
 def _hold(folder: RunFolder, config: RunConfig, stack: contextlib.ExitStack) -> None:

@@ -33,12 +33,8 @@ _STEPS_A_SAVE = 200
 class LabelledImages:
     """A data set with its classes; images are uint8 [N, S, S, C], classes int64 [N].
 
-    Attributes:
-      train: what the classifier learns from.
-      tests: what it is tested on, by name: the official test images, the first `num_validation` of
-        which are the validation images.
-      labels: the classes of "train", and of "test", the official test images.
-      digest: the digest of the prepared data set.
+    `tests` are the official test images, by how they are shown; the first `num_validation` are the
+    validation images. `labels` are the classes of "train" and "test".
     """
 
     train: np.ndarray
@@ -72,10 +68,9 @@ def train_classifier(
     progress: ProgressOption = True,
     **options: Any,
 ) -> TrainedClassifier:
-    """Trains a classifier that measures samples, or goes on with it.
+    """Trains a classifier that measures samples.
 
-    With `output_dir`, weights, card and checkpoints are written there, and the same call goes on
-    where one was stopped.
+    With `output_dir`, weights, card and checkpoints are written there, and the same call goes on.
 
     Args:
       dataset: "cifar10" (objects) or "color_mnist" (digits, grey or coloured).
@@ -146,10 +141,8 @@ def read_data(name: str, data_dir: str | None, cache_dir: str | None) -> Labelle
 
     train, tests = dataset.split("train"), {name: official(dataset.splits)}
     if name == "color_mnist":
-        digits = {
-            split: np.repeat(images[..., None], 3, axis=-1)
-            for split, images in load_digits(data_dir).items()
-        }
+        grey = load_digits(data_dir).items()
+        digits = {split: np.repeat(images[..., None], 3, axis=-1) for split, images in grey}
         train, tests["grey digits"] = digits["train"], official(digits)
     return LabelledImages(
         train=np.array(train),
@@ -175,8 +168,7 @@ def measure(classifier: ImageClassifier, data: LabelledImages) -> dict[str, Any]
         "temperature": temperature,
         "feature_scale": float(np.sqrt(np.mean(features.astype(np.float64) ** 2))),
     }
-    for ending, scale in (("", 1.0), ("_calibrated", temperature)):
-        scaled = logits / scale
+    for ending, scaled in (("", logits), ("_calibrated", logits / temperature)):
         score = dataclasses.asdict(inception_score_from_logits(scaled))
         measured[f"test_cross_entropy{ending}"] = cross_entropy(scaled[number:], labels[number:])
         measured[f"inception_score_of_test_images{ending}"] = score

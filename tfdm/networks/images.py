@@ -1,7 +1,7 @@
-"""The networks of a model on images of a given shape: which table of Appendix K applies.
+"""The networks of Appendix K on images: generator, encoder, discriminator, joint discriminator.
 
-28x28 images take the ColorMNIST networks (Tables 6 and 7), powers of two from 16 the DCGAN
-networks (K.5.2). Images lie in [-1, 1], logits are float32.
+`layouts` says which table applies to images of a given shape; `ValueError` where none does. Images
+lie in [-1, 1], logits are float32.
 
 Shapes: B batch, H W C image axes, L latent dimension, M noise dimension.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import keras
 
-from tfdm.networks import color_mnist, dcgan
 from tfdm.networks.code import code_features
 from tfdm.networks.joint import TiledConcatConv
 from tfdm.networks.layers import LayerFactory, logit, sequential
+from tfdm.networks.layouts import Layout, layout_of
 
 ENCODER_OUTPUTS = {"deterministic": 1, "gaussian": 2, "implicit": 1}
 IMPLICIT_UNITS = 512
@@ -25,11 +25,17 @@ def generator(
     make: LayerFactory, latent_dim: int, image_shape: ImageShape, activation: str = "tanh"
 ) -> keras.Model:
     """Codes [B, L] -> images [B, H, W, C]; `activation` is linear for a likelihood's numbers."""
-    make = _with_initial_weights(make, image_shape)
-    size, _, channels = image_shape
-    if size == color_mnist.IMAGE_SIZE:
-        return color_mnist.generator(make, latent_dim, channels, activation)
-    return dcgan.generator(make, latent_dim, size, channels, activation)
+    layout = layout_of(image_shape)
+    make = make.options(**layout.options)
+    codes = keras.Input([latent_dim], name="codes")
+    side, maps = layout.start[0], make.scaled(layout.start[1])
+    reshape = keras.layers.Reshape([side, side, maps], dtype=make.dtype)
+    layers = make.normalized(make.dense(side * side * maps, use_bias=False), reshape)
+    for maps, strides in layout.generator:
+        conv = make.transposed_conv(make.scaled(maps), layout.kernel, strides, use_bias=False)
+        layers += make.normalized(conv)
+    layers += [make.transposed_conv(image_shape[2], layout.kernel, 2), make.output(activation)]
+    return keras.Model(codes, sequential(codes, layers), name=make.name)
 
 
 def encoder(
@@ -39,29 +45,25 @@ def encoder(
     kind: str,
     noise_dim: int | None = None,
 ) -> keras.Model:
-    """The generator transposed, without activation at the end (Appendix K.5).
+    """The generator transposed, without activation at the end (Appendix K.5), of one `kind`.
 
-    Args:
-      make: the factory of the network's layers.
-      latent_dim: L.
-      image_shape: (H, W, C).
-      kind: `deterministic`: images -> codes [B, L]. `gaussian`: images -> location and raw scale
-        [B, 2L]. `implicit`: (images, noise [B, M]) -> codes [B, L]; the noise joins the features
-        before one more hidden layer, so that the codes' distribution is not of a fixed family.
-      noise_dim: M, by default L.
+        deterministic   images -> codes [B, L]
+        gaussian        images -> location and raw scale [B, 2L]
+        implicit        (images, noise [B, M]) -> codes [B, L], M by default L
 
-    Raises:
-      ValueError: `kind` is none of these.
+    The noise joins the features before one more hidden layer, so that the codes' distribution is
+    not of a fixed family. `ValueError` for another kind.
     """
     if kind not in ENCODER_OUTPUTS:
         raise ValueError(f"encoder is {kind!r}, expected one of {', '.join(ENCODER_OUTPUTS)}")
-    make = _with_initial_weights(make, image_shape)
+    layout = layout_of(image_shape)
+    make = make.options(**layout.options)
     images = keras.Input(list(image_shape), name="images")
-    if image_shape[0] == color_mnist.IMAGE_SIZE:
-        maps = color_mnist.encoder_features(make, images)
-    else:
-        maps = dcgan.encoder_features(make, images, image_shape[0])
-    features = keras.layers.Flatten(dtype=make.dtype)(maps)
+    hidden = images
+    for maps, strides in layout.encoder:
+        conv = make.conv(make.scaled(maps), layout.kernel, strides, use_bias=False)
+        hidden = sequential(hidden, make.normalized(conv))
+    features = keras.layers.Flatten(dtype=make.dtype)(hidden)
     outputs = [make.dense(ENCODER_OUTPUTS[kind] * latent_dim, use_bias=True), make.output("linear")]
     if kind != "implicit":
         return keras.Model(images, sequential(features, outputs), name=make.name)
@@ -80,16 +82,13 @@ def discriminator(
 ) -> keras.Model:
     """Images [B, H, W, C] -> logits [B], log p*(x) - log p_θ(x) at the optimum.
 
-    Args:
-      make: the factory of the network's layers.
-      image_shape: (H, W, C).
-      normalization: `batch`, `layer` or `none`, in all layers but the first.
-      dropout: whether a second input, a mask of the last feature maps [B, H', W', C'], is
-        multiplied onto them: noise enters a network from outside.
+    The `normalization` is `batch`, `layer` or `none`, in all layers but the first. With `dropout` a
+    second input, a mask [B, H', W', C'], is multiplied onto the last feature maps.
     """
+    layout = layout_of(image_shape)
+    make = make.options(**layout.options)
     images = keras.Input(list(image_shape), name="images")
-    make = _with_initial_weights(make, image_shape)
-    features = _discriminator_features(make, images, normalization)
+    features = _discriminator_features(make, layout, images, normalization)
     if not dropout:
         return keras.Model(images, logit(make, features), name=make.name)
     mask = keras.Input(features.shape[1:], name="mask")
@@ -105,10 +104,11 @@ def joint_discriminator(
     The images' feature maps end at 4x4; the codes' features are tiled over 4x4 and joined to
     them; VALID convolutions of 3x3 and 2x2 lead to 1x1 and one logit.
     """
+    layout = layout_of(image_shape)
+    make = make.options(**layout.options)
     images = keras.Input(list(image_shape), name="images")
     codes = keras.Input([latent_dim], name="codes")
-    make = _with_initial_weights(make, image_shape)
-    image_maps = _discriminator_features(make, images, "batch")
+    image_maps = _discriminator_features(make, layout, images, "batch")
     dense_make = make.options(name=f"{make.name}_codes", weight_scale=None, use_bias=True)
     maps = make.scaled(head_maps)
     head = TiledConcatConv(maps, 3, kernel_initializer=make.initializer(), dtype=make.dtype)
@@ -120,32 +120,13 @@ def joint_discriminator(
 
 
 def _discriminator_features(
-    make: LayerFactory, images: keras.KerasTensor, normalization: str
+    make: LayerFactory, layout: Layout, images: keras.KerasTensor, normalization: str
 ) -> keras.KerasTensor:
     """Table 6 or K.5.2 without the linear layer: feature maps of side 4."""
-    convolutions: tuple[tuple[int, int, int], ...] = color_mnist.DISCRIMINATOR
-    if images.shape[1] != color_mnist.IMAGE_SIZE:
-        convolutions = tuple((maps, 4, 2) for maps in dcgan.widths(images.shape[1]))
     hidden = images
-    for index, (maps, kernel, strides) in enumerate(convolutions):
+    for index, (maps, strides) in enumerate(layout.discriminator):
         normalize = make.normalization(normalization) if index else []
         bias = make.use_bias and (index == 0 or normalization != "batch")
-        conv = make.conv(make.scaled(maps), kernel, strides, use_bias=bias)
+        conv = make.conv(make.scaled(maps), layout.kernel, strides, use_bias=bias)
         hidden = sequential(hidden, [conv, *normalize, make.leaky_relu()])
     return hidden
-
-
-def _with_initial_weights(make: LayerFactory, image_shape: ImageShape) -> LayerFactory:
-    """Returns the factory with the initial weights that belong to the size of the images.
-
-    Raises:
-      ValueError: the images are not square, or of no size that the paper's networks fit.
-    """
-    height, width, channels = image_shape
-    is_small = height == color_mnist.IMAGE_SIZE
-    if height != width or channels < 1 or not (is_small or dcgan.is_dcgan_size(height)):
-        raise ValueError(
-            f"image_shape is {tuple(image_shape)}, expected (S, S, C) with S = 28, 16, 32, 64, .. "
-            "or networks of one's own"
-        )
-    return make if is_small else dcgan.dcgan_options(make)

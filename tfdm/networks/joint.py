@@ -19,13 +19,8 @@ class TiledConcatConv(keras.layers.Layer):
     is one matrix product with the sum of the taps, the same at every position. Weights, outputs
     and gradients are those of tiling, concatenation and convolution, at a small part of the cost.
 
-    Called with (image maps [B, S, S, C], code features [B, U]) -> [B, S', S', M].
-
-    Args:
-      maps: M.
-      kernel_size: side k of the kernel; S' = S - k + 1.
-      kernel_initializer: of the whole kernel [k, k, C + U, M].
-      **kwargs: options of `keras.layers.Layer`.
+    Called with (image maps [B, S, S, C], code features [B, U]) -> [B, S', S', M], M = `maps`, k =
+    `kernel_size`, S' = S - k + 1. `kernel_initializer` makes the whole kernel [k, k, C + U, M].
     """
 
     def __init__(

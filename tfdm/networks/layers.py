@@ -27,24 +27,17 @@ Bias = bool | None
 class LayerFactory:
     """Makes the layers of one network.
 
-    Attributes:
-      name: the name of the network, a part of the seed.
-      seed: the seed of the run.
-      width: factor on the number of feature maps and hidden units.
-      batch_norm_momentum: share of the old value in the moving averages.
-      dtype: a dtype policy; weights and outputs of the network stay float32.
-      weight_scale: standard deviation of the normal initial weights (0.02 in DCGAN); `None`
-        draws from a truncated normal of variance 1 / fan-in.
-      use_bias: whether layers without batch norm have a bias.
+    `weight_scale` is the standard deviation of the normal initial weights (0.02 in DCGAN); `None`
+    draws from a truncated normal of variance 1 / fan-in.
     """
 
-    name: str
-    seed: int = 0
-    width: float = 1.0
-    batch_norm_momentum: float = 0.9
-    dtype: Any = "float32"
+    name: str  # of the network, a part of the seed
+    seed: int = 0  # of the run
+    width: float = 1.0  # factor on the number of feature maps and hidden units
+    batch_norm_momentum: float = 0.9  # share of the old value in the moving averages
+    dtype: Any = "float32"  # a dtype policy; weights and outputs of the network stay float32
     weight_scale: float | None = None
-    use_bias: bool = True
+    use_bias: bool = True  # whether layers without batch norm have a bias
     _count: int = dataclasses.field(default=0, init=False)
 
     def options(self, **changes: Any) -> LayerFactory:
@@ -101,7 +94,6 @@ class LayerFactory:
         return keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.dtype)
 
     def relu(self) -> keras.layers.Layer:
-        """A rectifier."""
         return keras.layers.ReLU(dtype=self.dtype)
 
     def output(self, activation: str) -> keras.layers.Layer:

@@ -27,8 +27,7 @@ _REPLACED_PREFIX = ".tfdm-old-"
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path that becomes `path` when the block ends without an exception.
 
-    The temporary name ends as `path` does, so that writers that look at the suffix
-    (`save_weights` of Keras wants `.weights.h5`) are content. Missing parents are made; an
+    It ends as `path` does, for writers that look at the suffix. Missing parents are made; an
     existing file is replaced. The block must leave a file there.
     """
     path = Path(path)
@@ -46,9 +45,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives an empty temporary folder that becomes `path` when the block ends well.
 
-    An old folder at `path` stays as it is until the new one is complete. Between the two renames
-    that swap them `path` is absent for a moment; `remove_leftovers` puts the old one back if the
-    process was killed just there.
+    An old folder at `path` stays until the new one is complete. Between the two renames that swap
+    them `path` is absent; `remove_leftovers` puts the old one back after a kill just there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,10 +93,7 @@ def json_ready(value: Any) -> Any:
     """Returns `value` in the types of JSON.
 
     NumPy scalars and arrays become numbers and lists, tuples become lists, paths become text,
-    and numbers that JSON cannot hold (NaN, infinities) become null.
-
-    Raises:
-      ValueError: a key of a dictionary is no text, or a value has no form in JSON.
+    NaN and infinities null. `ValueError` refuses other types, and keys that are no text.
     """
     if isinstance(value, dict):
         for key in value:
@@ -144,8 +139,7 @@ def original_name(leftover: Path) -> str:
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Removes what killed writers left anywhere below `folder`.
 
-    Only the one writer of `folder` may call it (see `RunFolder.lock`): it would take the
-    temporaries of a living writer away too.
+    Only the one writer of `folder` may call it: it takes those of a living writer away too.
     """
     for parent, folders, files in os.walk(folder):
         for path in filter(is_leftover, (Path(parent, name) for name in [*folders, *files])):

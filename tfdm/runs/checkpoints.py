@@ -1,8 +1,7 @@
 """Checkpoints: named arrays in one file each, which is whole and proven, or no checkpoint.
 
 A checkpoint is an uncompressed `.npz` whose name ends in the SHA-256 of its bytes
-(`step_00001000-<64 hex digits>.npz`). Content and digest thus appear together in one rename, and
-no moment to be killed at leaves the one without the other.
+(`step_00001000-<64 hex digits>.npz`): content and digest appear together in one rename.
 """
 
 from __future__ import annotations
@@ -63,16 +62,11 @@ class CheckpointStore:
     def save(self, step: int, arrays: Mapping[str, np.ndarray]) -> Path:
         """Writes the state after `step` steps, and removes checkpoints beyond `keep`.
 
-        Files of later steps are removed too: the run went on from an earlier state, so that they
-        are damaged or belong to a past that is not this run's.
-
-        Args:
-          step: the number of completed steps.
-          arrays: the state: booleans, integers, floating and complex numbers of any shape.
+        Files of later steps are removed too: the run went on from an earlier state. Arrays hold
+        booleans, integers, floating or complex numbers.
 
         Raises:
-          NonFiniteError: an array holds NaN or an infinity, where `finite` refuses them; nothing
-            was written.
+          NonFiniteError: an array holds NaN or an infinity, where `finite` refuses them.
           ValueError: an array is of another type, or its name is taken or empty.
         """
         if step < 0:
@@ -93,10 +87,7 @@ class CheckpointStore:
         return path
 
     def latest(self) -> Checkpoint | None:
-        """Returns the newest checkpoint that is whole, or `None` when there is none.
-
-        A damaged one (cut off, a bit flipped) is named in a warning and passed over.
-        """
+        """Returns the newest whole checkpoint or `None`; warns of damaged ones."""
         for path in sorted(self.folder.glob("step_*.npz")):
             if not _NAME.fullmatch(path.name):
                 _logger.warning("skipped %s: its name carries no SHA-256 digest", path)

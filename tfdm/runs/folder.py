@@ -23,30 +23,17 @@ from tfdm.runs import atomic
 from tfdm.runs.results import differences, locked, read_json, writing
 
 # What a folder may record without deciding the weights that come out of the run.
-NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images"})
+NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images", "model_source"})
 # What may change when a run is resumed, and is then recorded anew: the same weights come out.
 MAY_CHANGE = frozenset(
     {"log_every", "sample_every", "checkpoint_every", "strategy", "preset", "data_dir"}
-    | {"model_source"}
 )
 
 
 class RunFolder:
-    """One run folder; making the object touches nothing on disk.
+    """One run folder and the paths in it; making the object touches nothing on disk.
 
-    Attributes:
-      path: the folder.
-      config_path: `config.json`, the configuration; it makes a folder a run folder.
-      metrics_path: `metrics.jsonl`, one JSON object per logging step.
-      summary_path: `summary.json`, written when the run is done.
-      checkpoints: the folder of the checkpoints, for `CheckpointStore`.
-      weights: the folder of `last.weights.h5`.
-      tensorboard: the log folder of TensorBoard.
-      samples: the folder of the sample grids.
-      reconstructions: the folder of the reconstruction grids.
-      canvases: the folder of the grids of a model that draws in steps.
-      export: the folder of the SavedModels.
-      lock_path: the file that the writer of the folder holds locked.
+    The file at `config_path` makes a folder a run folder; its writer holds `lock_path` locked.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -76,11 +63,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """Returns the run folder at `path`, for reading a run that was started before.
-
-        Raises:
-          UserError: there is no run at `path`; names runs near by.
-        """
+        """Returns the folder of an earlier run; `UserError` with runs near by if there is none."""
         folder = cls(path)
         if not folder.config_path.is_file():
             problem = "is no run folder" if folder.path.exists() else "does not exist"
@@ -89,18 +72,11 @@ class RunFolder:
         return folder
 
     def create(self) -> None:
-        """Makes the folder if it is missing, and checks that it can hold a run.
-
-        Raises:
-          UserError: it cannot be written to, or holds something that is no run.
-        """
+        """Makes the folder if it is missing; `UserError` where it cannot hold a run."""
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = [
-                entry.name
-                for entry in sorted(self.path.iterdir())
-                if entry != self.lock_path and not atomic.is_leftover(entry)
-            ]
+            entries = (entry for entry in self.path.iterdir() if not atomic.is_leftover(entry))
+            foreign = sorted({entry.name for entry in entries} - {self.lock_path.name})
             probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
@@ -112,12 +88,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder for one writer; what a killed writer left is removed on entry.
+        """Holds the folder for one writer (see `locked`); removes what a killed writer left.
 
-        The system frees the lock when its process ends, however it ends. Call `create` before.
-
-        Raises:
-          UserError: another process holds the folder.
+        Call `create` before.
         """
         with locked(self.path, self.lock_path.name):
             atomic.remove_leftovers(self.path)
@@ -126,8 +99,8 @@ class RunFolder:
     def discard_if_unused(self) -> None:
         """Removes the folder again if no more than a configuration came to stand in it.
 
-        So a start that was refused late, by the data or by the model, leaves nothing that would
-        refuse the next one. A folder that another process holds is left alone.
+        So a start that was refused late leaves nothing that would refuse the next one. A folder
+        that another process holds is left alone.
         """
         with contextlib.suppress(OSError):
             self.path.rmdir()  # fails, and is meant to, on a folder that holds anything
@@ -142,6 +115,10 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """Returns the recorded configuration; raises `UserError` when it cannot be read."""
         return read_json(self.config_path, advice="start a new run")
+
+    def record(self, **fields: Any) -> None:
+        """Records fields of the configuration anew."""
+        atomic.atomic_write_json(self.config_path, self.read_config() | fields)
 
     def check_config(
         self, flat: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
@@ -171,13 +148,10 @@ class RunFolder:
         Args:
           flat: the whole configuration, with what else decides the weights (`dataset_digest`)
             and what is only worth knowing (`NOT_COMPARED`).
-          defaults: as for `check_config`.
+          defaults: as for `check_config`, whose errors are raised too.
 
         Returns:
           The configuration as it stood in `config.json` before; `flat` for a new run.
-
-        Raises:
-          UserError: as `check_config`.
         """
         asked: dict[str, Any] = atomic.json_ready(dict(flat))
         if not self.config_path.exists():
@@ -214,11 +188,9 @@ class RunFolder:
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the lines of steps after `step`, and a line that was cut when a writer died."""
-        if not self.metrics_path.exists():
-            return
-        lines = self.metrics_path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if _is_metrics_line_until(line, step)]
-        if kept != lines:
+        if self.metrics_path.exists():
+            lines = self.metrics_path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _is_metrics_line_until(line, step)]
             atomic.atomic_write_bytes(self.metrics_path, b"".join(kept))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def command() -> str:
 def git_revision() -> str | None:
     """Returns the commit of the source tree, `-dirty` when files differ from it.
 
-    It is `None` for an installed package: only a tree in which git tracks this very file counts.
+    It is `None` where git does not track this very file, as of an installed package.
     """
     source = Path(__file__).resolve()
     if _git(source.parent, "ls-files", "--error-unmatch", source.name) is None:

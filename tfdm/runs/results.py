@@ -44,18 +44,13 @@ def locked(
     wait: bool = False,
     advice: str = _OTHER_FOLDER,
 ) -> Iterator[None]:
-    """Makes the folder and holds it for one writer.
+    """Makes the folder and holds it for one writer; the system frees it when the process ends.
 
-    The system frees the lock when its process ends, however it ends.
-
-    Args:
-      folder: the folder.
-      name: the file in it that is locked; writers of different names do not exclude each other.
-      wait: whether to wait for another writer instead of refusing.
-      advice: what the user may do if the folder cannot be written.
+    `name` is the file in it that is locked; writers of different names do not exclude each other.
+    With `wait`, another writer is waited for.
 
     Raises:
-      UserError: another process holds the folder, or it cannot be written.
+      UserError: another process holds the folder, or it cannot be written; ends with `advice`.
     """
     folder = Path(folder)
     lock = filelock.FileLock(folder / name, timeout=0)
@@ -78,11 +73,7 @@ def locked(
 
 
 def read_json(path: str | os.PathLike[str], advice: str = _MOVE_AWAY) -> dict[str, Any]:
-    """Reads a JSON file that holds an object.
-
-    Raises:
-      UserError: the file cannot be read, or holds something else; the line ends with `advice`.
-    """
+    """Reads a JSON file that holds an object; `UserError` with `advice` where it does not."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -97,12 +88,9 @@ def read_json(path: str | os.PathLike[str], advice: str = _MOVE_AWAY) -> dict[st
 def differences(
     recorded: Mapping[str, Any], asked: Mapping[str, Any], ignore: Collection[str] = ()
 ) -> list[str]:
-    """Lists the fields that differ, as `name: recorded -> asked`, in the order asked.
+    """Lists the fields that differ, as `name: recorded -> asked`, but those to `ignore`.
 
-    Args:
-      recorded: what a file holds.
-      asked: what it shall hold; as JSON holds it, so that tuples and lists are one.
-      ignore: fields that may differ.
+    Values are compared as JSON holds them: tuples and lists are one.
     """
     asked = json_ready(dict(asked))
     lines = []

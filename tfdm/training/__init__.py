@@ -1,9 +1,4 @@
-"""Training: the step of a model, the run around it, and the state that survives it.
-
-* `capture_state` and `restore_state` take all variables as arrays and put them back;
-* `make_strategy` says where to train: one device, several, several machines, a TPU;
-* `GenerativeModel` is what every model shares.
-"""
+"""Training: the step of a model, the run around it, and the state that survives it."""
 
 from __future__ import annotations
 

@@ -31,12 +31,7 @@ class Span:
 
 @dataclasses.dataclass(eq=False)
 class StepCallback(keras.callbacks.Callback):
-    """A callback that knows the number of completed steps without asking the device.
-
-    Attributes:
-      span: the steps of the session.
-      step: completed steps, all sessions of the run counted.
-    """
+    """A callback that knows `step`, the completed steps of the run, without asking the device."""
 
     span: Span
 
@@ -50,12 +45,7 @@ class StepCallback(keras.callbacks.Callback):
         self.after_steps(previous, logs or {})
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Called after each execution, of one step or more.
-
-        Args:
-          previous: completed steps before the execution; `self.step` are those after it.
-          logs: the scalar logs of the last step, yet on the device.
-        """
+        """Called after each execution, with the steps before it and the logs of its last step."""
         raise NotImplementedError
 
     def is_due(self, previous: int, every: int) -> bool:
@@ -73,13 +63,9 @@ class RawLogs(keras.callbacks.CallbackList):
 
 @dataclasses.dataclass(eq=False)
 class DivergenceGuard(StepCallback):
-    """Ends a run whose losses are not finite, before anything of it is written.
+    """Ends a run whose losses are not finite, before anything of it is written."""
 
-    Attributes:
-      intervals: steps between two looks; each writer's interval belongs here.
-    """
-
-    intervals: Iterable[int]
+    intervals: Iterable[int]  # steps between two looks, of each writer
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
         if any(self.is_due(previous, every) for every in self.intervals):
@@ -94,17 +80,11 @@ class DivergenceGuard(StepCallback):
 
 @dataclasses.dataclass(eq=False)
 class Checkpointer(StepCallback):
-    """Writes the model's state; every worker checks it, the chief writes it.
+    """Writes the model's state; every worker checks it, the chief writes it."""
 
-    Attributes:
-      every: steps between two checkpoints; the last step has one in any case.
-      guard: is asked before each checkpoint.
-      store: where they go, `None` on workers that do not write.
-    """
-
-    every: int
+    every: int  # steps between two checkpoints; the last step has one in any case
     guard: DivergenceGuard
-    store: CheckpointStore | None
+    store: CheckpointStore | None  # `None` on workers that do not write
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,11 +95,7 @@ class Checkpointer(StepCallback):
             self.save()
 
     def save(self) -> None:
-        """Writes the state after the current step unless it stands already.
-
-        Raises:
-          DivergedError: a loss was, or a variable is, not finite. Nothing was written.
-        """
+        """Writes the state unless it stands already; `DivergedError` where it is not finite."""
         if self._saved_step == self.step:
             return
         self.guard.check()
@@ -134,16 +110,9 @@ class Checkpointer(StepCallback):
 
 @dataclasses.dataclass(eq=False)
 class StopOnSignal(StepCallback):
-    """Ends a run that was asked to stop, after a checkpoint.
+    """Ends a run that was asked to stop, after a checkpoint."""
 
-    Attributes:
-      every: steps between two questions among several workers, which have to stop at the same
-        step and need a message for each question.
-      signals: what was received.
-      checkpointer: writes the checkpoint.
-      workers: the processes of the run.
-    """
-
+    # Steps between two questions among several workers, which have to stop at the same step.
     every: int
     signals: StopSignals
     checkpointer: Checkpointer

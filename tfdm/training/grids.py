@@ -27,21 +27,13 @@ def fixed_images(images: np.ndarray, number: int = RECONSTRUCTIONS) -> np.ndarra
 
 @dataclasses.dataclass(eq=False)
 class ImageGrids(StepCallback):
-    """Writes what the model makes of fixed codes and fixed images, as PNG and to TensorBoard.
+    """Writes what the model makes of fixed codes and fixed images, as PNG and to TensorBoard."""
 
-    Attributes:
-      every: steps between two grids; the last step has one in any case.
-      folder: the run folder.
-      writer: the writer of TensorBoard.
-      images: uint8 [n, H, W, C] to reconstruct, where the model can.
-      seed: the seed of the codes.
-    """
-
-    every: int
+    every: int  # steps between two grids; the last step has one in any case
     folder: RunFolder
     writer: tf.summary.SummaryWriter
-    images: np.ndarray
-    seed: int
+    images: np.ndarray  # uint8 [n, H, W, C], to reconstruct where the model can
+    seed: int  # of the codes
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
         if self.is_due(previous, self.every):
@@ -68,7 +60,7 @@ class ImageGrids(StepCallback):
     ) -> None:
         grid = image_grid(images, columns)
         atomic_write_bytes(path, png_bytes(grid))
-        with self.writer.as_default(step=step):
+        with self.writer.as_default(step=np.int64(step)):
             tf.summary.image(name, grid[None])
 
 

@@ -21,23 +21,19 @@ from tfdm.distributions.posteriors import (
     Posterior,
 )
 from tfdm.networks import images as image_networks
-from tfdm.training.model import GenerativeModel, batch_size, signature
+from tfdm.numerics import batch_size
+from tfdm.training.model import GenerativeModel, signature
 from tfdm.training.noise import StepNoise
 
 
 class InferenceModel(GenerativeModel):
-    """A generative model with an encoder.
-
-    Attributes:
-      encoder: the network images in [-1, 1] [B, H, W, C] -> codes or parameters.
-      encoder_kind: `deterministic`, `gaussian` or `implicit`.
-    """
+    """A generative model with an `encoder`, a network of images in [-1, 1] [B, H, W, C]."""
 
     has_encoder = True
 
     @property
     def encoder_kind(self) -> str:
-        """The kind of the encoder, by default the field of the configuration."""
+        """`deterministic`, `gaussian` or `implicit`, by default the field of the configuration."""
         return getattr(self.config, "encoder", "deterministic")
 
     @property
@@ -60,11 +56,11 @@ class InferenceModel(GenerativeModel):
     def infer(self, images: tf.Tensor, training: bool) -> NoisePosterior:
         """Returns q(z|x) of images in [-1, 1] [B, H, W, C], differentiable in the encoder."""
         if self.encoder_kind == "implicit":
-
-            def draw(noise: tf.Tensor) -> tf.Tensor:
-                return self.encoder([images, noise], training=training)
-
-            return ImplicitPosterior(draw, batch_size(images), self.noise_dim)
+            return ImplicitPosterior(
+                lambda noise: self.encoder([images, noise], training=training),
+                batch_size(images),
+                self.noise_dim,
+            )
         outputs = self.encoder(images, training=training)
         if self.encoder_kind == "deterministic":
             return DeterministicPosterior(outputs)

@@ -23,15 +23,10 @@ from tfdm.training.state import capture_state, restore_state
 
 
 class ResumableTraining(abc.ABC):
-    """What the loop trains.
+    """What the loop trains."""
 
-    Attributes:
-      optimizers: the optimisers by name, built.
-      owner: whose variables they are, for the report of one that is not finite.
-    """
-
-    optimizers: Mapping[str, Any]
-    owner = ""
+    optimizers: Mapping[str, Any]  # by name, built
+    owner = ""  # whose variables they are, for the report of one that is not finite
 
     @property
     @abc.abstractmethod
@@ -42,12 +37,11 @@ class ResumableTraining(abc.ABC):
     def take_steps(self, step: int, number: int) -> Mapping[str, float] | None:
         """Takes `number` steps after `step` completed ones; returns terms to show, such as losses.
 
-        Raises:
-          DivergedError: a value is not finite.
+        Raises `DivergedError` where a value is not finite.
         """
 
     def evaluate(self, step: int) -> None:
-        """Evaluates what `step` completed steps have come to; called where that is asked for."""
+        """Evaluates what `step` completed steps have come to."""
         raise NotImplementedError
 
     @property
@@ -74,22 +68,17 @@ def run_resumable(
     steps_a_call: int = 1,
     progress: Callable[..., None] | None = None,
 ) -> int:
-    """Trains to the end, from the newest checkpoint or from the start.
+    """Trains from the newest checkpoint or the start to the end; returns the completed steps.
 
     Args:
       training: what is trained.
       num_steps: the steps of the whole training.
-      store: where checkpoints go and come from; without one nothing is saved, and signals end the
-        process as ever.
+      store: of checkpoints; without one nothing is saved, and signals end the process as ever.
       steps_a_save: a checkpoint is written whenever a multiple of it is completed, and at the end.
       evaluate_every: `evaluate` is called at every multiple of it, 0 included, and at the last
         step, unless the training is over; `None` never calls it.
       steps_a_call: the most steps of one call of `take_steps`.
-      progress: called after every call with (steps completed, steps), and with the terms, where
-        there are some.
-
-    Returns:
-      The number of completed steps.
+      progress: called after every call with (steps completed, steps), and with the terms, if any.
 
     Raises:
       DivergedError: a value is not finite; the last good checkpoint stands.
@@ -113,24 +102,19 @@ def run_resumable(
             until = min(step + steps_a_call, num_steps, *ends)
             terms = training.take_steps(step, until - step)
             step = until
-            is_due = evaluate_every is not None and (
-                step % evaluate_every == 0 or step == num_steps
-            )
-            if is_due and not training.is_over:
-                training.evaluate(step)
+            is_last = step == num_steps
+            if evaluate_every is not None and (step % evaluate_every == 0 or is_last):
+                if not training.is_over:
+                    training.evaluate(step)
             if progress is not None:
                 progress(step, num_steps, *([terms] if terms else []))
-            if store is not None:
-                ends_here = step == num_steps or training.is_over
-                if signals.received or step % steps_a_save == 0 or ends_here:
-                    _save(training, store, step)
-                if signals.received:
-                    raise Terminated(signals.received, step)
+            if store is None:
+                continue
+            if signals.received or step % steps_a_save == 0 or is_last or training.is_over:
+                try:
+                    store.save(step, training.state())
+                except NonFiniteError as error:
+                    raise DivergedError(step, f"{training.owner} {error.name}".strip()) from error
+            if signals.received:
+                raise Terminated(signals.received, step)
     return step
-
-
-def _save(training: ResumableTraining, store: CheckpointStore, step: int) -> None:
-    try:
-        store.save(step, training.state())
-    except NonFiniteError as error:
-        raise DivergedError(step, f"{training.owner} {error.name}".strip()) from error

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
@@ -32,20 +33,13 @@ class MetricsLogger(StepCallback):
 
     A line holds `step`, `wall_seconds` of the run, `steps_per_second` since the line before (null
     where there was but one execution) and every log.
-
-    Attributes:
-      every: steps between two lines; the last step has one in any case.
-      folder: the run folder.
-      writer: the writer of TensorBoard.
-      clock: the clock of the run.
-      steps_per_second: mean rate of this session with all that happened between its steps, but
-        without its first execution, in which the step is traced; `None` while unknown.
     """
 
-    every: int
+    every: int  # steps between two lines; the last step has one in any case
     folder: RunFolder
     writer: tf.summary.SummaryWriter
     clock: RunClock
+    # The mean of this session after its first execution, in which the step is traced.
     steps_per_second: float | None = dataclasses.field(default=None, init=False)
     _first: tuple[int, float] | None = dataclasses.field(default=None, init=False)
     _last: tuple[int, float] | None = dataclasses.field(default=None, init=False)
@@ -66,11 +60,12 @@ class MetricsLogger(StepCallback):
         self._last = self.step, now
         record = {"step": self.step, "wall_seconds": round(now, 3), "steps_per_second": rate}
         self.folder.append_metrics({**record, **values})
-        with self.writer.as_default(step=self.step):
+        # NumPy's numbers: TensorFlow keeps every Python number that becomes a tensor.
+        with self.writer.as_default(step=np.int64(self.step)):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(name, np.float32(value))
             if rate is not None:
-                tf.summary.scalar("steps_per_second", rate)
+                tf.summary.scalar("steps_per_second", np.float32(rate))
         self.writer.flush()
 
     def _rate_since(self, mark: tuple[int, float] | None, now: float) -> float | None:

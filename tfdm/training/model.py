@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from tfdm.numerics import batch_size
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
 from tfdm.training.players import Terms, update_players
@@ -47,7 +48,7 @@ class GenerativeModel(ModelParts):
     Attributes:
       prior: p(z), a `tfdm.distributions.priors.Prior`.
       generator: the network codes [B, L] -> images in [-1, 1], or a likelihood's parameters.
-      players: who plays: names, networks and optimisers.
+      players: names, networks and optimisers.
       optimizers: the optimisers by player.
       step: the number of completed training steps.
       batches_per_step: K, how many batches one training step takes.
@@ -67,10 +68,7 @@ class GenerativeModel(ModelParts):
     def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
         """Returns every player's loss, and more terms to log; all are scalar means.
 
-        Args:
-          images: [B, H, W, C] in [-1, 1].
-          noise: the noise of the step.
-          training: whether batch norm uses the batch's moments.
+        Images are [B, H, W, C] in [-1, 1]; in `training` batch norm uses the batch's moments.
         """
         raise NotImplementedError
 
@@ -87,18 +85,15 @@ class GenerativeModel(ModelParts):
     def compile(self, *, run_eagerly: bool = False, **kwargs: Any) -> None:
         """Configures `fit`; the optimisers were made with the players.
 
-        Args:
-          run_eagerly: whether to run without tracing, for debugging.
-          **kwargs: `steps_per_execution`, and `jit_compile`, which is slower on a CPU.
+        `kwargs` are `steps_per_execution`, and `jit_compile`, which is slower on a CPU.
         """
         super().compile(None, run_eagerly=run_eagerly, **{"jit_compile": False, **kwargs})
 
     def train_step(self, data: Any) -> Terms:
         """One step of all players; returns every loss and term, averaged over the replicas.
 
-        Args:
-          data: images, uint8 or floats in [0, 1], [B, H, W, C]; [B, K, H, W, C] where the model
-            takes K batches a step.
+        `data` are images, uint8 or floats in [0, 1], [B, H, W, C], or [B, K, H, W, C] where the
+        model takes K batches a step.
         """
         images, per_step = self._network_range(data), self.batches_per_step
         if images.shape.rank != 4 and (per_step == 1 or tuple(images.shape[1:-3]) != (per_step,)):
@@ -126,8 +121,9 @@ class GenerativeModel(ModelParts):
     def _network_range(self, data: Any) -> tf.Tensor:
         images = tf.convert_to_tensor(data[0] if isinstance(data, (tuple, list)) else data)
         if tuple(images.shape[-3:]) != self.image_shape:
-            expected = f"expected (..., {self.image_shape})"
-            raise ValueError(f"images have shape {images.shape}, {expected}")
+            raise ValueError(
+                f"images have shape {images.shape}, expected (..., {self.image_shape})"
+            )
         values = tf.cast(images, tf.float32)
         return values / 127.5 - 1.0 if images.dtype.is_integer else values * 2.0 - 1.0
 
@@ -174,9 +170,7 @@ class GenerativeModel(ModelParts):
     def generate(self, num_or_noise: int | tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Returns samples, float32 [n, H, W, C] in [0, 1].
 
-        Args:
-          num_or_noise: how many, or standard normal noise [n, L] that the prior maps to codes.
-          seed: the seed of the codes.
+        Takes their number, or standard normal noise [n, L] that the prior maps to codes.
         """
         if isinstance(num_or_noise, numbers.Integral):
             return self.decode(self.sample_codes(int(num_or_noise), seed))
@@ -188,18 +182,12 @@ class GenerativeModel(ModelParts):
     def export_signatures(self) -> dict[str, dict[str, Callable[..., Any]]]:
         """Returns what an export offers: `tf.function`s by folder and name of the signature.
 
-        * `generator`: `serving_default` maps noise `z` [n, L] to `images` [n, H, W, C] in [0, 1],
-          `decode` maps `codes` [n, L] to `images`.
+        Of the `generator`, `serving_default` maps noise `z` [n, L] to `images` [n, H, W, C] in
+        [0, 1], `decode` maps `codes` [n, L] to `images`.
         """
-
-        def generate(z: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"images": self.generate(z)}
-
-        def decode(codes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"images": self.decode(codes)}
-
         row = [self.latent_dim]
-        by_noise, by_codes = signature(generate, row, "z"), signature(decode, row, "codes")
+        by_noise = signature(lambda z: {"images": self.generate(z)}, row, "z")
+        by_codes = signature(lambda codes: {"images": self.decode(codes)}, row, "codes")
         return {"generator": {"serving_default": by_noise, "decode": by_codes}}
 
     # --- Keras ----------------------------------------------------------------------------
@@ -226,11 +214,6 @@ class GenerativeModel(ModelParts):
 def loss_terms(losses: Terms) -> Terms:
     """Returns the players' losses under the names that the logs give them."""
     return {f"{player}_loss": loss for player, loss in losses.items()}
-
-
-def batch_size(images: tf.Tensor) -> int | tf.Tensor:
-    """Returns the first axis, a number where the graph knows it."""
-    return images.shape[0] if images.shape[0] is not None else tf.shape(images)[0]
 
 
 def signature(function: Callable[..., Any], row: Sequence[int], name: str) -> Callable[..., Any]:

@@ -39,17 +39,11 @@ def _normal(shape: list[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StepNoise:
-    """Draws the noise of one step on one replica.
+    """Draws the noise of one step on one replica."""
 
-    Attributes:
-      seed: the seed of the run.
-      step: int64 scalar, the number of steps completed before this one.
-      batch_size: B, the number of examples on this replica.
-    """
-
-    seed: int
-    step: tf.Tensor
-    batch_size: int | tf.Tensor
+    seed: int  # of the run
+    step: tf.Tensor  # int64 scalar, the steps completed before this one
+    batch_size: int | tf.Tensor  # B, the examples on this replica
 
     def normal(self, name: str, shape: list[int]) -> tf.Tensor:
         """Standard normal numbers, [B, *shape], the stream's `name` unique within a step."""
@@ -61,8 +55,7 @@ class StepNoise:
 
     def keep_mask(self, name: str, shape: list[int], rate: float) -> tf.Tensor:
         """A dropout mask [B, *shape]: 0 with probability `rate`, else 1 / (1 - rate)."""
-        kept = self.uniform(name, shape) >= rate
-        return tf.cast(kept, tf.float32) / (1.0 - rate)
+        return tf.cast(self.uniform(name, shape) >= rate, tf.float32) / (1.0 - rate)
 
     def _draw(self, sampler: Callable[..., tf.Tensor], name: str, shape: list[int]) -> tf.Tensor:
         context = tf.distribute.get_replica_context()

@@ -21,6 +21,7 @@ from tfdm.networks.layers import LayerFactory
 from tfdm.training.config import ModelConfig
 from tfdm.training.networks import Shape, checked_network, copy_network
 from tfdm.training.players import ADAM_EPSILON, Player
+from tfdm.training.state import listed
 
 # What `keras.Model` takes itself.
 _KERAS_OPTIONS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
@@ -138,8 +139,8 @@ class ModelParts(keras.Model):
         return checked_network(name, made, takes, gives)
 
     def generator_network(self) -> keras.layers.Layer:
-        takes = [(self.latent_dim,)]
-        return self.network("generator", self.build_generator, takes, self.image_shape)
+        codes = (self.latent_dim,)
+        return self.network("generator", self.build_generator, [codes], self.image_shape)
 
     def discriminator_network(self, name: str = "discriminator") -> keras.layers.Layer:
         return self.network(name, self.build_discriminator, [self.image_shape], ())
@@ -162,22 +163,15 @@ class ModelParts(keras.Model):
     ) -> None:
         """Adds the player of the loss `name`, which moves `networks`.
 
-        Args:
-          name: the key of its loss.
-          networks: what it moves.
-          rate: the learning rate of an Adam of its own (Appendix K), a number or a schedule.
-          optimizer: what moves it instead of that Adam.
+        `rate` is that of an Adam of its own (Appendix K), a number or a schedule; give either it or
+        another `optimizer`.
         """
         if (rate is None) == (optimizer is None):
             raise ValueError(f"player {name!r} has rate {rate} and optimizer {optimizer}: give one")
         if optimizer is None:
-            optimizer = keras.optimizers.Adam(
-                learning_rate=rate,
-                beta_1=self.config.adam_beta_1,
-                beta_2=self.config.adam_beta_2,
-                epsilon=ADAM_EPSILON,
-                name=f"{name}_adam",
-            )
+            betas = self.config.adam_beta_1, self.config.adam_beta_2
+            own = {"epsilon": ADAM_EPSILON, "name": f"{name}_adam"}
+            optimizer = keras.optimizers.Adam(rate, *betas, **own)
         player = Player(name, tuple(networks), optimizer)
         optimizer.build(player.variables)
         self.optimizers = {**self.optimizers, name: optimizer}
@@ -185,8 +179,10 @@ class ModelParts(keras.Model):
 
     def _check_parts(self) -> None:
         if self.prior.latent_dim != self.latent_dim:
-            found, expected = self.prior.latent_dim, f"expected latent_dim = {self.latent_dim}"
-            raise ValueError(f"the prior has codes of {found} numbers, {expected}")
+            raise ValueError(
+                f"the prior has codes of {self.prior.latent_dim} numbers, "
+                f"expected latent_dim = {self.latent_dim}"
+            )
         for name in self.networks:
             if name not in self._network_names:
                 hint = did_you_mean(name, self._network_names)
@@ -194,8 +190,7 @@ class ModelParts(keras.Model):
         moved = {id(variable) for player in self.players for variable in player.variables}
         idle = [v.path for v in self.trainable_variables if id(v) not in moved]
         if idle:
-            shown = ", ".join(idle[:3]) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
-            raise ValueError(f"no player moves {shown}: add a player, or freeze the network")
+            raise ValueError(f"no player moves {listed(idle)}: add a player, or freeze the network")
 
     # --- Keras ----------------------------------------------------------------------------
 

@@ -1,8 +1,7 @@
 """The players of a game: who owns which networks, and how all of them move at once.
 
 In a hybrid three or four networks play, each with its own loss, variables and optimiser
-(Algorithm 4). A model lists its players; `update_players` takes each loss's gradient in its own
-player's variables and no other.
+(Algorithm 4).
 """
 
 from __future__ import annotations
@@ -20,16 +19,10 @@ Terms = dict[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Player:
-    """One player.
+    """One player."""
 
-    Attributes:
-      name: the key of its loss.
-      networks: the networks whose trainable variables it moves.
-      optimizer: the optimiser that moves them.
-    """
-
-    name: str
-    networks: tuple[keras.layers.Layer, ...]
+    name: str  # the key of its loss
+    networks: tuple[keras.layers.Layer, ...]  # whose trainable variables it moves
     optimizer: keras.optimizers.Optimizer
 
     @property
@@ -54,13 +47,13 @@ def player_gradients(
     gradients = {}
     for player in players:
         loss, variables = losses[player.name], player.variables
+        name = f"the loss of {player.name}"
         if loss.shape.rank != 0:
-            shape = loss.shape
-            raise ValueError(f"the loss of {player.name} has shape {shape}, expected a scalar")
+            raise ValueError(f"{name} has shape {loss.shape}, expected a scalar")
         found = tape.gradient(loss, variables, output_gradients=share)
         lost = [v.path for v, g in zip(variables, found, strict=True) if g is None]
         if lost:
-            raise ValueError(f"the loss of {player.name} does not reach {', '.join(lost)}")
+            raise ValueError(f"{name} does not reach {', '.join(lost)}")
         gradients[player.name] = found
     return gradients
 

@@ -19,21 +19,19 @@ class ProgressBar(StepCallback):
     _bar: Bar | None = dataclasses.field(default=None, init=False)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Shows the bar; the first step takes longer, it is traced."""
         self._bar = Bar("tracing the step", "step", self.stream, self.span.start, self.span.end)
 
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
-        """Moves the bar, and reads the losses when they are old: it waits for the device."""
         if self._bar is None:
             return
         terms = None
+        # Reading the losses waits for the device.
         if self._bar.wants_terms() or self.step == self.span.end:
             self._bar.retitle("training")
             terms = losses_first(read_logs(logs))
         self._bar(self.step, self.span.end, terms)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves the full bar in view."""
         self.close()
 
     def close(self) -> None:

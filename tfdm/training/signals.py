@@ -15,13 +15,10 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 class StopSignals:
     """Catches SIGTERM and SIGINT inside a `with` block.
 
-    Outside of `deferred` a signal ends the process with status 128 + signal at once. Inside it is
-    only noted in `received`, for the training loop to act on after its step; a second one of the
-    same kind ends the process at once there too. Outside of the main thread, where Python lets
-    nobody catch signals, nothing is caught.
-
-    Attributes:
-      received: the number of the noted signal, 0 while there is none.
+    Outside of `deferred` a signal ends the process with status 128 + signal at once. Inside, its
+    number is noted in `received`, 0 while there is none, for the training loop to act on after its
+    step; a second one of the same kind ends the process there too. Outside of the main thread,
+    where Python catches no signals, nothing is caught.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,4 @@
-"""The whole state of a model in training as named arrays, and back.
-
-A state holds every variable of the model (networks, moving averages, step counter) and of each
-optimiser. Put back, it goes on exactly as the model it was taken from would have.
-"""
+"""The whole state of a model in training, its variables and its optimisers', as named arrays."""
 
 from __future__ import annotations
 
@@ -17,16 +13,12 @@ _COUNTER = re.compile(r"_\d+(?=[/_]|$)")
 
 
 def capture_state(model: Any) -> dict[str, np.ndarray]:
-    """Returns copies of all variables of a model and of its optimisers.
+    """Returns copies of all variables of a model and of its optimisers, by unique names.
 
-    Args:
-      model: anything with a list `variables` of variables of Keras or TensorFlow, and a
-        dictionary `optimizers` of optimisers that were built.
-
-    Returns:
-      Arrays by unique names such as `model/0003/generator/dense/kernel` and
-      `optimizers/encoder/0002/dense_kernel_momentum`. The names depend on the model alone, not
-      on what else the process built.
+    A model is anything with a list `variables` of variables of Keras or TensorFlow, and a
+    dictionary `optimizers` of optimisers that were built. The names, such as
+    `model/0003/generator/dense/kernel` and `optimizers/encoder/0002/dense_kernel_momentum`, depend
+    on the model alone, not on what else the process built.
     """
     return {name: np.array(v.numpy()) for name, v in _named_variables(model).items()}
 
@@ -42,7 +34,7 @@ def restore_state(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
     unknown = sorted(arrays.keys() - variables.keys())
     if missing or unknown:
         raise ValueError(
-            f"state lacks {_listed(missing)} and has {_listed(unknown)} that the model does not"
+            f"state lacks {listed(missing)} and has {listed(unknown)} that the model does not"
         )
     for name, variable in variables.items():
         array, shape = arrays[name], tuple(variable.shape)
@@ -71,6 +63,7 @@ def _named_variables(model: Any) -> dict[str, Any]:
     }
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Returns the first three of these names and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more if names else "nothing"

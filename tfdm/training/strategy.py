@@ -23,11 +23,10 @@ STRATEGIES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """Returns the strategy of this name; call it before any other TensorFlow operation.
 
-    Args:
-      name: `auto`, all local accelerators; `cpu`, the CPU also where there are accelerators;
-        `mirrored`, one replica for each local accelerator, or each logical CPU device where there
-        is none; `multi_worker`, the cluster in the environment variable `TF_CONFIG`; `tpu`, the
-        TPU that its cluster resolver finds.
+    `auto` takes all local accelerators; `cpu` the CPU also where there are accelerators; `mirrored`
+    one replica for each local accelerator, or each logical CPU device where there is none;
+    `multi_worker` the cluster in the environment variable `TF_CONFIG`; `tpu` the TPU that its
+    cluster resolver finds.
 
     Raises:
       UserError: there is no such strategy, cluster or TPU.
@@ -71,11 +70,8 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
 class Workers:
     """The processes that train one model together; alone, it answers at once.
 
-    Every process has to make the same calls in the same order. Only the chief writes files.
-
-    Attributes:
-      number: how many processes there are.
-      is_chief: whether this process is the one that writes.
+    Every process, of `number`, has to make the same calls in the same order. Only the one that
+    `is_chief` writes files.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
