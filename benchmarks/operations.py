@@ -46,6 +46,9 @@ STEP_PASSES: dict[str, dict[str, Passes]] = {
 }
 
 
+COUNTED = (*STEP_PASSES, "draw")
+
+
 def layer_operations(network: keras.Model) -> list[int]:
     """Returns the operations of one forward pass on one example, layer by layer."""
     counts = []
@@ -62,7 +65,9 @@ def layer_operations(network: keras.Model) -> list[int]:
 
 
 def step_operations(model: keras.Model, name: str, batch_size: int) -> int:
-    """Returns the operations of one training step of `dcgan` or `aae_gan`."""
+    """Returns the operations of one training step of `dcgan`, `aae_gan` or `draw`."""
+    if name == "draw":
+        return draw_operations(model) * batch_size
     total = 0
     for network, passes in STEP_PASSES[name].items():
         layers = layer_operations(getattr(model, network))
@@ -70,6 +75,32 @@ def step_operations(model: keras.Model, name: str, batch_size: int) -> int:
         total += passes.forward * once + passes.inputs * once
         total += passes.weights * (once + once - first)
     return total * batch_size
+
+
+def draw_operations(model: keras.Model) -> int:
+    """Returns the operations of one training step of DRAW on one example.
+
+    Every convolution runs once a step of the T, forward and into its weights. Backward it runs
+    into the input maps that depend on weights: not into images, nor into the state at the start.
+    """
+    sizes = model.sizes
+    steps, images, latents = sizes.num_steps, sizes.image_maps, sizes.latent_maps
+    hidden = sizes.hidden_maps
+    # Input maps that depend on weights, summed over the steps.
+    moved = {
+        model.encoder.gates: (steps - 1) * (images + 2 * hidden),
+        model.encoder.posterior_maps: steps * hidden,
+        model.generator.gates: steps * latents + (steps - 1) * (images + hidden),
+        model.generator.canvas_maps: steps * hidden,
+    }
+    if model.has_learned_prior:
+        moved[model.generator.prior_maps] = (steps - 1) * hidden
+    total = 0
+    for layer, inputs in moved.items():
+        side, _, maps, outputs = layer.kernel.shape
+        each = 2 * int(np.prod(sizes.grid)) * side * side * outputs
+        total += each * (2 * steps * maps + inputs)
+    return total
 
 
 def matrix_product_rate(dtype: str = "float32", size: int = 2048, repeats: int = 5) -> float:

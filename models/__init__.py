@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfdm.models.aae_gan import AAEGAN as AAEGAN
     from tfdm.models.aae_plus_plus import AAEPlusPlus as AAEPlusPlus
     from tfdm.models.dcgan import DCGAN as DCGAN
+    from tfdm.models.draw import DRAW as DRAW
     from tfdm.models.vae import VAE as VAE
     from tfdm.models.veegan import VEEGAN as VEEGAN
     from tfdm.models.wgan_gp import WGANGP as WGANGP

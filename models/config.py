@@ -7,28 +7,104 @@ the field says what was chosen.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 from tfdm.fields import adam_rate, setting
 from tfdm.training.config import ModelConfig
+
+
+def _likelihood() -> Any:
+    return setting(
+        "bernoulli", "pixel distribution p(x|z)", choices=("bernoulli", "quantized_normal")
+    )
+
+
+def _scale_sharing() -> Any:
+    return setting(
+        "global", "what shares a learned scale of the quantized normal", choices=("global", "pixel")
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class VAEConfig(ModelConfig):
     """Variational autoencoder: eq. 3, and the marginal KL term of Appendix B."""
 
-    likelihood: str = setting(
-        "bernoulli", "pixel distribution p(x|z)", choices=("bernoulli", "quantized_normal")
-    )
+    likelihood: str = _likelihood()
     beta: float = setting(1.0, "coefficient β of KL[q(z|x) ‖ p(z)]", minimum=0.0)
     marginal_kl_weight: float = setting(
         0.0, "coefficient λ of KL[q(z) ‖ p(z)] by a code discriminator; 0 is off", minimum=0.0
     )
-    scale_sharing: str = setting(
-        "global", "what shares a learned scale of the quantized normal", choices=("global", "pixel")
-    )
+    scale_sharing: str = _scale_sharing()
     learning_rate: float = adam_rate(5e-4, "encoder and decoder")
     code_discriminator_learning_rate: float = adam_rate(5e-4, "code discriminator")
+
+
+# Sides of images below which DRAW's sizes are small: 28x28.
+_SMALL_SIDE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class DRAWConfig(ModelConfig):
+    """Convolutional DRAW (Gregor et al., 2015 and 2016; section 4.1).
+
+    Sizes that are `None` follow from the images: `for_images` gives their numbers.
+    """
+
+    latent_dim: int = setting(
+        None,
+        "dimension L of the codes z, num_steps x half the height x half the width x latent_maps",
+        kind=int,
+        minimum=1,
+        shown_default="that product",
+    )
+    num_steps: int = setting(
+        None, "steps T", kind=int, minimum=1, maximum=1000, shown_default="16; 8 below 32x32"
+    )
+    latent_maps: int = setting(
+        None, "maps of latents of a step", kind=int, minimum=1, shown_default="12; 2 below 32x32"
+    )
+    hidden_maps: int = setting(
+        None,
+        "hidden maps of both cells, before the factor width",
+        kind=int,
+        minimum=1,
+        shown_default="160; 16 below 32x32",
+    )
+    kernel_size: int = setting(5, "side of the kernels of both cells", minimum=1, maximum=31)
+    prior: str = setting(
+        "standard_normal",
+        "p(z): N(0, I), or learned step by step from the decoder's state",
+        choices=("standard_normal", "autoregressive"),
+    )
+    likelihood: str = _likelihood()
+    scale_sharing: str = _scale_sharing()
+    learning_rate: float = adam_rate(1e-4, "encoder, decoder and learned prior")
+
+    def for_images(self, image_shape: tuple[int, int, int]) -> Self:
+        """Returns the sizes for images [H, W, C], on a grid of half their sides.
+
+        Raises:
+          ValueError: a side is odd, or `latent_dim` is given and is another.
+        """
+        height, width, _ = image_shape
+        if height % 2 or width % 2:
+            raise ValueError(f"image_shape is {image_shape}, expected even sides")
+        small = min(height, width) < _SMALL_SIDE
+        num_steps = self.num_steps or (8 if small else 16)
+        latent_maps = self.latent_maps or (2 if small else 12)
+        latent_dim = num_steps * (height // 2) * (width // 2) * latent_maps
+        if self.latent_dim not in (None, latent_dim):
+            raise ValueError(
+                f"latent_dim is {self.latent_dim}, expected {latent_dim} = {num_steps} steps x "
+                f"{height // 2} x {width // 2} x {latent_maps} maps: leave it out, or change these"
+            )
+        return dataclasses.replace(
+            self,
+            latent_dim=latent_dim,
+            num_steps=num_steps,
+            latent_maps=latent_maps,
+            hidden_maps=self.hidden_maps or (16 if small else 160),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,6 +59,7 @@ MODELS: dict[str, ModelEntry] = {
     name: ModelEntry(name, class_name, getattr(model_configs, f"{class_name}Config"), summary)
     for name, class_name, summary in (
         ("vae", "VAE", "variational autoencoder (eq. 3, Appendix B)"),
+        ("draw", "DRAW", "convolutional DRAW, recurrent in steps (section 4.1)"),
         ("dcgan", "DCGAN", "GAN with the classifier's loss (section 3)"),
         ("wgan_gp", "WGANGP", "Wasserstein GAN with gradient penalty"),
         ("aae", "AAE", "adversarial autoencoder (section 6.1)"),

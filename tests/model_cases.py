@@ -16,7 +16,17 @@ IMAGE_SHAPE = (28, 28, 3)
 SMALL = {"latent_dim": LATENT_DIM, "width": 1 / 8}
 
 # What makes a model smaller still.
-OPTIONS: dict[str, dict[str, Any]] = {"wgan_gp": {"critic_steps": 2}, "veegan": {"head_maps": 64}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "draw": {
+        "latent_dim": None,
+        "num_steps": 2,
+        "latent_maps": 1,
+        "hidden_maps": 32,
+        "kernel_size": 3,
+    },  # fmt: skip
+    "wgan_gp": {"critic_steps": 2},
+    "veegan": {"head_maps": 64},
+}
 
 
 def small_model(

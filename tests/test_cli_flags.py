@@ -171,6 +171,7 @@ def test_the_training_help_shows_every_field_with_its_default() -> None:
         for field in dataclasses.fields(entry.config):
             bodies = shown[f"config.{field.name}"]
             default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+            default = field.metadata["shown_default"] or default
             assert any(
                 field.metadata["help"] in body and f"[default {default}]" in body for body in bodies
             ), (entry.name, field.name)
@@ -185,7 +186,9 @@ def test_the_training_help_groups_hyperparameters_by_model() -> None:
     assert "--config.beta=" in sections["Hyperparameters of vae"]
     everyone = next(name for name in sections if name.startswith("Hyperparameters of every model"))
     assert "--config.latent_dim=INT" in sections[everyone]
-    assert text.count("--config.latent_dim=INT") == 1
+    # That of DRAW follows from its other fields.
+    assert "--config.latent_dim=INT" in sections["Hyperparameters of draw"]
+    assert text.count("--config.latent_dim=INT") == 2
     for name in [*registry.MODELS, *DATASETS]:
         assert re.search(rf"^  {name} ", text, re.M), name
 

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from tests.model_cases import (
     BATCH_SIZE,
-    LATENT_DIM,
     OPTIONS,
     all_variables,
     assert_same,
@@ -268,7 +267,7 @@ def test_moving_average_follows_its_formula_and_makes_the_samples(name, rng):
         np.testing.assert_allclose(average, value, rtol=1e-5, atol=1e-7, err_msg=average.path)
     assert model.sampler is model.generator_average
 
-    codes = tf.constant(rng.normal(size=[3, LATENT_DIM]), tf.float32)
+    codes = tf.constant(rng.normal(size=[3, model.latent_dim]), tf.float32)
     averaged = model.generate(codes)
     plain = model.to_unit_range(model.generator(codes, training=False))
     assert np.abs(averaged - plain).max() > 0.0

@@ -57,14 +57,15 @@ class Shifted(StandardNormal):
 
 @every_model
 def test_another_prior_is_used_everywhere(name, rng, monkeypatch):
-    model_class, options = MODELS[name].load(), {**OPTIONS.get(name, {}), "width": 1 / 16}
+    options = {"latent_dim": LATENT_DIM, "width": 1 / 16, **OPTIONS.get(name, {})}
+    model_class = MODELS[name].load()
     if name == "vae":
         options["marginal_kl_weight"] = 1.0
-    noise = tf.constant(rng.normal(size=[3, LATENT_DIM]), tf.float32)
-    standard = model_class(latent_dim=LATENT_DIM, **options)
+    standard = model_class(**options)
+    noise = tf.constant(rng.normal(size=[3, standard.latent_dim]), tf.float32)
     codes = standard.sample_codes(3, seed=2)
     monkeypatch.setattr(model_class, "build_prior", lambda self: Shifted(self.latent_dim))
-    model = model_class(latent_dim=LATENT_DIM, **options)
+    model = model_class(**options)
     np.testing.assert_array_equal(model.generate(noise), model.decode(2.0 * noise + 1.0))
     np.testing.assert_array_equal(model.sample_codes(3, seed=2), 2.0 * codes + 1.0)
     signatures = model.export_signatures()["generator"]

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tests.model_cases import (
     IMAGE_SHAPE,
-    LATENT_DIM,
     all_variables,
     assert_same,
     small_batches,
@@ -45,7 +44,7 @@ def test_saved_model_is_loaded_with_its_state_and_goes_on(name, tmp_path: Path, 
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     assert type(loaded) is type(model) and loaded.config == model.config
     assert_same(values(all_variables(loaded)), values(all_variables(model)))
-    codes = tf.constant(rng.normal(size=[2, LATENT_DIM]), tf.float32)
+    codes = tf.constant(rng.normal(size=[2, model.latent_dim]), tf.float32)
     np.testing.assert_array_equal(loaded.generate(codes), model.generate(codes))
     if model.has_encoder:
         images = small_images(2)

@@ -86,6 +86,18 @@ class RunConfig(CheckedConfig):
         """Returns what a run of the same model records where nothing is chosen."""
         return RunConfig(model=self.model, hyperparameters=type(self.hyperparameters)()).flat()
 
+    def for_images(self, image_shape: tuple[int, int, int]) -> Self:
+        """Returns the configuration with the hyperparameters that follow from the images' shape.
+
+        Raises:
+          UserError: a hyperparameter does not fit the images.
+        """
+        try:
+            hyperparameters = self.hyperparameters.for_images(image_shape)
+        except ValueError as error:
+            raise UserError(f"bad value for {self.dataset}: {error}") from None
+        return dataclasses.replace(self, hyperparameters=hyperparameters)
+
     @classmethod
     def of(cls, config: Self | Mapping[str, Any] | None, **values: Any) -> Self:
         """Returns the configuration that an object, a mapping or keywords describe.
@@ -183,7 +195,10 @@ def _resolved(values: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, A
             read = _read(known[name], value)
             if chosen.setdefault(name, read) != read:
                 raise UserError(f"{name} is given twice, {chosen[name]} and {read}: drop one")
-    chosen = preset_values(chosen.get("preset", run["preset"].default), dataset) | chosen
+    preset = preset_values(chosen.get("preset", run["preset"].default), dataset)
+    for name, value in preset.items():
+        if name in run or own[name].default is not None:  # Else it follows from other fields.
+            chosen.setdefault(name, value)
     try:
         config = entry.config(**{name: chosen[name] for name in chosen if name not in run})
     except ValueError as error:

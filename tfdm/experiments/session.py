@@ -49,6 +49,7 @@ def run_session(
         _on_chief(workers, hold)
     if dataset is None:
         dataset = open_data(config)
+    config = config.for_images(dataset.image_shape)
     session = _Session(config, folder, dataset, strategy, workers, signals, progress)
     _on_chief(workers, session.record_config)
     _logger.info(

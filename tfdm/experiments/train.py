@@ -148,7 +148,9 @@ def _hold(folder: RunFolder, config: RunConfig, stack: contextlib.ExitStack) -> 
     """Holds the folder for this run until the stack is closed."""
     folder.create()
     stack.callback(folder.discard_if_unused)
-    folder.check_config(config.flat(), config.default_flat())
+    # What the images decide is compared when they are there.
+    known = {name: value for name, value in config.flat().items() if value is not None}
+    folder.check_config(known, config.default_flat())
     stack.enter_context(folder.lock())
 
 

@@ -3,7 +3,7 @@
     config.json   the resolved configuration, flat     checkpoints/   rotating states
     metrics.jsonl one line per logging step            weights/       last.weights.h5
     summary.json  how the run ended                    tensorboard/   scalars and grids
-    samples/, reconstructions/  PNG grids              export/        SavedModels
+    samples/, reconstructions/, canvases/  PNG grids   export/        SavedModels
 
 A process that is killed at any moment leaves a folder that the next start accepts.
 """
@@ -46,6 +46,7 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
         self.samples = self.path / "samples"
         self.reconstructions = self.path / "reconstructions"
+        self.canvases = self.path / "canvases"
         self.export = self.path / "export"
         self.lock_path = self.path / ".lock"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 from tfdm.fields import CheckedConfig, setting
 
@@ -28,3 +29,15 @@ class ModelConfig(CheckedConfig):
         minimum=0.0,
         maximum=0.999999,
     )
+
+    def for_images(self, image_shape: tuple[int, int, int]) -> Self:
+        """Returns the hyperparameters with those filled in that follow from the images' shape.
+
+        Args:
+          image_shape: (H, W, C).
+
+        Raises:
+          ValueError: a hyperparameter does not fit the images.
+        """
+        del image_shape
+        return self

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdm.pictures import image_grid, png_bytes, side_by_side
+from tfdm.pictures import COLUMNS, image_grid, png_bytes, side_by_side
 from tfdm.runs import RunFolder
 from tfdm.runs.atomic import atomic_write_bytes
 from tfdm.training.callbacks import StepCallback
 
 SAMPLES = 64
 RECONSTRUCTIONS = 32
+CANVASES = 8
 
 
 def fixed_images(images: np.ndarray, number: int = RECONSTRUCTIONS) -> np.ndarray:
@@ -47,10 +48,17 @@ class ImageGrids(StepCallback):
             pairs = side_by_side(self.images.astype(np.float32) / 255.0, remade)
             path = grid_path(self.folder.reconstructions, step)
             self._show("reconstructions", path, pairs, step)
+        if hasattr(model, "canvases"):
+            # A row for each code, a column for each step of the model.
+            canvases = model.canvases(model.sample_codes(CANVASES, seed=self.seed)).numpy()
+            path, images = grid_path(self.folder.canvases, step), np.concatenate(canvases)
+            self._show("canvases", path, images, step, columns=canvases.shape[1])
         self.writer.flush()
 
-    def _show(self, name: str, path: Path, images: np.ndarray, step: int) -> None:
-        grid = image_grid(images)
+    def _show(
+        self, name: str, path: Path, images: np.ndarray, step: int, columns: int = COLUMNS
+    ) -> None:
+        grid = image_grid(images, columns)
         atomic_write_bytes(path, png_bytes(grid))
         with self.writer.as_default(step=np.int64(step)):
             tf.summary.image(name, grid[None])

@@ -56,11 +56,12 @@ class ModelParts(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{name: kwargs.pop(name) for name in _KERAS_OPTIONS if name in kwargs})
-        self.config = self.config_class.of(config, **kwargs)
+        asked = self.config_class.of(config, **kwargs)
         height, width, channels = image_shape
         if min(height, width, channels) < 1:
             raise ValueError(f"image_shape is {tuple(image_shape)}, expected (H, W, C) from 1")
         self.image_shape = (height, width, channels)
+        self.config = asked.for_images(self.image_shape)
         self.seed = int(seed)
         # Keras tracks them where they are used, not behind a proxy.
         self.networks = MappingProxyType(dict(networks or {}))
