@@ -57,7 +57,7 @@ def density_model_kl(
       seed: of everything that is drawn.
       prior: p(z), by default N(0, I).
       held_out: codes that decide when to stop and give the value; by default fresh `codes`.
-      state: a folder of this call alone, from which a fit that was broken off goes on.
+      state: a folder of this call alone, from which an interrupted fit is resumed.
       progress: whether a bar is shown, or a function of (steps done, steps).
 
     Raises:

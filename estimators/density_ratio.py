@@ -125,7 +125,7 @@ def density_ratio_kl(
       prior: p(z), by default N(0, I).
       held_out: codes that training does not see; by default fresh codes of `codes`.
       others: codes of other data, for `kl_held_out_images`.
-      state: a folder of this call alone, from which a fit that was broken off goes on.
+      state: a folder of this call alone, from which an interrupted fit is resumed.
       progress: whether a bar is shown, or a function of (steps done, steps) over all classifiers.
 
     Raises:

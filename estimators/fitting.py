@@ -65,7 +65,7 @@ def fit(
       keep_best: whether the variables of the best evaluation are put back at the end.
       clip_norm: largest norm of the whole gradient; 0 does not clip.
       progress: called with (steps done, steps).
-      state: a folder of this fit alone, from which a fit that was broken off goes on.
+      state: a folder of this fit alone, from which an interrupted fit is resumed.
 
     Raises:
       ValueError: the loss is not finite before the first evaluation that is.

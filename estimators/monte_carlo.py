@@ -74,7 +74,7 @@ def monte_carlo_kl(
       leave_one_out: z from x_n, the mixture without x_n; needs N ≥ 2.
       held_out: means and standard deviations [M, L] of other data; z is drawn from these.
       strategy: whose devices share the work; by default the current one.
-      state_path: a file that keeps the sums on the way, so that a call that was stopped goes on
+      state_path: a file that keeps the sums on the way, so that a call that was stopped resumes
         where it was, to the same value. One of another call is started anew.
       progress: whether a bar is shown, or a function of (samples done, S) after every block.
 

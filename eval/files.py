@@ -61,7 +61,7 @@ def file_source(
         raise UserError(f"{path} does not exist: name a folder of images, an .npz or an .npy file")
     if path.suffix not in (".npy", ".npz"):
         raise UserError(
-            f"{path} is no folder and no .npz or .npy file: give [n, H, W, C] in one of these"
+            f"{path} is not a folder, an .npz or an .npy file: give [n, H, W, C] in one of these"
         )
     return fitted(_array_source(path, num_images), image_shape, resize)
 

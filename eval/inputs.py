@@ -81,7 +81,7 @@ class Inputs:
 
     `images` are a random choice of the samples, in random order, uint8 [m, H, W, C]. `splits` are
     those of the data set, `split` is the one that the samples are from (`None`: they are not real).
-    A metric that was stopped goes on from the folder `state`. `open_progress` opens a bar, which is
+    An interrupted metric is resumed from the folder `state`. `open_progress` opens a bar, which is
     called with (done, total).
     """
 

@@ -107,7 +107,7 @@ def independent_wasserstein_critic(
       config: the recipe of the critics; `None` for its defaults.
       training_images: images that the model was trained on, for `model_gap`.
       seed: at least 0.
-      state: a folder for checkpoints, from which a call that was broken off goes on to the same
+      state: a folder for checkpoints, from which an interrupted call is resumed to the same
         bits. What another problem left there is passed over.
       network: makes the critic of a seed, images [B, H, W, C] in [-1, 1] -> scores [B], without
         batch norm; by default that of WGAN-GP for the size of the images (Appendix K).

@@ -124,7 +124,7 @@ def register_model(
 def name_of(model: str | type) -> str:
     """Returns the name of a model; a class that has none is registered: `MyVAE` as `my_vae`.
 
-    Raises `ValueError` where the class is no model, or its name is another model's.
+    Raises `ValueError` where the class is not a model, or its name is another model's.
     """
     if isinstance(model, str):
         return model

@@ -138,7 +138,7 @@ def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
         ("train", "--output_dir=foreign"): "foreign holds 'thesis.tex' but no run",
         ("train", "--output_dir=run"): "(seed: 5 -> 0)",
         ("export", "--run=nowhere"): "nowhere does not exist",
-        ("export", "--run=foreign"): "foreign is no run folder",
+        ("export", "--run=foreign"): "foreign is not a run folder",
         ("export", "--run=old"): "config.json lacks image_shape",
     }
     records = _run(list(expected), cwd=tmp_path)

@@ -161,7 +161,7 @@ def test_folders_without_enough_images(tmp_path):
         save(empty / f"{i}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UserError, match="holds 2 images, at least 3 are needed"):
         load(empty, tmp_path)
-    with pytest.raises(UserError, match="--data_dir=.*/absent is no folder"):
+    with pytest.raises(UserError, match="--data_dir=.*/absent is not a folder"):
         load(tmp_path / "absent", tmp_path)
     with pytest.raises(UserError, match="image_folder needs --data_dir"):
         load(None, tmp_path)

@@ -197,7 +197,7 @@ def test_fortran_order(tmp_path, rng):
 def test_paths_that_are_no_source(tmp_path):
     assert "does not exist" in refused(tmp_path / "missing")
     (tmp_path / "a.txt").write_text("text")
-    assert "no .npz or .npy file" in refused(tmp_path / "a.txt")
+    assert "not a folder, an .npz or an .npy file" in refused(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize("file", FILES)

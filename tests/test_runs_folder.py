@@ -58,11 +58,11 @@ def test_open_refuses_what_is_no_run_and_says_what_is_near(tmp_path: Path) -> No
     run = _started(tmp_path / "runs" / "vae-seed0")
     assert RunFolder.open(run.path).read_config()["model"] == "vae"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty is no run folder: give the --output_dir"):
+    with pytest.raises(UserError, match="empty is not a run folder: give the --output_dir"):
         RunFolder.open(tmp_path / "empty")
     with pytest.raises(UserError, match=r"does not exist: did you mean \S*vae-seed0\?"):
         RunFolder.open(tmp_path / "runs" / "vae_seed0")
-    with pytest.raises(UserError, match="is no run folder: it holds the runs vae-seed0"):
+    with pytest.raises(UserError, match="is not a run folder: it holds the runs vae-seed0"):
         RunFolder.open(tmp_path / "runs")
 
 

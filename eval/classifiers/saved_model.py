@@ -151,7 +151,7 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
     """
     root = Path(path)
     if not root.is_dir():
-        state = "is no folder" if root.exists() else "does not exist"
+        state = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {state}: {_WHERE_TO_GET_IT}")
     if not any((root / name).is_file() for name in _GRAPHS):
         raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")

@@ -38,7 +38,7 @@ def image_folder_source(
     size = image_size or DEFAULT_SIZE
     folder = Path(data_dir)
     if not folder.is_dir():
-        raise UserError(f"--data_dir={folder} is no folder: name the folder of your images")
+        raise UserError(f"--data_dir={folder} is not a folder: name the folder of your images")
     names = list_images(folder)
     if len(names) < len(SPLITS):
         raise UserError(

@@ -16,7 +16,7 @@ class TrainClassifierConfig(ClassifierConfig):
     """The recipe, and where data and results are."""
 
     output_dir: str | None = folder(
-        "where weights, card and checkpoints go; a folder with the same training goes on",
+        "where weights, card and checkpoints go; a folder with the same training is resumed",
         "runs/classifier-DATASET",
     )
     data_dir: str | None = folder("where TFDS has its data")

@@ -103,7 +103,7 @@ def estimate_kl(
 
     Returns:
       The estimates. Nothing is written unless `output_dir` is set; estimates of the same posteriors
-      that stand there are kept, and a call that was stopped goes on.
+      that stand there are kept, and a call that was interrupted is resumed.
 
     Raises:
       Terminated: with `output_dir`, SIGTERM or SIGINT stopped a fit; its state was written.

@@ -114,7 +114,7 @@ def load_run(
       cache_dir: where prepared data sets stand.
 
     Raises:
-      UserError: `path` is no run folder, its model is not known here, nothing in it fits the
+      UserError: `path` is not a run folder, its model is not known here, nothing in it fits the
         model, or `dataset` has another digest.
       ValueError: `dataset` is no array of images.
     """

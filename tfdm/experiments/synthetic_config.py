@@ -21,7 +21,7 @@ class SyntheticGaussiansConfig(SyntheticConfig):
         choices=SETTINGS,
     )
     output_dir: str | None = folder(
-        "where results go; a folder with the same experiment goes on", "runs/synthetic_gaussians"
+        "where results go; a folder with the same experiment is resumed", "runs/synthetic_gaussians"
     )
 
     @property

@@ -64,13 +64,13 @@ def synthetic_gaussians(
     progress: ProgressOption = True,
     **options: Any,
 ) -> SyntheticGaussians:
-    """Trains classifiers between Gaussians of known divergence, or goes on with it.
+    """Trains classifiers between Gaussians of known divergence, or resumes it.
 
     Args:
       config: the experiment, or some of its fields.
       progress: whether to show bars, or a function of (steps done, steps).
       **options: fields that replace those of `config`. With `output_dir`, results, plots and
-        states are written there, and the same call goes on where one was stopped.
+        states are written there, and the same call resumes one that was stopped.
 
     Raises:
       ValueError: a field is not admissible.

@@ -1,6 +1,6 @@
 """One training run from its configuration to the finished run folder.
 
-A run may be killed at any moment: `train` called again goes on from the newest good checkpoint,
+A run may be killed at any moment: `train` called again resumes the newest good checkpoint,
 with the batches and the noise that the uninterrupted run would have drawn, and ends with the same
 weights, bit for bit, on the same machine with one device. The folder is claimed before TensorFlow
 is imported, so that a refusal comes at once.
@@ -86,7 +86,7 @@ def train(
     progress: bool = True,
     **fields: Any,
 ) -> TrainingResult:
-    """Trains a model into a run folder, or goes on with the run that stands there.
+    """Trains a model into a run folder, or resumes the run that stands there.
 
         tfdm.train("vae", "color_mnist_5k", steps=500, output_dir="runs/a", latent_dim=8)
 
@@ -104,7 +104,7 @@ def train(
 
     Raises:
       UserError: an option, the folder, the data or the strategy do not fit.
-      ValueError: the class is no model, or the array holds no images.
+      ValueError: the class is not a model, or the array holds no images.
       DivergedError: a loss or a variable is not finite; the last good checkpoint stands.
       Terminated: SIGTERM or SIGINT came; the state after the last step stands in a checkpoint.
     """

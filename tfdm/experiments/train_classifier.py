@@ -70,7 +70,7 @@ def train_classifier(
 ) -> TrainedClassifier:
     """Trains a classifier that measures samples.
 
-    With `output_dir`, weights, card and checkpoints are written there, and the same call goes on.
+    With `output_dir`, weights, card and checkpoints are written there, and the same call resumes.
 
     Args:
       dataset: "cifar10" (objects) or "color_mnist" (digits, grey or coloured).

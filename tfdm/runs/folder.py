@@ -66,7 +66,7 @@ class RunFolder:
         """Returns the folder of an earlier run; `UserError` with runs near by if there is none."""
         folder = cls(path)
         if not folder.config_path.is_file():
-            problem = "is no run folder" if folder.path.exists() else "does not exist"
+            problem = "is not a run folder" if folder.path.exists() else "does not exist"
             raise UserError(f"{folder.path} {problem}: {_runs_near(folder.path)}")
         folder.read_config()
         return folder

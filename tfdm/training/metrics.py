@@ -17,7 +17,7 @@ from tfdm.training.callbacks import StepCallback
 
 
 class RunClock:
-    """Wall time of a run; `earlier_seconds` are those up to the state that it goes on from."""
+    """Wall time of a run; `earlier_seconds` are those up to the state that it resumes."""
 
     def __init__(self, earlier_seconds: float = 0.0) -> None:
         self._origin = time.monotonic() - earlier_seconds
