@@ -122,6 +122,10 @@ def _global_state() -> dict[str, tuple[Callable[[], Any], Callable[[Any], None]]
             keras.config.set_image_data_format,
         ),
         "the working directory": (os.getcwd, os.chdir),
+        "the names in the working directory": (
+            lambda: sorted(name for name in os.listdir() if name[0] not in "._"),
+            lambda names: None,  # what a test leaves there stays to be seen
+        ),
     }
 
 

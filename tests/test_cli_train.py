@@ -57,12 +57,22 @@ def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
     folder = RunFolder(tmp_path / "run")
     calls = trainer(lambda: SUMMARY)
     status = train.main(
-        ["--model=vae", "--steps=20", f"--output_dir={folder.path}", "--cache_dir=c", "--beta=3"]
+        [
+            "--model=vae",
+            "--steps=20",
+            f"--output_dir={folder.path}",
+            f"--cache_dir={tmp_path}",
+            "--beta=3",
+        ]
     )
     assert status == 0
     [config] = calls
     assert (config.model, config.steps, config.hyperparameters.beta) == ("vae", 20, 3.0)
-    assert (config.output_dir, config.data_dir, config.cache_dir) == (str(folder.path), None, "c")
+    assert (config.output_dir, config.data_dir, config.cache_dir) == (
+        str(folder.path),
+        None,
+        str(tmp_path),
+    )
     table = capsys.readouterr().out.splitlines()
     rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in table if line)
     assert rows["loss"] == "123.5"
