@@ -27,7 +27,7 @@ from tfdm.models import registry
 
 @dataclasses.dataclass(frozen=True)
 class Tool(CheckedConfig):
-    run: str | None = setting(None, "the folder", kind=str, placeholder="DIR")
+    run: str | None = setting(None, "the folder", kind=str, metavar="DIR")
     format: str = setting("a", "what to write", choices=("saved_model", "weights", "a"))
     rate: float = setting(1.0, "the rate", maximum=2.0, shown_default="no more than 1")
     dims: tuple[int, ...] = setting((1, 10), "dimensions", minimum=1)

@@ -34,7 +34,7 @@ def setting(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Choices | None = None,
-    placeholder: str = "",
+    metavar: str = "",
     shown_default: str | None = None,
     in_help: bool = True,
 ) -> Any:
@@ -47,7 +47,7 @@ def setting(
       optional: whether the value may be `None`; implied by a default of `None`.
       minimum, maximum: smallest and largest admissible value, inclusive.
       choices: all admissible values, or a function that returns them.
-      placeholder: what stands for the value in the help, such as `DIR`.
+      metavar: what stands for the value in the help, such as `DIR`.
       shown_default: what the help shows as the default, if not `default`.
       in_help: whether the help shows the field.
 
@@ -66,7 +66,7 @@ def setting(
         "minimum": minimum,
         "maximum": maximum,
         "choices": choices,
-        "placeholder": placeholder,
+        "metavar": metavar,
         "shown_default": shown_default,
         "in_help": in_help,
     }
@@ -75,7 +75,7 @@ def setting(
 
 def folder(help: str, shown_default: str | None = None) -> Any:
     """Declares a folder that the user may choose; `None` stands for what the help shows."""
-    return setting(None, help, kind=str, placeholder="DIR", shown_default=shown_default)
+    return setting(None, help, kind=str, metavar="DIR", shown_default=shown_default)
 
 
 def adam_rate(default: float, of: str) -> Any:

@@ -33,7 +33,7 @@ _HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 @dataclasses.dataclass(frozen=True)
 class _General(CheckedConfig):
     register: tuple[str, ...] = setting(
-        (), "Python files that call tfdm.register_model", kind=str, placeholder="FILE.py"
+        (), "Python files that call tfdm.register_model", kind=str, metavar="FILE.py"
     )
     version: bool = setting(False, "show the version")
 

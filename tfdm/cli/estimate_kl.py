@@ -20,7 +20,7 @@ class _Source(CheckedConfig):
         None,
         "instead of a run: arrays loc and scale [N, L] (and held_out_loc, ..), or codes [N, L]",
         kind=str,
-        placeholder="FILE.npz",
+        metavar="FILE.npz",
     )
 
 

@@ -17,19 +17,19 @@ from tfdm.runs import RunFolder
 
 @dataclasses.dataclass(frozen=True)
 class _Source(CheckedConfig):
-    run: str | None = setting(None, "the folder of a trained run", kind=str, placeholder="DIR")
+    run: str | None = setting(None, "the folder of a trained run", kind=str, metavar="DIR")
     images: str | None = setting(
         None,
         "instead of a run: a folder of images, an .npz or .npy of images [n, H, W, C] (uint8, or "
         "in [0, 1]), or a split of the data set, to calibrate on real images",
         kind=str,
-        placeholder="DIR_OR_NPZ|train|validation|test",
+        metavar="DIR_OR_NPZ|train|validation|test",
     )
     compare: tuple[str, ...] = setting(
         (),
         "instead of a run: evaluated folders; makes a page in output_dir",
         kind=str,
-        placeholder="DIR",
+        metavar="DIR",
     )
 
 

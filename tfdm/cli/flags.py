@@ -51,7 +51,7 @@ class Flag:
         kinds = {int: "INT", float: "NUMBER", bool: "true|false", str: "TEXT"}
         choices = () if metadata["many"] else choices_of(self.field)
         listed = "|".join(map(str, choices))
-        one = metadata["placeholder"] or listed or kinds.get(metadata["kind"], "TEXT")
+        one = metadata["metavar"] or listed or kinds.get(metadata["kind"], "TEXT")
         return f"{one},.." if metadata["many"] else one
 
     @property
@@ -74,7 +74,7 @@ class FlagGroup:
 class RunFlag(CheckedConfig):
     """The run folder that a command works on."""
 
-    run: str | None = setting(None, "the run folder", kind=str, placeholder="DIR")
+    run: str | None = setting(None, "the run folder", kind=str, metavar="DIR")
 
 
 class Given(dict[str, Any]):

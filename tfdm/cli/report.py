@@ -12,7 +12,7 @@ from tfdm.fields import CheckedConfig, setting
 
 @dataclasses.dataclass(frozen=True)
 class _Source(CheckedConfig):
-    runs: tuple[str, ...] = setting((), "the run folders", kind=str, placeholder="DIR")
+    runs: tuple[str, ...] = setting((), "the run folders", kind=str, metavar="DIR")
 
 
 def _report(given: Given) -> str:

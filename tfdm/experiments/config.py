@@ -26,9 +26,9 @@ class RunConfig(CheckedConfig):
     `dataset` is a name of the registry, or that of images which the caller has.
     """
 
-    model: str = setting("aae_plus_plus", "the model, one of Models below", placeholder="MODEL")
+    model: str = setting("aae_plus_plus", "the model, one of Models below", metavar="MODEL")
     dataset: str = setting(
-        "color_mnist_5k", "the data set, one of Data sets below", placeholder="DATASET"
+        "color_mnist_5k", "the data set, one of Data sets below", metavar="DATASET"
     )
     preset: str = setting("quick", "the scale of the run", choices=PRESETS)
     steps: int = setting(2500, "training steps (generator updates)", minimum=1)

@@ -17,9 +17,7 @@ class EstimateKLConfig(CheckedConfig):
     The fields of the estimators are apart, see `tfdm.estimators.config`.
     """
 
-    estimators: tuple[str, ...] = setting(
-        ("monte_carlo",), "what to estimate with", placeholder="NAME"
-    )
+    estimators: tuple[str, ...] = setting(("monte_carlo",), "what to estimate with", metavar="NAME")
     label: str = setting(
         "", "goes behind the estimators' names, as monte_carlo:LABEL: keeps several settings apart"
     )

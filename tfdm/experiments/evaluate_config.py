@@ -22,7 +22,7 @@ class EvaluateConfig(CheckedConfig):
         "what to measure; all that can be had where nothing is named",
         kind=str,
         choices=lambda: METRICS,
-        placeholder="NAME",
+        metavar="NAME",
         shown_default="all",
     )
     num_samples: int | None = setting(
@@ -41,14 +41,14 @@ class EvaluateConfig(CheckedConfig):
         None,
         "the data set that images are compared with; a run has its own",
         kind=str,
-        placeholder="|".join(DATASETS),
+        metavar="|".join(DATASETS),
     )
     reference: str | None = setting(
         None,
         "the real images behind distances, precision and recall: a split of the data set, a "
         "folder of images, or an .npz or .npy of images (./test is a folder of that name)",
         kind=str,
-        placeholder="|".join((*SPLITS, "DIR_OR_NPZ")),
+        metavar="|".join((*SPLITS, "DIR_OR_NPZ")),
         shown_default="train",
     )
     image_size: int = setting(0, "side of the data set's images; 0: its own", minimum=0)
@@ -61,14 +61,14 @@ class EvaluateConfig(CheckedConfig):
         "a classifier of the package for any images of its size (cifar10: 32x32, color_mnist: "
         "28x28), or a folder of tfdm-train-classifier",
         kind=str,
-        placeholder="NAME|DIR",
+        metavar="NAME|DIR",
         shown_default="the data set's",
     )
     inception_path: str | None = folder(
         "SavedModel of the ImageNet Inception network, beside the other classifier"
     )
     inception_digest: str | None = setting(
-        None, "SHA-256 that the SavedModel must have", kind=str, placeholder="HEX"
+        None, "SHA-256 that the SavedModel must have", kind=str, metavar="HEX"
     )
     allow_unverified: bool = setting(
         False, "load a SavedModel whose digest nobody vouches for; it can run any code"
