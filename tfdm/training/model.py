@@ -65,7 +65,9 @@ class GenerativeModel(ModelParts):
 
     # --- What a model adds ----------------------------------------------------------------
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """Returns every player's loss, and more terms to log; all are scalar means.
 
         Images are [B, H, W, C] in [-1, 1]; in `training` batch norm uses the batch's moments.
@@ -106,7 +108,7 @@ class GenerativeModel(ModelParts):
     def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """Moves all players at once from one shared forward pass; returns the terms to log."""
         with tf.GradientTape(persistent=True) as tape:
-            losses, terms = self.losses(images, noise, training=True)
+            losses, terms = self.player_losses(images, noise, training=True)
         update_players(tape, self.players, losses)
         return loss_terms(losses) | terms
 
