@@ -21,7 +21,7 @@ from tfdm.distributions.posteriors import (
     Posterior,
 )
 from tfdm.networks import images as image_networks
-from tfdm.numerics import batch_size
+from tfdm.numerics import batch_size, require_rank
 from tfdm.training.model import GenerativeModel, signature
 from tfdm.training.noise import StepNoise
 
@@ -73,7 +73,9 @@ class InferenceModel(GenerativeModel):
 
     def posterior(self, images: tf.Tensor) -> Posterior:
         """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C], asked by capability."""
-        return self.infer(self._network_range(images), training=False)
+        values = self._network_range(images)
+        require_rank(values, 4, "images", "[n, H, W, C]")
+        return self.infer(values, training=False)
 
     def encode(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Images, uint8 or in [0, 1], [n, H, W, C] -> codes ẑ ~ q(z|x), [n, L], given `seed`."""
