@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.model_cases import assert_same, small_images, small_model, values
+from tests.model_cases import assert_same, small_images, small_model, two_replicas, values
 from tests.tiny_training import IMAGE_SHAPE, DivergingAutoencoder, tiny_model
 from tfdm.errors import DivergedError
 from tfdm.models.config import AAEConfig
@@ -111,3 +111,22 @@ def test_many_samples_are_those_of_smaller_calls():
     many = model.decode(codes).numpy()
     np.testing.assert_allclose(many[600:], model.decode(codes[600:]), atol=1e-6)
     assert model.generate(1100).shape == (1100, *IMAGE_SHAPE)
+
+
+def test_codes_of_many_images_are_those_of_one_call(monkeypatch):
+    model = small_model("vae")
+    x = small_images(11)
+    whole = model.encode(x, seed=3).numpy()
+    monkeypatch.setattr("tfdm.training.model.BLOCK", 4)
+    monkeypatch.setattr("tfdm.training.inference.BLOCK", 4)
+    np.testing.assert_allclose(model.encode(x, seed=3), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("number, size, rows", [(11, 8, 3), (7, 4, 3), (10, 5, 5)])
+def test_batches_that_replicas_cannot_share_are_refused_before_a_step(number, size, rows):
+    with two_replicas().scope():
+        model = tiny_model()
+    model.compile()
+    with pytest.raises(ValueError, match=f"have a batch of {rows}, expected a multiple of 2"):
+        model.fit(images(number), batch_size=size, verbose=0)
+    assert int(model.step.numpy()) == 0

@@ -8,6 +8,7 @@ Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ from tfdm.training.keras_support import (
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
 from tfdm.training.players import Terms, update_players
-from tfdm.training.strategy import replicated_train_function
+from tfdm.training.strategy import check_batches, replicated_train_function
 
 # Images that `generate` and `encode` compute at once.
 BLOCK = 512
@@ -125,8 +126,13 @@ class GenerativeModel(ModelParts):
         Batches are images, uint8 or floats in [0, 1], [B, H, W, C], pairs (images, labels) or
         mappings with the key `image`. The history holds the means over the batches of an epoch.
         """
-        if not isinstance(x, tf.data.Dataset) and (hasattr(images_of(x), "shape")):
+        if not isinstance(x, tf.data.Dataset) and hasattr(images_of(x), "shape"):
             self._network_range(x)
+            size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
+            held_out = float(kwargs.get("validation_split") or 0.0)
+            check_batches(
+                self.distribute_strategy, math.floor(len(images_of(x)) * (1.0 - held_out)), size
+            )
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
             callbacks = [*(one for one in given if one is not None), StopOnDivergence()]
