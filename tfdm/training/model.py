@@ -153,17 +153,20 @@ class GenerativeModel(ModelParts):
         return self._finish_step(terms)
 
     def test_step(self, data: Any) -> Terms:
-        """Returns every loss and term of a batch and moves nothing.
+        """Returns every loss and term of a batch, as `evaluate` takes the means of them."""
+        return self._averaged(self.held_out_terms(data, self._means.count.value))[0]
+
+    def held_out_terms(self, data: Any, index: tf.Tensor) -> Terms:
+        """Returns every loss and term of a batch of one replica and moves nothing.
 
         Batch norm uses the moments of the batch, as in training. Noise is a function of the seed
-        and of the number of the batch in this evaluation.
+        and of `index`, the number of the batch in this evaluation.
         """
         images = self._network_range(data)
-        seed = derive(self.seed, "test_step")
-        noise = StepNoise(seed, self._means.count.value, batch_size(images))
+        noise = StepNoise(derive(self.seed, "test_step"), index, batch_size(images))
         with keras.StatelessScope():  # Moving averages are assigned to the scope and dropped.
             losses, terms = self.player_losses(images, noise, training=True)
-        return self._averaged(loss_terms(losses) | terms)[0]
+        return loss_terms(losses) | terms
 
     def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """Moves all players at once from one shared forward pass; returns the terms to log."""
