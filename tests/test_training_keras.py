@@ -130,3 +130,11 @@ def test_batches_that_replicas_cannot_share_are_refused_before_a_step(number, si
     with pytest.raises(ValueError, match=f"have a batch of {rows}, expected a multiple of 2"):
         model.fit(images(number), batch_size=size, verbose=0)
     assert int(model.step.numpy()) == 0
+
+
+def test_export_of_keras_maps_codes_to_images(tmp_path):
+    model = small_model("vae")
+    model.export(tmp_path / "model", verbose=False)
+    codes = model.sample_codes(2)
+    loaded = tf.saved_model.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.serve(codes), model.decode(codes), atol=1e-6)

@@ -272,6 +272,13 @@ class GenerativeModel(ModelParts):
         elif force or self.train_function is None:
             self.train_function = replicated_train_function(self)
 
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Writes codes [n, L] -> images in [0, 1] as `keras.Model.export` does."""
+        if len(args) < 3:
+            codes = keras.InputSpec(shape=(None, self.latent_dim), dtype="float32")
+            kwargs.setdefault("input_signature", [codes])
+        super().export(filepath, *args, **kwargs)
+
     def reset_metrics(self) -> None:
         """Begins the means of an epoch."""
         super().reset_metrics()
