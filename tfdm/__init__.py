@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfdm.lazy import lazy_attributes
+from tfdm.models.saved_models import know_saved_models
 
 if TYPE_CHECKING:
     from tfdm import (
@@ -40,5 +41,7 @@ if TYPE_CHECKING:
     from tfdm.models.registry import register_model as register_model
 
 __version__ = "0.1.0"
+
+know_saved_models()
 
 __getattr__, __dir__, __all__ = lazy_attributes(__name__)

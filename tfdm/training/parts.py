@@ -24,6 +24,8 @@ from tfdm.training.networks import Shape, checked_network, copy_network
 from tfdm.training.players import ADAM_EPSILON, Player
 from tfdm.training.state import listed
 
+# Weights are float32 in both; float16 would need its losses scaled.
+PRECISIONS = ("float32", "mixed_bfloat16")
 # What `keras.Model` takes itself.
 _KERAS_OPTIONS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
 
@@ -57,11 +59,9 @@ class ModelParts(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{name: kwargs.pop(name) for name in _KERAS_OPTIONS if name in kwargs})
-        if self.variable_dtype != "float32":
-            raise ValueError(
-                f"dtype is {self.dtype_policy.name}, expected float32, mixed_bfloat16 or "
-                "mixed_float16"
-            )
+        if self.dtype_policy.name not in PRECISIONS:
+            expected = " or ".join(PRECISIONS)
+            raise ValueError(f"dtype is {self.dtype_policy.name}, expected {expected}")
         asked = self.config_class.of(config, **kwargs)
         height, width, channels = image_shape
         if min(height, width, channels) < 1:
@@ -79,6 +79,7 @@ class ModelParts(keras.Model):
         self._means = EpochMeans()
         self.build_networks()
         self._check_parts()
+        self.input_spec = keras.InputSpec(shape=(None, self.latent_dim))  # of `call`
         if self.config.ema_decay > 0.0:
             self.generator_average = copy_network(self.generator, [(self.latent_dim,)])
             self.generator_average.trainable = False
@@ -235,11 +236,17 @@ def _describe_constructor(model_class: Any) -> None:
     _, *parameters = inspect.signature(model_class.__init__).parameters.values()
     if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
         given = {parameter.name for parameter in parameters}
-        shown = [("dtype", None, "Any"), *((f.name, f.default, f.type) for f in fields)]
-        parameters[-1:] = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=of)
-            for name, default, of in shown
-            if name not in given
+        shown = [*((f.name, f.default, f.type) for f in fields), ("dtype", None, "Any")]
+        first = next((i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY), -1)
+        parameters[first:] = [
+            *(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=of
+                )
+                for name, default, of in shown
+                if name not in given
+            ),
+            *parameters[first:-1],
         ]
     model_class.__signature__ = inspect.Signature(parameters)
     text = inspect.cleandoc(model_class.__dict__.get("__doc__") or model_class.__name__)
