@@ -12,7 +12,7 @@ from tests import tiny_training
 from tests.tiny_evaluation import FIELDS
 from tfdm.cli import evaluate
 from tfdm.eval.metrics import METRICS
-from tfdm.experiments.evaluate_config import EvaluateConfig, default_output_dir
+from tfdm.experiments.options import EvaluateConfig, default_output_dir
 
 DATASET = "--dataset=color_mnist_5k"
 FEW = [f"--ms_ssim.{name}={value}" for name, value in FIELDS["ms_ssim"].items()]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tfdm.cli import train_classifier
-from tfdm.eval.classifiers.config import RECIPES
+from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
 from tfdm.eval.classifiers.shipped import load_classifier
 from tfdm.experiments import train_classifier as experiments
-from tfdm.experiments.classifier_config import TrainClassifierConfig
+from tfdm.experiments.options import TrainClassifierConfig
 from tfdm.experiments.train_classifier import LabelledImages
 from tfdm.fields import shown_value
 
@@ -173,8 +173,8 @@ def test_bad_flags_end_in_one_line(
 def test_fields_that_are_not_given_are_those_of_the_data_set() -> None:
     config = TrainClassifierConfig.for_dataset("color_mnist", {"epochs": 3}, seed=2)
     changed = {"epochs": 3, "seed": 2}
-    assert vars(config.recipe) == {**vars(RECIPES["color_mnist"]), **changed}
-    assert TrainClassifierConfig.for_dataset("cifar10").recipe == RECIPES["cifar10"]
+    assert vars(config.part(ClassifierConfig)) == {**vars(RECIPES["color_mnist"]), **changed}
+    assert TrainClassifierConfig.for_dataset("cifar10").part(ClassifierConfig) == RECIPES["cifar10"]
     # A whole group is taken as it is.
     assert TrainClassifierConfig.for_dataset("cifar10", config) == config
     with pytest.raises(ValueError, match="unknown dataset 'cifar': did you mean cifar10"):

@@ -19,9 +19,9 @@ from tests.kl_cases import CORRELATED, FullCovariance, GaussianPrior, TensorPrio
 from tfdm.distributions.posteriors import GaussianPosterior
 from tfdm.errors import UserError
 from tfdm.estimators import FixedCodes, MonteCarloKL, NoEstimate, monte_carlo_kl, posterior_bounds
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.kl_sources import open_source
 from tfdm.experiments.load import Run
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.training.noise import StepNoise
 
 FEW: dict[str, Any] = {"progress": False, "fields": {"monte_carlo": {"num_samples": 3000}}}

@@ -7,7 +7,7 @@ import dataclasses
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of
 from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
-from tfdm.experiments.classifier_config import TrainClassifierConfig
+from tfdm.experiments.options import TrainClassifierConfig
 from tfdm.fields import CheckedConfig, setting, shown_value
 from tfdm.quiet import quiet_tensorflow
 

@@ -17,8 +17,8 @@ from tfdm.eval.classifiers.shipped import NAMES
 from tfdm.eval.files import file_source
 from tfdm.eval.metrics import Metric
 from tfdm.eval.sources import ImageSource, Shape
-from tfdm.experiments.evaluate_config import NUM_SAMPLES, EvaluateConfig
 from tfdm.experiments.load import Run, load_run
+from tfdm.experiments.options import NUM_SAMPLES, EvaluateConfig
 from tfdm.runs import RunFolder
 
 Samples = npt.ArrayLike | str | Path | Run

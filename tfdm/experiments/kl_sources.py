@@ -26,8 +26,8 @@ from tfdm.estimators.posteriors import (
     make_posteriors,
 )
 from tfdm.estimators.priors import checked_prior
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.load import Run, load_run
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive
 

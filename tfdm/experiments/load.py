@@ -27,21 +27,12 @@ WEIGHTS_NAME = "last.weights.h5"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run read back.
+    """A run read back; `data`, `data_dir` and `cache_dir` are what `load_run` was given."""
 
-    Attributes:
-      model: the model with the run's newest good state.
-      step: the number of training steps behind that state.
-      config: the configuration of the run.
-      recorded: all of `config.json`.
-      folder: the run folder.
-      data, data_dir, cache_dir: what `load_run` was given.
-    """
-
-    model: Any
-    step: int
+    model: Any  # with the run's newest good state
+    step: int  # training steps behind that state
     config: RunConfig
-    recorded: dict[str, Any]
+    recorded: dict[str, Any]  # all of `config.json`
     folder: RunFolder
     data: ImageDataset | None = dataclasses.field(default=None, repr=False)
     data_dir: str | os.PathLike[str] | None = None
