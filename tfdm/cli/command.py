@@ -112,11 +112,7 @@ def run_command(
 
 
 def how_to_call(command: str) -> str:
-    """Returns how the user calls a command of this package, as he called this one.
-
-    Args:
-      command: the name of its module, such as `train` or `estimate_kl`.
-    """
+    """Returns how the user calls the command in the module `command`, as he called this one."""
     called = Path(sys.argv[0])
     if called.suffix == ".py" and called.with_name(f"{command}.py").is_file():
         return f"python {called.with_name(f'{command}.py')}"

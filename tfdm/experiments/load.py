@@ -38,6 +38,18 @@ class Run:
     data_dir: str | os.PathLike[str] | None = None
     cache_dir: str | os.PathLike[str] | None = None
 
+    @property
+    def title(self) -> str:
+        """The run in the title of a result."""
+        return f"{self.config.model}, {self.config.dataset}, {self.step:,} steps"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a result says of the run that it is of."""
+        config, folder = self.config, str(self.folder.path)
+        known = {"run": folder, "model": config.model, "dataset": config.dataset}
+        return {**known, "steps": self.step, "run_seed": config.seed}
+
     @functools.cached_property
     def dataset(self) -> ImageDataset:
         """The data that the run was trained on, opened when it is first asked for.
