@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,6 @@ import pytest
 
 from tfdm.cli import estimate_kl
 from tfdm.estimators import monte_carlo_kl
-
-
-def _error(capsys: pytest.CaptureFixture[str]) -> str:
-    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    return line
 
 
 def test_the_help_shows_where_results_go(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,10 +54,10 @@ def test_a_file_of_posteriors_is_enough(
     ],
 )
 def test_bad_flags_end_in_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, error_line: Callable[[], str]
 ) -> None:
     assert estimate_kl.main(arguments) == 2
-    assert message in _error(capsys)
+    assert message in error_line()
 
 
 @pytest.mark.parametrize(
@@ -74,11 +70,11 @@ def test_bad_flags_end_in_one_line(
     ],
 )
 def test_bad_files_end_in_one_line(
-    arrays: dict | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arrays: dict | None, message: str, tmp_path: Path, error_line: Callable[[], str]
 ) -> None:
     path = tmp_path / "bad.npz"
     path.write_bytes(b"no zip")
     if arrays is not None:
         np.savez(path, **arrays)
     assert estimate_kl.main([f"--posterior={path}"]) == 2
-    assert message in _error(capsys)
+    assert message in error_line()

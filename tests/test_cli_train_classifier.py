@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,6 @@ def _run(folder: Path, *arguments: str) -> int:
     given = dict(argument.split("=") for argument in (*SMALL, *arguments))
     flags = [f"{name}={value}" for name, value in given.items()]
     return train_classifier.main([*flags, f"--output_dir={folder}"])
-
-
-def _error(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that follows whatever shows the progress."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
-    assert len(lines) == 1
-    return lines[0]
 
 
 def test_weights_and_card_are_a_classifier(
@@ -99,33 +93,32 @@ def test_weights_and_card_are_a_classifier(
 
 
 def test_another_recipe_in_the_folder_is_refused(
-    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: LabelledImages, tmp_path: Path, error_line: Callable[[], str]
 ) -> None:
     folder = tmp_path / "out"
     assert _run(folder) == 0
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    capsys.readouterr()
     assert _run(folder, "--width3=9", "--seed=4") == 2
-    line = _error(capsys)
+    line = error_line()
     assert "another configuration" in line
     assert "width3: 8 -> 9" in line and "seed: 0 -> 4" in line
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_a_folder_of_something_else_is_left_alone(
-    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: LabelledImages, tmp_path: Path, error_line: Callable[[], str]
 ) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     assert _run(tmp_path) == 2
-    assert "holds 'letter.txt' but no run" in _error(capsys)
+    assert "holds 'letter.txt' but no run" in error_line()
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_a_diverging_training_is_one_line(
-    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: LabelledImages, tmp_path: Path, error_line: Callable[[], str]
 ) -> None:
     assert _run(tmp_path / "out", "--learning_rate=1e30") == 3
-    assert "training diverged: " in _error(capsys)
+    assert "training diverged: " in error_line()
     assert not (tmp_path / "out" / "color_mnist.npz").exists()
 
 
@@ -143,11 +136,10 @@ def test_a_recipe_that_does_not_fit_the_images_is_one_line(
     message: str,
     data: LabelledImages,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    error_line: Callable[[], str],
 ) -> None:
     assert _run(tmp_path / "out", "--small_share=0.5", argument) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert line == f"error: {message}: choose a smaller value"
+    assert error_line() == f"error: {message}: choose a smaller value"
     assert not (tmp_path / "out").exists()
 
 
@@ -162,12 +154,10 @@ def test_a_recipe_that_does_not_fit_the_images_is_one_line(
     ],
 )
 def test_bad_flags_end_in_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, error_line: Callable[[], str]
 ) -> None:
     assert train_classifier.main(arguments) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+    assert message in error_line()
 
 
 def test_fields_that_are_not_given_are_those_of_the_data_set() -> None:

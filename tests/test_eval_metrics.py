@@ -12,7 +12,7 @@ from tests import tiny_training
 from tests.tiny_evaluation import FIELDS, measure
 from tfdm.errors import UserError
 from tfdm.eval.inputs import Inputs
-from tfdm.eval.metrics import METRICS, Metric, find_metric
+from tfdm.eval.metrics import METRICS, Metric
 from tfdm.eval.records import Evaluation
 
 TINY: dict[str, Any] = {"dataset": tiny_training.tiny_dataset(), "classifier": "color_mnist"}
@@ -88,8 +88,3 @@ def test_real_digits_are_preferred(metric: Metric, digits: tuple[Evaluation, Eva
             assert clean > 1.02 * noised
         else:
             assert noised > 2 * abs(clean)
-
-
-def test_an_unknown_metric_is_one_line() -> None:
-    with pytest.raises(UserError, match="unknown metric 'frechet': did you mean frechet_distance"):
-        find_metric("frechet")

@@ -325,7 +325,7 @@ def test_a_diverged_critic_leaves_metrics(
         ("test", {"num_samples": 13}, "13 were asked for"),
         ("test", {"noise": -1.0}, "expected at least 0"),
         ("test", {"metrics": ("fid",)}, "expected one of inception_score"),
-        ("test", {"fields": {"fid": {}}}, "unknown metric 'fid'"),
+        ("test", {"fields": {"frechet": {}}}, "unknown metric 'frechet': did you mean frechet_d"),
         ("test", {"metrics": ("ms_ssim",), "fields": {"kernel_distance": {}}}, "have no effect"),
         ("test", {"no_option": 3}, "has no field 'no_option'"),
         ("test", {"metrics": ("inception_score",), "classifier": "color_mnist"}, "10 splits"),
