@@ -139,25 +139,19 @@ def test_text_that_cannot_be_read_is_refused(name, text, message):
         parse_value(field_of(VAEConfig, name), text)
 
 
-def test_truth_values_are_read():
+def test_truth_values_and_paths_are_read():
     @dataclasses.dataclass(frozen=True)
-    class WithSwitch(CheckedConfig):
+    class Options(CheckedConfig):
         switch: bool = setting(False, "a switch")
+        output_dir: str | None = folder("where files go")
 
-    field = field_of(WithSwitch, "switch")
+    field = field_of(Options, "switch")
     assert [parse_value(field, text) for text in ("true", "No", "1")] == [True, False, True]
     with pytest.raises(ValueError, match="switch is 'maybe', expected true or false"):
         parse_value(field, "maybe")
-
-
-def test_a_path_is_read_as_text():
-    @dataclasses.dataclass(frozen=True)
-    class WithFolder(CheckedConfig):
-        output_dir: str | None = folder("where files go")
-
-    assert WithFolder(Path("runs") / "a").output_dir == str(Path("runs/a"))  # type: ignore[arg-type]
+    assert Options(output_dir=Path("runs") / "a").output_dir == str(Path("runs/a"))
     with pytest.raises(ValueError, match="expected a value of type str"):
-        WithFolder(3)  # type: ignore[arg-type]
+        Options(output_dir=3)
 
 
 # --- Runs ---------------------------------------------------------------------------------
@@ -169,6 +163,7 @@ def test_nothing_typed_is_the_quick_preset_of_the_default_model():
     assert (config.preset, config.batch_size, config.seed) == ("quick", 64, 0)
     assert config.hyperparameters == AAEPlusPlusConfig(latent_dim=10)
     assert config.steps == preset_values("quick", "color_mnist_5k")["steps"]
+    assert resolve(model="vae", seed=3).folder == "runs/vae-color_mnist_5k-seed3"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -221,10 +216,6 @@ def test_a_configuration_and_fields_that_replace_its_own():
     assert RunConfig.of({"model": "vae"}, latent_dim=4).hyperparameters.latent_dim == 4
     with pytest.raises(UserError, match="likelihood is a hyperparameter of vae and draw, not"):
         RunConfig.of(first, model="dcgan")
-
-
-def test_the_default_folder_is_named_after_the_run():
-    assert resolve(model="vae", seed=3).folder == "runs/vae-color_mnist_5k-seed3"
 
 
 @pytest.mark.parametrize(
