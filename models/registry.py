@@ -148,10 +148,8 @@ def name_of(model: str | type) -> str:
 def register_file(path: str | os.PathLike[str]) -> None:
     """Executes a Python file that makes models known by `tfdm.register_model`, once.
 
-    The entries remember the file's name and SHA-256, and so does a run's `config.json`.
-
-    Raises:
-      UserError: the file cannot be read, fails, or registers nothing.
+    The entries remember the file's name and SHA-256, and so does a run's `config.json`. `UserError`
+    where the file cannot be read, fails, or registers nothing.
     """
     file = Path(path).expanduser()
     try:

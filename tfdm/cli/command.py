@@ -78,15 +78,9 @@ class Command:
 def run_command(
     command: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None
 ) -> int:
-    """Runs a command and turns what can go wrong into one line and an exit status.
+    """Runs a function of the arguments; turns what can go wrong into one line and an exit status.
 
-    Args:
-      command: takes the arguments, returns when it is done.
-      arguments: the command line without the name of the program; `None` stands for the
-        process's own.
-
-    Returns:
-      The exit status. Faults of the program itself are raised, with their traceback.
+    `None` stands for the arguments of the process. Faults of the program itself are raised.
     """
     with _log_on_terminal():
         try:
