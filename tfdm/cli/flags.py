@@ -141,11 +141,7 @@ def listed(entries: Mapping[str, str]) -> str:
 
 
 def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> Given:
-    """Reads a command line.
-
-    Args:
-      groups: the flags of the command; a flag may stand in several groups.
-      arguments: the command line without the name of the program.
+    """Reads a command line, without the name of the program; a flag may stand in several groups.
 
     Raises:
       UserError: an unknown flag, a value that is missing or not admissible, a flag given twice
