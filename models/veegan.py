@@ -51,7 +51,9 @@ class VEEGAN(InferenceModel):
             make, self.latent_dim, self.image_shape, self.config.head_maps
         )
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """The terms of eq. 14 for generator and reconstructor, the cross entropy of T."""
         config = self.config
         codes = self.prior_codes(noise)

@@ -173,7 +173,7 @@ def test_the_kl_from_a_learned_prior_is_estimated_at_the_code(rng):
     model, noise = learned(beta=0.5), FixedNoise(rng)
     [batch] = small_batches(model, 1)
     images = tf.constant(batch / 127.5 - 1.0, tf.float32)
-    losses, terms = model.losses(images, noise, True)
+    losses, terms = model.player_losses(images, noise, True)
     posterior = model.infer(images, training=True)
     codes = posterior.from_noise(noise.drawn["posterior"])
     kl = np.mean(posterior.log_prob(codes) - model.prior.log_prob(codes))

@@ -44,7 +44,7 @@ def prepared(name: str, rng: np.random.Generator, **options: Any) -> tuple[Any, 
 
 def computed(model: Any, noise: FixedNoise, training: bool) -> tuple[dict, dict]:
     """Losses and terms of a model."""
-    losses, terms = model.losses(tf.constant(IMAGES), noise, training)
+    losses, terms = model.player_losses(tf.constant(IMAGES), noise, training)
     for value in [*losses.values(), *terms.values()]:
         assert value.shape == [] and value.dtype == tf.float32
     assert set(losses) == {player.name for player in model.players}
@@ -144,7 +144,7 @@ def test_dcgan(rng, training, generator_loss, image_size):
     stir(model, rng)
     noise, call = FixedNoise(rng), caller(training)
     images = (small_images(BATCH_SIZE, shape) / 127.5 - 1.0).astype(np.float32)
-    losses, terms = model.losses(tf.constant(images), noise, training)
+    losses, terms = model.player_losses(tf.constant(images), noise, training)
     samples = call(model.generator, noise.drawn["prior"])
     masks = [[], []]
     if image_size == 28:

@@ -37,7 +37,8 @@ def array(rng):
 def test_a_class_on_an_array(array, tmp_path):
     result = tfdm.train(TinyAutoencoder, array, output_dir=tmp_path / "run", **QUICK)
     assert (result.steps, result.folder.path) == (2, tmp_path / "run")
-    assert set(result.final) == {"encoder_loss", "error", "generator_loss"}
+    terms = {"encoder_loss", "error", "generator_loss"}
+    assert set(result.final) == terms | {f"val_{name}" for name in terms}
     assert result.wall_seconds > 0.0
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (recorded["model"], recorded["dataset"]) == ("tiny", "array")
