@@ -1,7 +1,9 @@
 """Estimates of KL[q(z) ‖ p(z)] side by side: a table and the plot of Figures 1 and 6.
 
 Both take what `kl.json` holds: the bounds of eq. 5 at the top level, and under `estimates` a record
-with `kl`, `standard_error` and perhaps bounds for each estimator. Everything is in nats.
+with `kl`, `standard_error` and perhaps bounds for each estimator. Everything is in nats. An
+estimate of the mixture's KL that is below its provable minimum is marked: it is wrong, however
+small its error.
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ _REMARKS = {
     "held_out_log_likelihood": "held-out log-likelihood",
     "kl_held_out_images": "on held-out images",
 }
+# Variants of Monte Carlo whose KL is not that of the mixture, which log N says nothing about.
+_OTHER_MIXTURES = ("leave_one_out", "held_out")
+_BELOW_COLOR = "#cc3311"
+# Standard errors on either side of a 95 % confidence interval.
+_NORMAL_95 = 1.96
 _COLORS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb")
 
 
@@ -46,8 +53,30 @@ def estimates_table(content: Mapping[str, Any]) -> str:
             lines.append(f"| {name} | – | – | – | {record.get('reason', '')} |")
             continue
         error = record.get("standard_error")
-        lines.append(_row(name, record["kl"], error, latents, _remarks(record)))
+        remarks = [*_minimum_remark(record, content), *_remarks(record)]
+        lines.append(_row(name, record["kl"], error, latents, "; ".join(remarks)))
     return "\n".join(lines) + "\n"
+
+
+def provable_minimum(record: Mapping[str, Any], content: Mapping[str, Any]) -> float | None:
+    """Returns what the KL that a record of `kl.json` estimates cannot be below, in nats.
+
+    It is the average KL − log N of the mixture (eq. 5), but no less than zero. `None` where the
+    record is not of the mixture of the posteriors: `leave_one_out` and `held_out`.
+    """
+    if record.get("variant") in _OTHER_MIXTURES:
+        return None
+    # Monte Carlo may have taken a subset of the data: a mixture of its own.
+    average, log_num_data = (
+        record.get(key, content.get(key)) for key in ("average_kl", "log_num_data")
+    )
+    return 0.0 if average is None else max(0.0, average - log_num_data)
+
+
+def is_below_minimum(record: Mapping[str, Any], content: Mapping[str, Any]) -> bool | None:
+    """Says whether an estimate is below what can be proved; `None` where nothing is known."""
+    minimum, kl = provable_minimum(record, content), record.get("kl")
+    return None if minimum is None or kl is None else kl < minimum
 
 
 def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
@@ -63,13 +92,16 @@ def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
     axes = figure.add_subplot()
     for place, (value, record) in enumerate(zip(values, shown.values(), strict=True)):
         inside = math.isfinite(value) and value <= top
-        error = 1.96 * (record.get("standard_error") or 0.0) if inside else None
+        error = _NORMAL_95 * (record.get("standard_error") or 0.0) if inside else None
         height, hatch = (value, None) if inside else (top, "//")
         color = _COLORS[place % len(_COLORS)]
         axes.bar(place, height, width=0.65, color=color, yerr=error, capsize=3, hatch=hatch)
+        below = is_below_minimum(record, content)
         axes.annotate(
-            f"{value:.4g}", (place, min(max(height, 0.0), 0.94 * top)), ha="center", va="bottom",
+            f"{value:.4g}" + ("\nbelow the\nminimum" if below else ""),
+            (place, min(max(height, 0.0), 0.94 * top)), ha="center", va="bottom",
             fontsize=7, xytext=(0, 3), textcoords="offset points",
+            color=_BELOW_COLOR if below else "black",
         )  # fmt: skip
     if average is not None and minimum is not None:
         axes.axhline(average, color="black", linewidth=1.0, label="average KL[q(z|x) ‖ p(z)]")
@@ -90,7 +122,15 @@ def _row(name: str, value: float, error: float | None, latents: int, remarks: st
     return f"| {name} | {value:.4g} | {shown_error} | {value / latents:.4g} | {remarks} |"
 
 
-def _remarks(record: Mapping[str, Any]) -> str:
+def _minimum_remark(record: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
+    if not is_below_minimum(record, content):
+        return []
+    minimum = provable_minimum(record, content) or 0.0
+    within = record["kl"] + _NORMAL_95 * (record.get("standard_error") or 0.0) >= minimum
+    return [f"below the minimum {minimum:.4g}" + (", within its error" if within else "")]
+
+
+def _remarks(record: Mapping[str, Any]) -> list[str]:
     remarks = []
     for key, name in _REMARKS.items():
         value = record.get(key)
@@ -99,4 +139,4 @@ def _remarks(record: Mapping[str, Any]) -> str:
             remarks.append(f"{name} {value:.4g}")
         if key == "mutual_information" and record.get("saturated"):
             remarks[-1] += ", saturated"
-    return "; ".join([*remarks, "diverged"] if record.get("diverged") else remarks)
+    return [*remarks, "diverged"] if record.get("diverged") else remarks

@@ -173,7 +173,8 @@ def test_nothing_typed_is_the_quick_preset_of_the_default_model():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_resolves_to_its_own_hyperparameters(name):
-    assert resolve(model=name, preset="paper").hyperparameters == MODELS[name].config()
+    config = resolve(model=name, preset="paper", dataset="image_folder")
+    assert config.hyperparameters == MODELS[name].config()
 
 
 def test_paper_preset_has_the_steps_of_appendix_k():
@@ -191,6 +192,7 @@ def test_what_is_typed_wins_over_the_preset():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_give_admissible_values(preset):
     fields = {field.name: field for field in run_fields()}
+    fields |= {field.name: field for field in dataclasses.fields(ModelConfig)}
     for name, value in preset_values(preset, "cifar10").items():
         check_value(fields[name], value)
     with pytest.raises(ValueError, match="preset is 'slow', expected one of quick, paper"):
@@ -200,9 +202,17 @@ def test_presets_give_admissible_values(preset):
 def test_the_quick_preset_takes_ten_latents_on_color_mnist_unless_told_otherwise():
     assert resolve().hyperparameters.latent_dim == 10
     assert resolve(dataset="cifar10").hyperparameters.latent_dim == 50
-    assert resolve(preset="paper").hyperparameters.latent_dim == 50
     assert resolve(latent_dim=50).hyperparameters.latent_dim == 50
     assert resolve({"latent_dim": "75"}).hyperparameters.latent_dim == 75
+
+
+def test_the_paper_preset_has_the_latents_of_table_1():
+    latents = {"color_mnist": 50, "color_mnist_5k": 50, "cifar10": 100, "celeb_a": 100}
+    for dataset, number in latents.items():
+        config = resolve(preset="paper", model="vae", dataset=dataset)
+        assert config.hyperparameters.latent_dim == number
+    draw = resolve(preset="paper", model="draw", dataset="cifar10")
+    assert draw.hyperparameters == MODELS["draw"].config()
 
 
 def test_hyperparameters_by_short_and_by_full_name():

@@ -165,6 +165,9 @@ def test_other_settings_stand_beside_and_other_posteriors_do_not(
     assert content == result.to_dict()
     assert list(content["estimates"]) == ["monte_carlo", "leave_one_out:few"]
     assert content["estimates"]["monte_carlo"] == first["monte_carlo"]
+    minimum, monte_carlo = max(0.0, content["minimum_marginal_kl"]), first["monte_carlo"]
+    assert monte_carlo["below_minimum"] is (monte_carlo["kl"] < minimum)
+    assert content["estimates"]["leave_one_out:few"]["below_minimum"] is None
     for change in ({"loc": loc + 1.0}, {"prior": CORRELATED}):
         with pytest.raises(UserError, match="is about other posteriors"):
             tfdm.estimate_kl(**{**here, **change}, **FEW)

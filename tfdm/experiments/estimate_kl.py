@@ -23,7 +23,7 @@ from tfdm.estimators.posteriors import PROBES, DataPosteriors, Posteriors
 from tfdm.estimators.priors import prior_digest
 from tfdm.estimators.records import Estimate, NoEstimate, Task, to_record
 from tfdm.estimators.registry import ESTIMATORS
-from tfdm.estimators.tables import estimates_table, plot_estimates
+from tfdm.estimators.tables import estimates_table, is_below_minimum, plot_estimates
 from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.kl_model import importance_weights, ordered_samples
 from tfdm.experiments.kl_sources import KLInput, Source, open_source
@@ -162,6 +162,8 @@ def _estimated(
         task = Task(posteriors, fields, source.held_out, prior, seed, config.strategy, state)
         results[key], record = _run(name, key, task, len(configs) == 1, progress)
         content["estimates"] = merged(content["estimates"], {key: record})
+        for found in content["estimates"].values():
+            found["below_minimum"] = is_below_minimum(found, content)
         _write(folder, content, source.name)
     log_likelihood = None
     if config.log_likelihood_samples:
