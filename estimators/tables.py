@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfdm.pictures import figure_png, new_figure
+from tfdm.tables import aligned_table, notes
 
 # An estimate beyond this many times the average KL does not stretch the axis.
 _HIGHEST = 1.25
@@ -28,34 +29,33 @@ _REMARKS = {
 }
 # Variants of Monte Carlo whose KL is not that of the mixture, which log N says nothing about.
 _OTHER_MIXTURES = ("leave_one_out", "held_out")
-_BELOW_COLOR = "#cc3311"
+_MARK, _BELOW_COLOR = " †", "#cc3311"
 # Standard errors on either side of a 95 % confidence interval.
 _NORMAL_95 = 1.96
 _COLORS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb")
 
 
 def estimates_table(content: Mapping[str, Any]) -> str:
-    """Returns a Markdown table of the bounds and the estimates of a `kl.json`."""
-    latents = content["num_latents"]
-    lines = [
-        "| estimate of KL[q(z) ‖ p(z)] | nats | standard error | nats a dimension | remarks |",
-        "|---|---|---|---|---|",
-    ]
+    """Returns a Markdown table of the bounds and the estimates of a `kl.json`, remarks below it."""
+    latents, rows, remarks = content["num_latents"], [], {}
     if content.get("average_kl") is not None:
         average, minimum = content["average_kl"], content["minimum_marginal_kl"]
         error, active = content.get("average_kl_standard_error"), content.get("active_latents")
-        mean = "upper bound" + ("" if active is None else f"; {active} of {latents} latents active")
-        lines.append(_row("average KL[q(z\\|x) ‖ p(z)]", average, error, latents, mean))
-        bound = f"lower bound; log N = {content['log_num_data']:.3f}"
-        lines.append(_row("average KL − log N", minimum, error, latents, bound))
+        upper, lower = "average KL[q(z\\|x) ‖ p(z)]", "average KL − log N"
+        rows += [_row(upper, average, error, latents), _row(lower, minimum, error, latents)]
+        active_remark = "" if active is None else f"; {active} of {latents} latents active"
+        remarks[upper] = f"upper bound{active_remark}"
+        remarks[lower] = f"lower bound; log N = {content['log_num_data']:.3f}"
     for name, record in content["estimates"].items():
         if record.get("kl") is None:
-            lines.append(f"| {name} | – | – | – | {record.get('reason', '')} |")
+            rows.append([name, "–", "–", "–"])
+            remarks[name] = record.get("reason", "")
             continue
-        error = record.get("standard_error")
-        remarks = [*_minimum_remark(record, content), *_remarks(record)]
-        lines.append(_row(name, record["kl"], error, latents, "; ".join(remarks)))
-    return "\n".join(lines) + "\n"
+        mark = _MARK if is_below_minimum(record, content) else ""
+        rows.append(_row(name, record["kl"], record.get("standard_error"), latents, mark))
+        remarks[name] = "; ".join([*_minimum_remark(record, content), *_remarks(record)])
+    head = ("KL[q(z) ‖ p(z)]", "nats", "std. error", "nats a dimension")
+    return "\n".join([*aligned_table(head, rows), "", *notes(remarks)]) + "\n"
 
 
 def provable_minimum(record: Mapping[str, Any], content: Mapping[str, Any]) -> float | None:
@@ -117,9 +117,9 @@ def plot_estimates(content: Mapping[str, Any], title: str) -> bytes:
     return figure_png(figure, dpi=120)
 
 
-def _row(name: str, value: float, error: float | None, latents: int, remarks: str) -> str:
+def _row(name: str, value: float, error: float | None, latents: int, mark: str = "") -> list[str]:
     shown_error = "" if error is None else f"{error:.2g}"
-    return f"| {name} | {value:.4g} | {shown_error} | {value / latents:.4g} | {remarks} |"
+    return [name, f"{value:.4g}{mark}", shown_error, f"{value / latents:.4g}"]
 
 
 def _minimum_remark(record: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
@@ -127,7 +127,7 @@ def _minimum_remark(record: Mapping[str, Any], content: Mapping[str, Any]) -> li
         return []
     minimum = provable_minimum(record, content) or 0.0
     within = record["kl"] + _NORMAL_95 * (record.get("standard_error") or 0.0) >= minimum
-    return [f"below the minimum {minimum:.4g}" + (", within its error" if within else "")]
+    return [f"† below the minimum {minimum:.4g}" + (", within its error" if within else "")]
 
 
 def _remarks(record: Mapping[str, Any]) -> list[str]:
