@@ -47,9 +47,14 @@ def test_a_run_is_exported_under_its_lock(run, exported, arguments, capsys):
     leftover = atomic.temporary_sibling(run.export)
     leftover.mkdir()
     assert export.main([f"--run={run.path}", *arguments]) == 0
-    assert exported == [(f"model of {run.path}", run.export)]
+    assert "replacing" not in capsys.readouterr().err
+    run.export.mkdir()
+    assert export.main([f"--run={run.path}", *arguments]) == 0
+    assert exported == 2 * [(f"model of {run.path}", run.export)]
     assert not leftover.exists()
-    assert capsys.readouterr().out.splitlines() == [
+    shown = capsys.readouterr()
+    assert shown.err == f"replacing the SavedModels in {run.export}\n"
+    assert shown.out.splitlines() == [
         "vae after 7 steps:",
         f"  {run.export / 'generator'}",
         f"  {run.export / 'encoder'}",

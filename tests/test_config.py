@@ -182,9 +182,17 @@ def test_what_is_typed_wins_over_the_preset():
 def test_the_quick_preset_takes_ten_latents_on_color_mnist_unless_told_otherwise():
     assert resolve().hyperparameters.latent_dim == 10
     assert resolve(dataset="cifar10").hyperparameters.latent_dim == 50
-    assert resolve(preset="paper").hyperparameters.latent_dim == 50
     assert resolve(latent_dim=50).hyperparameters.latent_dim == 50
     assert resolve({"latent_dim": "75"}).hyperparameters.latent_dim == 75
+
+
+def test_the_paper_preset_has_the_latents_of_table_1():
+    latents = {"color_mnist": 50, "color_mnist_5k": 50, "cifar10": 100, "celeb_a": 100}
+    for dataset, number in latents.items():
+        config = resolve(preset="paper", model="vae", dataset=dataset)
+        assert config.hyperparameters.latent_dim == number
+    draw = resolve(preset="paper", model="draw", dataset="cifar10")
+    assert draw.hyperparameters == MODELS["draw"].config()
 
 
 def test_hyperparameters_by_short_and_by_full_name():

@@ -15,7 +15,8 @@ from tfdm.experiments.compare import compare
 # --- What is kept -----------------------------------------------------------------------------
 
 
-def test_records_of_equal_samples_are_kept(images, file, tmp_path):
+def test_records_of_equal_samples_are_kept(images, file, tmp_path, caplog):
+    caplog.set_level("INFO", logger="tfdm")
     options = {**DATA, "output_dir": str(tmp_path / "out")}
     first = measure(file, "ms_ssim", **{**options, "classifier": None})["ms_ssim"]
     found = measure(file, "inception_score", **options)
@@ -27,6 +28,8 @@ def test_records_of_equal_samples_are_kept(images, file, tmp_path):
     found = measure(moved, "ms_ssim", "inception_score", fields=three, **options)
     assert found["ms_ssim"] == first
     assert found["inception_score"].num_splits == 3
+    path = tmp_path / "out" / "evaluation.json"
+    assert caplog.messages == [f"{path} holds ms_ssim already: not measured again"]
 
 
 def test_a_record_of_an_older_format_is_measured_again(images, tmp_path):

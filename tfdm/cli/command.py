@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import tqdm
+
 import tfdm
 from tfdm.cli.flags import FlagGroup, Given, flags_of, help_text, parse_flags, take_flag
 from tfdm.errors import DivergedError, Terminated, UserError
@@ -123,7 +125,7 @@ def _fail(problem: object, status: int) -> int:
 def _log_on_terminal() -> Iterator[None]:
     """Shows what the package logs as plain lines on the error stream."""
     logger = logging.getLogger("tfdm")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _AboveBars(sys.stderr)
     handler.setFormatter(_LineFormatter())
     level, propagates = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -135,6 +137,14 @@ def _log_on_terminal() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagates
+
+
+class _AboveBars(logging.StreamHandler):
+    """Writes lines above the progress bars that are in view."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.tqdm.external_write_mode(self.stream):
+            super().emit(record)
 
 
 class _LineFormatter(logging.Formatter):

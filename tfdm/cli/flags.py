@@ -195,7 +195,8 @@ def _flag_lines(flag: Flag, width: int) -> str:
     text = flag.field.metadata["help"] + range_of(flag.field)
     if flag.required or flag.default:
         default = "[required]" if flag.required else f"[default {flag.default}]"
-        text = f"{text} {default.replace(' ', _UNBROKEN)}"
+        is_short = len(default) < width // 2
+        text = f"{text} {default.replace(' ', _UNBROKEN) if is_short else default}"
     margin = " " * 6
     wrapped = textwrap.fill(text, width, initial_indent=margin, subsequent_indent=margin)
     value = "" if flag.is_switch and flag.default == "false" else f"={flag.value}"

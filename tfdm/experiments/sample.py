@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 from tfdm.errors import UserError
 from tfdm.experiments.load import Run, load_run
 from tfdm.fields import CheckedConfig, folder, setting
-from tfdm.pictures import image_grid, png_bytes
+from tfdm.pictures import grid_png
 from tfdm.runs.atomic import atomic_write_bytes
 from tfdm.runs.results import writing
 from tfdm.seeds import stream
+
+_logger = logging.getLogger("tfdm")
 
 _BLOCK = 500
 
@@ -73,11 +76,14 @@ def sample(run: Run | str | Path, config: SampleConfig | None = None, **options:
     if config.output_dir is not None:
         arrays = io.BytesIO()
         np.savez(arrays, images=images, noise=noise)
-        contents = {"samples.png": png_bytes(image_grid(images, columns))}
+        contents = {"samples.png": grid_png(images, columns)}
         contents["samples.npz"] = arrays.getvalue()
         if rows:
-            contents["interpolations.png"] = png_bytes(image_grid(interpolations, columns))
+            contents["interpolations.png"] = grid_png(interpolations, columns)
         with writing(config.output_dir) as target:
+            replaced = [name for name in contents if (target / name).exists()]
+            if replaced:
+                _logger.info("replacing %s in %s", ", ".join(replaced), target)
             for name, content in contents.items():
                 atomic_write_bytes(target / name, content)
         files = tuple(target / name for name in contents)

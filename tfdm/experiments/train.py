@@ -54,7 +54,8 @@ class TrainingResult:
         places = {
             "samples": folder.last_grid("samples"),
             "reconstructions": folder.last_grid("reconstructions"),
-            "curves": f"tensorboard --logdir {folder.path}",
+            # The name of the run beside the folder, which TensorBoard would call `tensorboard`.
+            "curves": f"tensorboard --logdir_spec {folder.path.name}:{folder.tensorboard}",
             "SavedModels": folder.export if folder.export.is_dir() else None,
             "summary": folder.summary_path,
         }
