@@ -12,6 +12,8 @@ With the adaptive contrast, μ and σ are the moments of q(z|x) over ε, r(z|x) 
 z̃ = (ẑ − μ) / σ from N(0, I), which is easier where q(z|x) is far from p(z). For any μ and σ,
 
     KL[q(z|x) ‖ p(z)] = E T(x, z̃) + E log r(ẑ|x) − E log p(ẑ).
+
+Those of K codes are random and T does not see them: the KL comes out low by about L / K nats.
 """
 
 from __future__ import annotations
