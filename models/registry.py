@@ -64,6 +64,9 @@ MODELS: dict[str, ModelEntry] = {
         ("wgan_gp", "WGANGP", "Wasserstein GAN with gradient penalty"),
         ("aae", "AAE", "adversarial autoencoder (section 6.1)"),
         ("veegan", "VEEGAN", "VEEGAN, joint discriminator (section 6.2, eq. 14)"),
+        ("ali", "ALI", "adversarially learned inference, BiGAN (section 6.2)"),
+        ("avb", "AVB", "adversarial variational Bayes (section 6.1, Appendix J)"),
+        ("wae", "WAE", "Wasserstein autoencoder, by MMD or code discriminator (section 6.1)"),
         ("aae_plus_plus", "AAEPlusPlus", "AAE with a data discriminator (eq. 10)"),
         ("aae_gan", "AAEGAN", "AAE++ whose samples are judged too (eq. 11, Algorithm 4)"),
     )
