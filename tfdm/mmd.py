@@ -26,9 +26,9 @@ def mmd(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
         mean_{i ≠ j} k(x_i, x_j) + mean_{i ≠ j} k(y_i, y_j) − 2 mean_{i, j} k(x_i, y_j)
 
-    Of mean zero, and therefore negative at times, where both distributions are the same. float32
-    (float64 when `first` is). With fewer than two codes of either it does not exist: `ValueError`, or
-    NaN where the graph does not know their number.
+    Its mean is zero where both distributions are the same, so that it is negative at times. float32
+    (float64 when `first` is). Fewer than two codes of either are a `ValueError`, or give NaN where
+    the graph does not know their number.
     """
     first = at_least_float32(first, "first")
     second = tf.cast(at_least_float32(second, "second"), first.dtype)
