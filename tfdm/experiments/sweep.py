@@ -47,8 +47,10 @@ class SweepResult:
     path: Path
 
     def best(self, model: str, metric: str) -> str | None:
-        """Returns the folder of a model's best trial by a metric, `None` where none is done."""
+        """Returns the folder of a model's best trial, `None` where none is done or none is best."""
         quantity = METRICS[metric].quantities[0]
+        if quantity.higher_is_better is None:
+            return None
         done = {
             trial["folder"]: trial["metrics"][metric]
             for trial in self.models[model]["trials"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from tfdm.errors import DivergedError, UserError
 from tfdm.experiments.config import RunConfig
 from tfdm.experiments.sweep_config import SweepConfig
 
-# Seconds between two states of the table of trials.
-_TABLE_SECONDS = 30
+# Where Ray keeps its own files while a sweep runs; nothing of ours is read from there.
+_RAY_FOLDER = ".ray"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,7 @@ def run_trials(
     Raises:
       UserError: Ray is not installed, or there is no cluster at the address.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
         from ray import tune
@@ -76,14 +78,15 @@ def run_trials(
         """Hands the verdict on each trial to the sweep."""
 
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            note(Verdict(trial.config["folder"], *trial.last_result["verdict"]))
+            result = trial.last_result
+            note(Verdict(trial.config["folder"], result["status"], result["reason"]))
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             note(Verdict(trial.config["folder"], "failed", _last_line(trial)))
 
     def trial_of(point: dict[str, Any]) -> dict[str, Any]:
-        trial = by_folder[point["folder"]]
-        return {"verdict": run_trial(trial, evaluation, register)}
+        status, reason = run_trial(by_folder[point["folder"]], evaluation, register)
+        return {"status": status, "reason": reason}
 
     try:
         ray.init(
@@ -100,22 +103,21 @@ def run_trials(
         tuner = tune.Tuner(
             tune.with_resources(trial_of, {"cpu": threads}),
             param_space={"folder": tune.grid_search(list(by_folder))},
-            tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: trial.trial_id),
+            tune_config=tune.TuneConfig(
+                trial_name_creator=lambda trial: Path(trial.config["folder"]).name,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
             run_config=tune.RunConfig(
                 storage_path=str(folder.resolve()),
-                name=".ray",
+                name=_RAY_FOLDER,
                 callbacks=[Notes()],
                 verbose=1 if progress else 0,
-                progress_reporter=tune.CLIReporter(
-                    parameter_columns={"folder": "trial"},
-                    metric_columns={"time_total_s": "seconds"},
-                    max_report_frequency=_TABLE_SECONDS,
-                ),
             ),
         )
         tuner.fit()
     finally:
         ray.shutdown()
+        shutil.rmtree(folder / _RAY_FOLDER, ignore_errors=True)
 
 
 def run_trial(
