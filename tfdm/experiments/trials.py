@@ -74,7 +74,7 @@ def run_trials(
     }
     by_folder = {trial.folder: trial for trial in trials}
 
-    class Notes(tune.Callback):
+    class _Notes(tune.Callback):
         """Hands the verdict on each trial to the sweep."""
 
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -110,7 +110,7 @@ def run_trials(
             run_config=tune.RunConfig(
                 storage_path=str(folder.resolve()),
                 name=_RAY_FOLDER,
-                callbacks=[Notes()],
+                callbacks=[_Notes()],
                 verbose=1 if progress else 0,
             ),
         )

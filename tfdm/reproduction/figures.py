@@ -34,10 +34,12 @@ _SHEET_COLUMNS = 3
 
 
 class Picture(Protocol):
-    """A picture of an artifact; `name` ends the name of its file."""
+    """A picture of an artifact."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What ends the name of its file."""
+        ...
 
     @property
     def works(self) -> tuple[Work, ...]:

@@ -47,8 +47,9 @@ def section(
     lines = [f"## {name}: {artifact.title}", ""]
     if artifact.cells:
         lines += [*_table(artifact, values_of(artifact, workspace)), ""]
-    lines += [f"![{name}, {file.removesuffix('.png')}]({file})" for file in pictures]
-    lines += [""] if pictures else []
+    for file in pictures:
+        shown = file.removeprefix(f"{artifact.name}-").removesuffix(".png")
+        lines += [f"![{name}, {shown}]({file})", ""]
     if artifact.note:
         lines += [artifact.note, ""]
     lines += [f"Command: `{command_of(artifact, workspace)}`.", ""]
