@@ -192,38 +192,39 @@ class Diagram:
     def draw(self, workspace: Workspace) -> bytes | None:
         """Builds each model at a small width and draws a panel from its list of players."""
         del workspace
-        columns = 3
-        rows = -(-len(self.models) // columns)
-        figure = new_figure(4.2 * columns, 2.4 * rows)
+        rows = -(-len(self.models) // _SHEET_COLUMNS)
+        figure = new_figure(4.2 * _SHEET_COLUMNS, 2.4 * rows)
         for index, name in enumerate(self.models):
             model = find_model(name).load()(width=1 / 16, image_shape=(28, 28, 3))
-            axes = figure.add_subplot(rows, columns, index + 1)
-            _draw_players(axes, type(model).__name__, [
-                (player.name, [network.name for network in player.networks])
+            moves = {
+                player.name: [n.name for n in player.networks if n.trainable_variables]
                 for player in model.players
-            ])  # fmt: skip
+            }
+            axes = figure.add_subplot(rows, _SHEET_COLUMNS, index + 1)
+            _draw_players(axes, f"{name}: players, and the networks they move", moves)
         return figure_png(figure, dpi=130)
 
 
-def _draw_players(axes: Any, title: str, players: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """Draws a box for each player on the left, for each network on the right, arrows between."""
+def _draw_players(axes: Any, title: str, moves: Mapping[str, Sequence[str]]) -> None:
+    """Draws players on the left, networks on the right, and arrows between them."""
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_title(title, fontsize=10)
-    networks = list(dict.fromkeys(name for _, names in players for name in names))
-    left = dict(zip([name for name, _ in players], _places(len(players)), strict=True))
-    right = dict(zip(networks, _places(len(networks)), strict=True))
-    for names, x, color in ((left, 0.24, "#cce0f0"), (right, 0.78, "#e4f0d8")):
-        for name, y in names.items():
-            box = {"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "#555555"}
+    axes.set_title(title, fontsize=8)
+    places = {}
+    networks = dict.fromkeys(name for names in moves.values() for name in names)
+    for x, side, color, names in (
+        (0.4, "right", "#cce0f0", list(moves)),
+        (0.6, "left", "#e4f0d8", list(networks)),
+    ):
+        box = {"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "#555555"}
+        for index, name in enumerate(names):
+            y = 1.0 - (index + 0.5) / len(names)
+            places[side, name] = (x, y)
             shown = name.replace("_", " ")
-            axes.text(x, y, shown, ha="center", va="center", fontsize=7.5, bbox=box, zorder=3)
-    for player, moved in players:
+            axes.text(x, y, shown, ha=side, va="center", fontsize=7.5, bbox=box)
+    for player, moved in moves.items():
         for name in moved:
-            arrow = {"arrowstyle": "->", "color": "#555555", "shrinkA": 34, "shrinkB": 34}
-            axes.annotate("", (0.78, right[name]), (0.24, left[player]), arrowprops=arrow)
-
-
-def _places(number: int) -> list[float]:
-    return [1.0 - (index + 0.5) / number for index in range(number)]
+            (x, y), (end_x, end_y) = places["right", player], places["left", name]
+            arrow = {"arrowstyle": "->", "color": "#555555"}
+            axes.annotate("", (end_x - 0.02, end_y), (x + 0.02, y), arrowprops=arrow)
