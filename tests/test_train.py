@@ -142,10 +142,3 @@ def test_a_model_of_a_file_is_recorded_and_never_imported(array, tmp_path, caplo
     assert tfdm.load_run(tmp_path / "run").step == 3 and not caplog.records
     register_model("mine", TinyAutoencoder)  # no file, which cannot have changed
     assert tfdm.load_run(tmp_path / "run").step == 3 and not caplog.records
-
-
-def test_images_of_any_number_of_channels_are_shown(rng, tmp_path):
-    images = rng.integers(0, 256, (30, *IMAGE_SHAPE[:2], 4), dtype=np.uint8)
-    folder = tfdm.train("vae", images, output_dir=tmp_path, width=1 / 64, **QUICK).folder
-    with Image.open(folder.last_grid("samples")) as grid:
-        assert grid.mode == "RGB"

@@ -27,7 +27,8 @@ def logged(tmp_path_factory):
     """Five steps, logged every second one, after 100 seconds of earlier sessions."""
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     writer = tf.summary.create_file_writer(str(folder.tensorboard))
-    metrics.write_hparams(writer, {"seed": 3, "model": "tiny", "shape": [1, 2]}, "the-run")
+    flat = {"seed": 3, "model": "tiny", "shape": [1, 2], "log_every": 2, "data_dir": "/data"}
+    metrics.write_hparams(writer, flat | {"preset": "quick", "steps_per_execution": 1}, "the-run")
     clock = metrics.RunClock(earlier_seconds=100.0)
     logger = metrics.MetricsLogger(Span(0, 5), 2, folder, writer, clock)
     losses = []
@@ -67,8 +68,11 @@ def test_tensorboard_has_every_log_and_the_configuration(logged):
     events = EventAccumulator(str(folder.tensorboard), size_guidance={"tensors": 0}).Reload()
     [(start, content)] = events.PluginTagToContent("hparams").items()
     tags = set(events.Tags()["tensors"]) - {start}
-    assert tags == {"encoder_loss", "error", "generator_loss", "steps_per_second"}
-    points = [(p.step, tf.make_ndarray(p.tensor_proto).item()) for p in events.Tensors("error")]
+    losses_tags = {"loss/encoder_loss", "loss/generator_loss"}
+    assert tags == losses_tags | {"terms/error", "speed/steps_per_second"}
+    points = [
+        (p.step, tf.make_ndarray(p.tensor_proto).item()) for p in events.Tensors("terms/error")
+    ]
     assert points == [(step, pytest.approx(losses[step - 1]["error"])) for step in (2, 4, 5)]
     shown = parse_session_start_info_plugin_data(content).hparams
     assert set(shown) == {"seed", "model"}
@@ -94,6 +98,20 @@ def test_held_out_terms_are_the_means_of_whole_batches_and_move_nothing(monkeypa
     for name, value in expected.items():
         assert lines[-1][f"val_{name}"] == pytest.approx(value, rel=1e-6)
         assert lines[0][f"val_{name}"] != lines[-1][f"val_{name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("code_discriminator_loss", "loss/code_discriminator_loss"),
+        ("discriminator_accuracy", "accuracy/discriminator_accuracy"),
+        ("kl", "kl/kl"),
+        ("marginal_kl_estimate", "kl/marginal_kl_estimate"),
+        ("log_likelihood", "terms/log_likelihood"),
+    ],
+)
+def test_tags_are_grouped(name, tag):
+    assert metrics.tag_of(name) == tag
 
 
 def test_tensorflow_keeps_no_number_that_is_logged(tmp_path):

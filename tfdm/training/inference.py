@@ -55,6 +55,15 @@ class InferenceModel(GenerativeModel):
         outputs = image_networks.ENCODER_OUTPUTS.get(self.encoder_kind, 1) * self.latent_dim
         return self.network("encoder", self.build_encoder, takes, (outputs,))
 
+    def joint_network(self, name: str, head_maps: int) -> keras.layers.Layer:
+        """(Images [B, H, W, C], codes [B, L]) -> logits [B], under this name (Table 8)."""
+
+        def build() -> keras.Model:
+            sizes = self.latent_dim, self.image_shape, head_maps
+            return image_networks.joint_discriminator(self.layers_of(name), *sizes)
+
+        return self.network(name, build, [self.image_shape, (self.latent_dim,)], ())
+
     def infer(self, images: tf.Tensor, training: bool) -> NoisePosterior:
         """Returns q(z|x) of images in [-1, 1] [B, H, W, C], differentiable in the encoder."""
         if self.encoder_kind == "implicit":

@@ -13,8 +13,15 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from tfdm.runs import RunFolder
+from tfdm.runs.folder import MAY_CHANGE
 from tfdm.training.callbacks import StepCallback
 from tfdm.training.held_out import HeldOutTerms
+
+# A log belongs to the first of these that is a word of its name.
+_GROUPS = ("loss", "accuracy", "kl")
+
+# What is recorded beside `MAY_CHANGE` and is no hyperparameter.
+_EXECUTION = {"steps_per_execution"}
 
 
 class RunClock:
@@ -68,15 +75,21 @@ class MetricsLogger(StepCallback):
         # NumPy's numbers: TensorFlow keeps every Python number that becomes a tensor.
         with self.writer.as_default(step=np.int64(self.step)):
             for name, value in values.items():
-                tf.summary.scalar(name, np.float32(value))
+                tf.summary.scalar(tag_of(name), np.float32(value))
             if rate is not None:
-                tf.summary.scalar("steps_per_second", np.float32(rate))
+                tf.summary.scalar("speed/steps_per_second", np.float32(rate))
         self.writer.flush()
 
     def _rate_since(self, mark: tuple[int, float] | None, now: float) -> float | None:
         if mark is None or self.step == mark[0]:
             return None
         return round((self.step - mark[0]) / max(now - mark[1], 1e-9), 3)
+
+
+def tag_of(name: str) -> str:
+    """Returns the tag of a log in TensorBoard, which shows tags by what stands before the slash."""
+    words = name.split("_")
+    return f"{next((group for group in _GROUPS if group in words), 'terms')}/{name}"
 
 
 def read_logs(logs: Mapping[str, Any]) -> dict[str, float]:
@@ -99,8 +112,13 @@ def losses_of(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def write_hparams(writer: tf.summary.SummaryWriter, flat: Mapping[str, Any], trial_id: str) -> None:
-    """Shows a configuration's numbers, texts and truth values in TensorBoard as run `trial_id`."""
+    """Shows a configuration's hyperparameters in TensorBoard as run `trial_id`.
+
+    They are its numbers, texts and truth values that decide the weights; intervals and places do
+    not.
+    """
     shown = {name: v for name, v in flat.items() if isinstance(v, (bool, int, float, str))}
+    shown = {name: v for name, v in shown.items() if name not in MAY_CHANGE | _EXECUTION}
     with writer.as_default(step=0):
         hparams.hparams(shown, trial_id=trial_id)
     writer.flush()

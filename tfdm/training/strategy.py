@@ -67,6 +67,17 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
         )
 
 
+def gathered(values: tf.Tensor) -> tf.Tensor:
+    """Returns values [B, ...] of all R replicas in their order, [R B, ...], inside a replica.
+
+    The gradient of a replica's values is summed over what all replicas make of them.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.strategy.num_replicas_in_sync == 1:
+        return values
+    return context.all_gather(values, axis=0)
+
+
 class Workers:
     """The processes that train one model together; alone, it answers at once.
 
