@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.model_cases import LATENT_DIM, assert_same, small_images, small_model, values
+from tests.model_cases import (
+    LATENT_DIM,
+    assert_same,
+    small_images,
+    small_model,
+    two_replicas,
+    values,
+)
 from tests.test_training_keras import images
 from tests.tiny_training import tiny_model
 
@@ -25,6 +32,7 @@ CALLS = {
     "build_from_config": lambda model: model.build_from_config({"input_shape": SHAPE}),
     "call": lambda model: model.call(CODES),
     "compile_from_config": lambda model: model.compile_from_config(model.get_compile_config()),
+    "compiled_loss": lambda model: model.compiled_loss(CODES, CODES),
     "compute_mask": lambda model: model.compute_mask(CODES, None),
     "compute_metrics": lambda model: model.compute_metrics(CODES, None, None),
     "compute_output_shape": lambda model: model.compute_output_shape(SHAPE),
@@ -56,10 +64,14 @@ CALLS = {
     "train_step": lambda model: model.train_step(tf.constant(small_images(4))),
 }  # fmt: skip
 FILES = {"export": "export", "save": "model.keras", "save_weights": "w.weights.h5"}
+# They are for a constructor.
+NOT_CALLED = {"add_variable", "add_weight"}
 REFUSED = {
     "add_loss",
     "add_metric",
+    "compiled_loss",
     "compute_loss",
+    "distribute_reduction_method",
     "input",
     "output",
     "quantize",
@@ -80,7 +92,8 @@ def test_every_public_name_of_a_keras_model_works_or_refuses_in_one_line(tmp_pat
     model.compile()
     model.save_weights(tmp_path / "w.weights.h5")
     refused = {}
-    for name in (name for name in dir(keras.Model) if not name.startswith("_")):
+    names = {name for name in dir(keras.Model) if not name.startswith("_")}
+    for name in sorted(names - NOT_CALLED):
         try:
             attribute = getattr(model, name)
             if name in CALLS:
@@ -98,7 +111,7 @@ def test_every_public_name_of_a_keras_model_works_or_refuses_in_one_line(tmp_pat
 
 
 def test_images_in_place_of_codes_are_refused():
-    with pytest.raises(ValueError, match=r"expected shape=\(None, 4\), found shape=\(2, 28"):
+    with pytest.raises(ValueError, match=r"expected ndim=2, found ndim=4.*\(2, 28, 28, 3\)"):
         small_model("vae")(small_images(2))
 
 
@@ -139,7 +152,8 @@ CALLBACKS = {
 @pytest.mark.filterwarnings("ignore:Could not reach RemoteMonitor")
 def test_every_stock_callback_works_or_refuses_in_one_line(tmp_path):
     refused = {}
-    for name in (name for name in dir(keras.callbacks) if name[0].isupper()):
+    names = {name for name in dir(keras.callbacks) if name[0].isupper()}
+    for name in sorted(names - {"CallbackList"}):  # which is no callback
         kind, folder = getattr(keras.callbacks, name), tmp_path / name
         folder.mkdir()
         model = tiny_model()
@@ -148,7 +162,7 @@ def test_every_stock_callback_works_or_refuses_in_one_line(tmp_path):
             callback = CALLBACKS[name](folder) if name in CALLBACKS else kind()
             model.fit(
                 images(), batch_size=8, epochs=3, validation_split=0.5, verbose=0,
-                callbacks=callback if name == "CallbackList" else [callback],
+                callbacks=[callback],
             )  # fmt: skip
         except (ValueError, ImportError) as error:
             refused[name] = str(error)
@@ -179,8 +193,6 @@ def test_a_saved_model_is_loaded_after_nothing_but_import_tfdm(tmp_path):
 
 
 def test_a_replica_that_evaluates_gives_the_numbers_of_one_device():
-    from tests.model_cases import two_replicas
-
     with two_replicas().scope():
         mirrored = small_model("aae_plus_plus", image_shape=(16, 16, 3))
         mirrored.compile()
