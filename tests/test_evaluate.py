@@ -377,9 +377,9 @@ def test_pictures_of_an_evaluation_are_kept_out_of_the_samples(
     images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_pictures(tmp_path / "pictures", images)
-    with pytest.raises(UserError, match="lies among the images"):
+    with pytest.raises(UserError, match="is inside the folder of images"):
         measure(folder, "ms_ssim", output_dir=str(folder / "out"))
     monkeypatch.chdir(folder)
-    with pytest.raises(UserError, match="lies among the images"):
+    with pytest.raises(UserError, match="is inside the folder of images"):
         measure(".", "ms_ssim", output_dir="out")
     measure(".", "ms_ssim", output_dir="../out")

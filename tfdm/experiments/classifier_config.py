@@ -19,7 +19,7 @@ class TrainClassifierConfig(ClassifierConfig):
         "where weights, card and checkpoints go; a folder with the same training is resumed",
         "runs/classifier-DATASET",
     )
-    data_dir: str | None = folder("where TFDS has its data")
+    data_dir: str | None = folder("the data folder of TFDS")
     cache_dir: str | None = folder("where prepared data sets are kept")
 
     @property

@@ -17,16 +17,17 @@ class EstimateKLConfig(CheckedConfig):
     The fields of the estimators are apart, see `tfdm.estimators.config`.
     """
 
-    estimators: tuple[str, ...] = setting(("monte_carlo",), "what to estimate with", metavar="NAME")
+    estimators: tuple[str, ...] = setting(("monte_carlo",), "the estimators to run", metavar="NAME")
     label: str = setting(
-        "", "goes behind the estimators' names, as monte_carlo:LABEL: keeps several settings apart"
+        "",
+        "suffix of the estimators' names, as in monte_carlo:LABEL, for results of several settings",
     )
     log_likelihood_samples: int = setting(
         0,
         "samples K of the importance-weighted log-likelihood of held-out images; 0 is off",
         minimum=0,
     )
-    seed: int = setting(0, "seed of everything drawn", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
     strategy: str = setting("auto", "where to compute", choices=STRATEGIES)
     output_dir: str | None = folder(
         "where kl.json, the table and the pictures go", "the run, or FILE.npz.kl"

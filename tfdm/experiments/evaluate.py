@@ -263,7 +263,9 @@ def _outside(output_dir: str | None, record: Mapping[str, Any]) -> Path | None:
     folder, images = Path(output_dir).expanduser(), Path(record.get("images", ""))
     is_folder = "passed_over" in record
     if is_folder and folder.resolve().is_relative_to(images.resolve()):
-        raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
+        raise UserError(
+            f"{folder} is inside the folder of images: choose an --output_dir outside {images}"
+        )
     return folder
 
 

@@ -72,7 +72,7 @@ def open_source(
     is_file = path is not None and (path.suffix == ".npz" or path.is_file())
     for name in ("data_dir", "cache_dir"):
         if getattr(config, name) and (is_file or path is None):
-            raise UserError(f"{name} has no effect but with a run's folder: drop it")
+            raise UserError(f"{name} has no effect without a run folder: drop it")
     given = {name: array for name, array in arrays.items() if array is not None}
     if (source is None) == (not given):
         raise ValueError("expected either a source, or loc and scale, or codes")
@@ -146,7 +146,9 @@ def _of_run(run: Run, seed: int, progress: ProgressOption) -> Source:
     """Encodes the training and validation images of a trained run."""
     model, config, path = run.model, run.config, str(run.folder.path)
     if not model.has_encoder:
-        raise UserError(f"{path} holds a {config.model}, which has no encoder: nothing to match")
+        raise UserError(
+            f"{path} holds a {config.model}, which has no encoder: choose a run of a model with one"
+        )
     train, validation = run.dataset.split("train"), run.dataset.split("validation")
     with progress_bar("encoding", "image", progress) as report:
 

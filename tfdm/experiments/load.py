@@ -57,8 +57,8 @@ class Run:
         if self.data is None and self.config.dataset not in DATASETS:
             shape = "x".join(map(str, self.recorded["image_shape"]))
             raise UserError(
-                f"{self.folder.path} was trained on {shape} images that its caller had, called "
-                f"{self.config.dataset!r}: give them, tfdm.load_run(.., dataset=images)"
+                f"{self.folder.path} was trained on {shape} images that its caller passed, named "
+                f"{self.config.dataset!r}: pass them too, tfdm.load_run(.., dataset=images)"
             )
         data = self.data or open_data(self.config, self.data_dir, self.cache_dir)
         if self.recorded.get("dataset_digest", data.digest) != data.digest:
