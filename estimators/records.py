@@ -139,7 +139,7 @@ def from_record(record: Mapping[str, Any]) -> Estimate:
       ValueError: the record holds no estimate.
     """
     for result in (MonteCarloKL, DensityRatioKL, DensityModelKL):
-        values = {}
+        values: dict[str, Any] = {}
         for field in dataclasses.fields(result):
             value = record.get("num_latents" if field.name == "latent_dim" else field.name, ...)
             value = math.nan if value is None and field.type == "float" else value

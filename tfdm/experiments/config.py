@@ -160,7 +160,7 @@ def preset_default(field: dataclasses.Field) -> str | None:
     """Returns the default of a field and of the presets in words, `None` where these have none."""
     shown = []
     for preset in PRESETS:
-        names: dict[int, list[str]] = {}
+        names: dict[Any, list[str]] = {}
         for dataset in DATASETS:
             value = preset_values(preset, dataset).get(field.name, field.default)
             if value != field.default:
