@@ -66,8 +66,7 @@ class TrainingResult:
         places = {
             "samples": folder.last_grid("samples"),
             "reconstructions": folder.last_grid("reconstructions"),
-            # The name of the run beside the folder, which TensorBoard would call `tensorboard`.
-            "curves": f"tensorboard --logdir_spec {folder.path.name}:{folder.tensorboard}",
+            "curves": f"tensorboard --logdir {folder.path}",
             "SavedModels": folder.export if folder.export.is_dir() else None,
             "summary": folder.summary_path,
         }
