@@ -19,9 +19,9 @@ from tests.kl_cases import CORRELATED, FullCovariance, GaussianPrior, TensorPrio
 from tfdm.distributions.posteriors import GaussianPosterior
 from tfdm.errors import UserError
 from tfdm.estimators import FixedCodes, MonteCarloKL, NoEstimate, monte_carlo_kl, posterior_bounds
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.kl_sources import open_source
 from tfdm.experiments.load import Run
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.training.noise import StepNoise
 
 FEW: dict[str, Any] = {"progress": False, "fields": {"monte_carlo": {"num_samples": 3000}}}
@@ -235,7 +235,7 @@ def test_a_run_is_estimated_with_its_prior_and_its_holes_are_shown(
     assert content["held_out"]["num_data"] == 12
     # One pass of the model's own loss over the same images, with other noise.
     images = run.dataset.split("validation")[:].astype(np.float32) / 127.5 - 1.0
-    _, terms = run.model.losses(images, StepNoise(0, tf.constant(0), len(images)), False)
+    _, terms = run.model.player_losses(images, StepNoise(0, tf.constant(0), len(images)), False)
     assert result.log_likelihood is not None
     assert result.log_likelihood.elbo == pytest.approx(float(terms["bound"]), rel=0.02)
     with PIL.Image.open(tmp_path / "run" / "kl_samples.png") as picture:

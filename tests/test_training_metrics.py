@@ -6,17 +6,20 @@ import io
 import json
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
 from tests.test_progress import Terminal
-from tests.tiny_training import fit, tiny_model
+from tests.tiny_training import fit, tiny_dataset, tiny_model
 from tfdm.runs import RunFolder
 from tfdm.training import metrics
 from tfdm.training.callbacks import Span
+from tfdm.training.held_out import HeldOutTerms
 from tfdm.training.progress import ProgressBar, losses_first
+from tfdm.training.state import capture_state
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,27 @@ def test_tensorboard_has_every_log_and_the_configuration(logged):
     shown = parse_session_start_info_plugin_data(content).hparams
     assert set(shown) == {"seed", "model"}
     assert shown["seed"].number_value == 3 and shown["model"].string_value == "tiny"
+
+
+def test_held_out_terms_are_the_means_of_whole_batches_and_move_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr("tfdm.training.held_out.MAX_IMAGES", 11)
+    images = tiny_dataset().splits["validation"]  # 12, of which two batches of 4 are taken
+    chosen = images[[0, 1, 3, 4, 6, 7, 9, 11]]
+    writer = tf.summary.create_file_writer(str(tmp_path))
+    held_out = HeldOutTerms(2, images, 4)
+    folder = RunFolder(tmp_path)
+    logger = metrics.MetricsLogger(Span(0, 3), 9, folder, writer, metrics.RunClock(), held_out)
+    plain, evaluated = tiny_model(), tiny_model()
+    fit(plain, 0, 3)
+    fit(evaluated, 0, 3, [logger])
+    for name, array in capture_state(plain).items():
+        np.testing.assert_array_equal(capture_state(evaluated)[name], array, err_msg=name)
+    lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3]
+    expected = evaluated.evaluate(chosen, batch_size=4, verbose=0, return_dict=True)
+    for name, value in expected.items():
+        assert lines[-1][f"val_{name}"] == pytest.approx(value, rel=1e-6)
+        assert lines[0][f"val_{name}"] != lines[-1][f"val_{name}"]
 
 
 @pytest.mark.parametrize(

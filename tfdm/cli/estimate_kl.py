@@ -8,7 +8,7 @@ from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.estimators.registry import ESTIMATORS
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.fields import CheckedConfig, folder, setting
 from tfdm.quiet import quiet_tensorflow
 

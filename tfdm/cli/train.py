@@ -34,11 +34,7 @@ def flag_groups() -> list[FlagGroup]:
 
 
 def run_config(given: Given) -> RunConfig:
-    """Returns the run that a command line describes.
-
-    Raises:
-      UserError: it does not describe a run; the line says what to change.
-    """
+    """Returns the run that a command line describes; a `UserError` says what to change in it."""
     full = {n.removeprefix(PREFIX): v for n, v in given.items() if n.startswith(PREFIX)}
     short = {n: v for n, v in given.items() if not n.startswith(PREFIX) and n != "register"}
     return resolve_run_config(short, full)

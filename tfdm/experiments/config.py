@@ -89,8 +89,7 @@ class RunConfig(CheckedConfig):
     def for_images(self, image_shape: tuple[int, int, int]) -> Self:
         """Returns the configuration with the hyperparameters that follow from the images' shape.
 
-        Raises:
-          UserError: a hyperparameter does not fit the images.
+        `UserError` where one does not fit the images.
         """
         try:
             hyperparameters = self.hyperparameters.for_images(image_shape)
@@ -114,10 +113,8 @@ class RunConfig(CheckedConfig):
     def from_flat(cls, flat: Mapping[str, Any]) -> RunConfig:
         """Returns the configuration that `flat` gave; other keys (versions, digests) are ignored.
 
-        A field that an older version did not record takes its default.
-
-        Raises:
-          UserError: the model is not known here, or a value is not admissible.
+        A field that an older version did not record takes its default. `UserError` where the model
+        is not known here, or a value is not admissible.
         """
         name = flat.get("model")
         if not isinstance(name, str):

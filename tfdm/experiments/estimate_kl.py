@@ -32,13 +32,13 @@ from tfdm.estimators.records import (
 )
 from tfdm.estimators.registry import ESTIMATORS
 from tfdm.estimators.tables import estimates_table, is_below_minimum, plot_estimates
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.kl_model import importance_weights, ordered_samples
 from tfdm.experiments.kl_sources import KLInput, Source, open_source
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.fields import CheckedConfig
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text, json_ready
-from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, software
 from tfdm.runs.results import earlier_results, locked, merged
 from tfdm.seeds import derive
 from tfdm.statistics import digest
@@ -226,7 +226,7 @@ def _content(
     content |= unknown if bounds is None else to_record(bounds)
     if held_out is not None:
         content["held_out"] = {"num_data": held_out.num_data, "average_kl": held_out.average_kl}
-    return content | {"versions": versions(), "git_revision": git_revision(), "estimates": {}}
+    return content | software() | {"estimates": {}}
 
 
 def _digest(posteriors: Posteriors, prior: Prior | None) -> str:

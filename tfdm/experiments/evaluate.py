@@ -24,12 +24,12 @@ from tfdm.eval.improved_precision_recall import nearest_neighbours
 from tfdm.eval.inputs import Inputs, RealFeatures
 from tfdm.eval.metrics import METRICS, Metric, find_metric
 from tfdm.eval.records import Evaluation, Record
-from tfdm.experiments.evaluate_config import EvaluateConfig
 from tfdm.experiments.evaluation_inputs import EvaluationInputs, Reference, Samples, open_inputs
+from tfdm.experiments.options import EvaluateConfig
 from tfdm.pictures import grid_png
 from tfdm.progress import progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, json_ready
-from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, software
 from tfdm.runs.results import locked
 
 _logger = logging.getLogger("tfdm")
@@ -200,8 +200,7 @@ class _Session:
                 | {field: getattr(c, field, value) for field, value in known.items()}
                 for name, c in self.inputs.classifiers.items()
             },
-            "versions": versions(),
-            "git_revision": git_revision(),
+            **software(),
         }
         return {**json_ready(content), "image_shape": source.image_shape}
 

@@ -44,8 +44,7 @@ def importance_weights(
 ) -> Callable[[int, int, int], FloatArray]:
     """Returns log p(x|z) + log p(z) − log q(z|x) of images, a sample z at a time.
 
-    Raises:
-      UserError: the model has no p(x|z), or q(z|x) no density.
+    `UserError` where the model has no p(x|z), or q(z|x) no density.
     """
     likelihood = getattr(model, "likelihood", None)
     if likelihood is None or images is None or not hasattr(model.posterior(images[:1]), "log_prob"):

@@ -40,19 +40,12 @@ class SampleConfig(CheckedConfig):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:
-    """Images that a model generated, uint8.
+    """Images that a model generated, uint8, and the noise that its prior turns into codes."""
 
-    Attributes:
-      noise: standard normal noise, float32 [n, L], which the model's prior turns into codes.
-      images: [n, H, W, C].
-      interpolations: [rows, columns, H, W, C]; each row leads from one noise to another.
-      files: what was written.
-    """
-
-    noise: np.ndarray
-    images: np.ndarray
-    interpolations: np.ndarray
-    files: tuple[Path, ...]
+    noise: np.ndarray  # standard normal, float32 [n, L]
+    images: np.ndarray  # [n, H, W, C]
+    interpolations: np.ndarray  # [rows, columns, H, W, C]; a row leads from one noise to another
+    files: tuple[Path, ...]  # what was written
 
 
 def sample(run: Run | str | Path, config: SampleConfig | None = None, **options: Any) -> Samples:

@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams import api as hparams
 from tfdm.runs import RunFolder
 from tfdm.runs.folder import MAY_CHANGE
 from tfdm.training.callbacks import StepCallback
+from tfdm.training.held_out import HeldOutTerms
 
 # A log belongs to the first of these that is a word of its name.
 _GROUPS = ("loss", "accuracy", "kl")
@@ -36,16 +37,17 @@ class RunClock:
 
 @dataclasses.dataclass(eq=False)
 class MetricsLogger(StepCallback):
-    """Writes the logs of a step to `metrics.jsonl` and, in groups of tags, to TensorBoard.
+    """Writes the logs of a step, and terms on held-out images, to `metrics.jsonl` and TensorBoard.
 
     A line holds `step`, `wall_seconds` of the run, `steps_per_second` since the line before (null
-    where there was but one execution) and every log.
+    where there was but one execution), every log, and where they are due the held-out terms.
     """
 
     every: int  # steps between two lines; the last step has one in any case
     folder: RunFolder
     writer: tf.summary.SummaryWriter
     clock: RunClock
+    held_out: HeldOutTerms | None = None
     # The mean of this session after its first execution, in which the step is traced.
     steps_per_second: float | None = dataclasses.field(default=None, init=False)
     _first: tuple[int, float] | None = dataclasses.field(default=None, init=False)
@@ -54,8 +56,11 @@ class MetricsLogger(StepCallback):
     def after_steps(self, previous: int, logs: dict[str, Any]) -> None:
         if self._first is None:
             self._first = self._last = self.step, self.clock.seconds()
-        if self.is_due(previous, self.every):
-            self._write(read_logs(logs))
+        held_out: dict[str, float] = {}
+        if self.held_out is not None and self.is_due(previous, self.held_out.every):
+            held_out = self.held_out.of(self.model)
+        if held_out or self.is_due(previous, self.every):
+            self._write(read_logs(logs) | held_out)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Takes the mean rate, checkpoints and grids of the last step included."""
