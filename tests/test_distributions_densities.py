@@ -87,6 +87,17 @@ def test_samples_follow_the_density(
     assert not np.array_equal(samples, draw(density, seed % 1000 + 1))
 
 
+@pytest.mark.parametrize("size", [0.01, 1.0, 400.0, 1e6])
+def test_mixture_starts_at_the_scale_of_the_codes(rng: np.random.Generator, size: float) -> None:
+    codes = size * rng.normal(size=(500, 2))
+    density = DiagonalGaussianMixture(2, 3)
+    density.initialize(codes)
+    scale = density.distribution.components_distribution.stddev().numpy()
+    expected = math.sqrt(0.75) * codes.std(axis=0)
+    np.testing.assert_allclose(scale, np.broadcast_to(expected, scale.shape), rtol=1e-2)
+    assert np.isfinite(density.log_prob(codes)).all()
+
+
 def test_mixture_is_its_formula(rng: np.random.Generator) -> None:
     density = _disturbed(DiagonalGaussianMixture(3, 4, seed=2), rng)
     codes = rng.normal(size=(7, 3))

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+
+@contextmanager
+def kept_averages(network: keras.layers.Layer) -> Iterator[None]:
+    """Restores the moving averages of `network` at the end of the block.
+
+    For passes in training mode on inputs of another distribution than those of inference. It holds
+    for any layer that is given: all non-trainable weights return, the states of random
+    generators do not.
+    """
+    weights = network.non_trainable_weights
+    before = [tf.identity(weight.value) for weight in weights]
+    yield
+    for weight, value in zip(weights, before, strict=True):
+        weight.assign(value)
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
