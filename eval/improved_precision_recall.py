@@ -84,7 +84,7 @@ def _share_inside(queries: np.ndarray, support: np.ndarray, neighbours: int) -> 
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]
         low, high = _bounds(block - centre, support - centre)
-        hits = (high < radii).any(axis=1)
+        hits = np.asarray((high < radii).any(axis=1))
         rows, columns = np.nonzero((low <= radii) & (high >= radii) & ~hits[:, None])
         touching = _exact(block, support, rows, columns) <= radii[columns]
         hits[rows[touching]] = True
