@@ -28,7 +28,7 @@ class AAEGAN(AAEPlusPlus):
 
     def decode_in_training(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
         """Returns x̂; the averages of the generator are those of the samples x̃."""
-        with kept_averages(self.generator):
+        with kept_averages(self.generator, training):
             return super().decode_in_training(codes, training)
 
     def fakes(

@@ -59,7 +59,7 @@ class VEEGAN(InferenceModel):
         samples = self.generator(codes, training=training)
         data_codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
         sample_noise = self.posterior_noise(noise, "reconstruction")
-        with kept_averages(self.encoder):  # Inference encodes data.
+        with kept_averages(self.encoder, training):  # Inference encodes data.
             sample_codes = self.infer(samples, training).from_noise(sample_noise)
         data_logits = self.discriminator([images, data_codes], training=training)
         model_logits = self.discriminator([samples, codes], training=training)

@@ -11,14 +11,18 @@ import tensorflow as tf
 
 
 @contextmanager
-def kept_averages(network: keras.layers.Layer) -> Iterator[None]:
+def kept_averages(network: keras.layers.Layer, training: bool) -> Iterator[None]:
     """Restores the moving averages of `network` at the end of the block.
 
     For passes in training mode on inputs of another distribution than those of inference. It holds
-    for any layer that is given: all non-trainable weights return, the states of random
-    generators do not.
+    for any layer that is given: all states return but those of random generators. Frozen layers,
+    which keep theirs, are left alone.
     """
-    weights = network.non_trainable_weights
+    weights = []
+    if training:
+        layers = [layer for layer in network._flatten_layers() if not layer.trainable]
+        frozen = {id(weight) for layer in layers for weight in layer.weights}
+        weights = [w for w in network.non_trainable_weights if id(w) not in frozen]
     before = [tf.identity(weight.value) for weight in weights]
     yield
     for weight, value in zip(weights, before, strict=True):
