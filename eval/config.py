@@ -53,7 +53,8 @@ class _PairsConfig(MetricConfig):
 class KernelConfig(_PairsConfig):
     """Fields of the kernel distance."""
 
-    max_block_size: int = setting(1000, "images a block, at most", minimum=2)
+    num_images: int = setting(10_000, "samples at most, beside all real images", minimum=2)
+    max_block_size: int = setting(1000, "samples a block, at most", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
