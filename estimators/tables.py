@@ -99,4 +99,5 @@ def _remarks(record: Mapping[str, Any]) -> str:
             remarks.append(f"{name} {value:.4g}")
         if key == "mutual_information" and record.get("saturated"):
             remarks[-1] += ", saturated"
-    return "; ".join([*remarks, "diverged"] if record.get("diverged") else remarks)
+    words = {"diverged": "diverged", "still_improving": "still improving at the step limit"}
+    return "; ".join([*remarks, *(word for key, word in words.items() if record.get(key))])

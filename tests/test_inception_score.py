@@ -62,6 +62,16 @@ def test_the_least_probability_is_invisible(rng: np.random.Generator, gap: float
     assert inception_score_from_logits(logits, 1).mean == pytest.approx(_score(logits), rel=1e-9)
 
 
+def test_probabilities_are_warned_of(
+    rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    logits = rng.normal(size=(30, 4))
+    inception_score_from_logits(logits, 1)
+    assert not caplog.records
+    inception_score_from_logits(special.softmax(logits, axis=1), 1)
+    assert "rows of logits are probabilities" in caplog.text
+
+
 def test_one_split_does_not_see_the_order(rng: np.random.Generator) -> None:
     logits = rng.normal(scale=2.0, size=(300, 10))
     shuffled = rng.permutation(logits)
