@@ -204,3 +204,16 @@ def test_a_density_is_made_again(
 def test_sizes_below_one_are_refused(make: Callable[[], Density]) -> None:
     with pytest.raises(ValueError, match="is 0, expected 1 or more"):
         make()
+
+
+@pytest.mark.parametrize("of", [DiagonalGaussianMixture, MaskedAutoregressiveFlow])
+def test_seeds_of_any_size_do_not_meet(of: type[Density]) -> None:
+    starts, draws = [], []
+    for seed in (0, 2**31, 2**32, 5, np.int32(5)):
+        density = of(2, 4, seed=seed)
+        starts.append(np.concatenate([np.ravel(weight) for weight in density.get_weights()]))
+        density.set_weights([np.ones_like(weight) for weight in density.get_weights()])
+        draws.append(density.sample(3, seed).numpy())
+    for found in (starts, draws):
+        np.testing.assert_array_equal(found[-1], found[-2])
+        assert len({values.tobytes() for values in found}) == 4

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfdm.distributions.densities import Density, moments
+from tfdm.distributions.densities import Density, moments, sample_seed
 from tfdm.numerics import inverse_softplus
 
 # A component may not collapse onto a point.
@@ -73,7 +73,7 @@ class DiagonalGaussianMixture(Density):
         return tf.gather(loc, chosen) + tf.gather(scale, chosen) * standard
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        return self.distribution.sample(num, seed=tf.constant([seed, 1]))
+        return self.distribution.sample(num, seed=sample_seed(seed))
 
     def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:
         """Puts the means halfway between the mean of codes [S, L] and single ones of them.

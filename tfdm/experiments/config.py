@@ -36,6 +36,10 @@ class RunConfig(CheckedConfig):
     seed: int = setting(0, "seed of everything that is drawn", minimum=0, maximum=2**31 - 1)
     strategy: str = setting("auto", "where to train", choices=STRATEGIES)
     precision: str = setting("float32", "arithmetic of the networks", choices=PRECISIONS)
+    deterministic: bool = setting(
+        False,
+        "operations that repeat bit for bit, for an exact resume on a GPU; slower",
+    )
     image_size: int = setting(0, "side of the images; 0: the data set's", minimum=0)
     crop: int = setting(0, "side of the centre crop; 0: the data set's", minimum=0)
     log_every: int = setting(50, "steps between two logged lines", minimum=1)
