@@ -71,11 +71,8 @@ def checked_gaussians(
 ) -> tuple[FloatArray, FloatArray]:
     """Returns the means and standard deviations of diagonal Gaussians, float64 [N, L].
 
-    `names` are what the caller calls them.
-
-    Raises:
-      ValueError: the arrays are not both [N, L] with N ≥ 1 and L ≥ 1, of real numbers, a value
-        is not finite, or a scale is not positive.
+    `names` are what the caller calls them. `ValueError`: they are not both [N, L] with N ≥ 1 and
+    L ≥ 1, of real and finite numbers, or a scale is not > 0.
     """
     loc, scale = real_numbers(names[0], loc), real_numbers(names[1], scale)
     if loc.ndim != 2 or loc.shape != scale.shape or 0 in loc.shape:
@@ -108,10 +105,7 @@ def selection_and_value(
     """Returns where codes come from that choose (when to stop, a temperature), and that count.
 
     Both are fresh draws where there are any number of them. Codes that are all there is need
-    held-out ones, of which every other one chooses.
-
-    Raises:
-      ValueError: `codes` are fixed and `held_out` is missing or has fewer than four codes.
+    held-out ones, at least four or it is a `ValueError`, of which every other one chooses.
     """
     source = held_out or codes
     if not isinstance(source, FixedCodes):

@@ -114,15 +114,14 @@ def load_saved_model_classifier(
     gives a mapping with `logits` and, for features, `pool_3`; axes behind the first are flattened.
     `digest` is what `saved_model_digest` must give; `allow_unverified` loads a folder without it.
 
-    Raises:
-      UserError: the folder is missing or no SavedModel, its digest is another or was not given,
-        or what it holds is no such classifier. Nothing is loaded before the digest was looked at.
+    `UserError` where the folder is missing or no SavedModel, its digest is another or not given, or
+    it holds no such classifier. Nothing is loaded before the digest was looked at.
     """
     found = saved_model_digest(path)
     if digest is not None and digest.strip().lower() != found:
         raise UserError(
-            f"the digest of {path} is {found}, not {digest.strip()}: get the folder again from "
-            "where the digest is from"
+            f"the digest of {path} is {found}, not {digest.strip()}: download the folder again "
+            "from where the digest is from"
         )
     if digest is None and not allow_unverified:
         raise UserError(
@@ -134,7 +133,7 @@ def load_saved_model_classifier(
         loaded = tf.saved_model.load(path)
     except Exception as error:  # Protobuf, files, operations that are not there, ..
         raise UserError(
-            f"cannot load the SavedModel {path}: get {INCEPTION_URL} anew ({_reason(error)})"
+            f"cannot load the SavedModel {path}: get {INCEPTION_URL} again ({_reason(error)})"
         ) from error
     network, verified = _find_callable(loaded, path), digest is not None
     return SavedModelClassifier(
@@ -154,7 +153,7 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
         state = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {state}: {_WHERE_TO_GET_IT}")
     if not any((root / name).is_file() for name in _GRAPHS):
-        raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
+        raise UserError(f"{root} is not a SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
     sha256 = hashlib.sha256()
     try:
         found = _files(root, root, (root.resolve(),))

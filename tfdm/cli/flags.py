@@ -83,8 +83,7 @@ class Given(dict[str, Any]):
     def config(self, config: type[Config], **others: Any) -> Config:
         """Returns the configuration that the flags give; `others` are defaults of the command.
 
-        Raises:
-          UserError: the fields do not fit each other.
+        `UserError` where the fields do not fit each other.
         """
         names = [field.name for field in dataclasses.fields(config)]
         values = {name: self[name] for name in names if name in self}
@@ -96,8 +95,7 @@ class Given(dict[str, Any]):
     def members(self, chosen: Collection[str], option: str) -> dict[str, dict[str, Any]]:
         """Returns the fields given as `--member.field`, by member.
 
-        Raises:
-          UserError: a field is of a member that the flag `option` did not choose.
+        `UserError` refuses a field of a member that the flag `option` did not choose.
         """
         found: dict[str, dict[str, Any]] = {}
         for flag, value in self.items():
@@ -137,17 +135,17 @@ def member_groups(title: str, members: Mapping[str, Any]) -> list[FlagGroup]:
 
 
 def listed(entries: Mapping[str, str]) -> str:
-    """Returns names and one-line texts as two columns."""
-    width = max(map(len, entries)) + 2
-    return "\n".join(f"{name:{width}}{text}" for name, text in entries.items())
+    """Returns names and texts as two columns, wrapped to the terminal with a margin of two."""
+    column = max(map(len, entries)) + 2
+    indent = " " * column
+    return "\n".join(
+        textwrap.fill(f"{name:{column}}{text}", _width() - 2, subsequent_indent=indent)
+        for name, text in entries.items()
+    )
 
 
 def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> Given:
-    """Reads a command line.
-
-    Args:
-      groups: the flags of the command; a flag may stand in several groups.
-      arguments: the command line without the name of the program.
+    """Reads a command line, without the name of the program; a flag may stand in several groups.
 
     Raises:
       UserError: an unknown flag, a value that is missing or not admissible, a flag given twice
@@ -187,8 +185,11 @@ def take_flag(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]
 
 def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str = "") -> str:
     """Returns the help of a command, wrapped to the terminal; `ending` stands below the flags."""
-    width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 110))
-    parts = [f"usage: {usage}", textwrap.fill(summary, width)]
+    width = _width()
+    usage = textwrap.fill(
+        f"usage: {usage}", width, subsequent_indent=" " * 7, break_on_hyphens=False
+    )
+    parts = [usage, textwrap.fill(summary, width)]
     for group in groups:
         shown = [_flag_lines(flag, width) for flag in group.flags if flag.in_help]
         note = [textwrap.indent(group.note, "  ")] if group.note else []
@@ -197,11 +198,17 @@ def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str
     return "\n\n".join([*parts, *([ending] if ending else [])]) + "\n"
 
 
+def _width() -> int:
+    """Returns the columns of the help: those of the terminal, but neither few nor very many."""
+    return max(60, min(shutil.get_terminal_size((100, 24)).columns, 110))
+
+
 def _flag_lines(flag: Flag, width: int) -> str:
     text = flag.field.metadata["help"] + range_of(flag.field)
     if flag.required or flag.default:
         default = "[required]" if flag.required else f"[default {flag.default}]"
-        text = f"{text} {default.replace(' ', _UNBROKEN)}"
+        is_short = len(default) < width // 2
+        text = f"{text} {default.replace(' ', _UNBROKEN) if is_short else default}"
     margin = " " * 6
     wrapped = textwrap.fill(text, width, initial_indent=margin, subsequent_indent=margin)
     value = "" if flag.is_switch and flag.default == "false" else f"={flag.value}"
