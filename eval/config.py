@@ -55,7 +55,10 @@ class _PairsConfig(MetricConfig):
 class KernelConfig(_PairsConfig):
     """Fields of the kernel distance."""
 
-    max_block_size: int = setting(1000, "maximum number of images in a block", minimum=2)
+    num_images: int = setting(
+        10_000, "maximum number of samples; all real images are used", minimum=2
+    )
+    max_block_size: int = setting(1000, "maximum number of samples in a block", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,6 +36,10 @@ class RunConfig(CheckedConfig):
     seed: int = setting(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
     strategy: str = setting("auto", "where to train", choices=STRATEGIES)
     precision: str = setting("float32", "arithmetic of the networks", choices=PRECISIONS)
+    deterministic: bool = setting(
+        False,
+        "use deterministic TensorFlow operations, for an exact resume on a GPU; slower",
+    )
     image_size: int = setting(0, "side of the images in pixels; 0 is the data set's own", minimum=0)
     crop: int = setting(0, "side of the centre crop in pixels; 0 is the data set's own", minimum=0)
     log_every: int = setting(50, "steps between two logged lines", minimum=1)

@@ -26,7 +26,15 @@ from tfdm.runs.results import differences, locked, read_json, writing
 NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images", "model_source"})
 # What may change when a run is resumed, and is then recorded anew: the same weights come out.
 MAY_CHANGE = frozenset(
-    {"log_every", "sample_every", "checkpoint_every", "strategy", "preset", "data_dir"}
+    {
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "strategy",
+        "deterministic",
+        "preset",
+        "data_dir",
+    }  # fmt: skip
 )
 
 
