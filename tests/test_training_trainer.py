@@ -64,7 +64,8 @@ def test_leaves_the_files_of_a_run(finished):
     ]
     folders = ("samples", "reconstructions")
     grids = {f"{name}/step_{step:06d}.png" for name in folders for step in (5, 10)}
-    files = {"config.json", "metrics.jsonl", "summary.json", "weights/last.weights.h5"}
+    files = {"config.json", "metrics.jsonl", "summary.json"}
+    files |= {"weights/last.weights.h5", "weights/SHA256SUMS"}
     assert found - checkpoints - {".lock"} == grids | files
     assert sorted(path.name for path in folder.export.iterdir()) == ["encoder", "generator"]
     assert any(folder.tensorboard.iterdir())

@@ -93,9 +93,19 @@ def losses_of(record: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in record.items() if name not in ours}
 
 
-def write_hparams(writer: tf.summary.SummaryWriter, flat: Mapping[str, Any], trial_id: str) -> None:
-    """Shows a configuration's numbers, texts and truth values in TensorBoard as run `trial_id`."""
+def begin_session(
+    writer: tf.summary.SummaryWriter, flat: Mapping[str, Any], trial_id: str, step: int
+) -> None:
+    """Begins a session of a run, whose first step is `step`, in TensorBoard.
+
+    TensorBoard then drops what an earlier session, which was killed, wrote of this step and later
+    ones. The numbers, texts and truth values of the configuration are shown as run `trial_id`.
+    """
+    log = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+    event = tf.compat.v1.Event(wall_time=time.time(), step=step, session_log=log)
+    # The public functions of TensorFlow 2 write summaries alone.
+    tf.raw_ops.ImportEvent(writer=writer._resource, event=event.SerializeToString())
     shown = {name: v for name, v in flat.items() if isinstance(v, (bool, int, float, str))}
-    with writer.as_default(step=0):
+    with writer.as_default(step=np.int64(step)):
         hparams.hparams(shown, trial_id=trial_id)
     writer.flush()
