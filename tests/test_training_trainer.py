@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -321,3 +322,68 @@ def test_a_folder_without_weights_or_with_those_of_another_model(monkeypatch, co
     shutil.rmtree(copied.weights)
     with pytest.raises(UserError, match="holds no trained weights yet"):
         load_run(copied.path)
+
+
+def test_a_trained_run_without_checkpoints_is_not_started_anew(copied, caplog):
+    shutil.rmtree(copied.checkpoints)
+    before = copied.metrics_path.read_bytes()
+    with pytest.raises(UserError, match="was trained, for 10 steps .*holds no good checkpoint"):
+        run(copied.path, steps=20)
+    # Neither after it was stopped in the middle.
+    shutil.rmtree(copied.weights)
+    copied.summary_path.unlink()
+    with pytest.raises(UserError, match="holds no good checkpoint"):
+        run(copied.path, steps=20)
+    assert copied.metrics_path.read_bytes() == before
+    # Before the first checkpoint nothing is lost but time, which is said.
+    copied.truncate_metrics(4)
+    with caplog.at_level(logging.INFO, "tfdm"):
+        run(copied.path, steps=20)
+    assert "resuming after step 0, whose 4 later steps are taken again" in caplog.messages
+    assert logged_steps(copied) == list(range(2, 21, 2))
+
+
+@pytest.mark.parametrize(
+    "name", ["weights/last.weights.h5", "export/generator/variables/variables.data-00000-of-00001"]
+)
+def test_a_run_with_a_damaged_file_is_not_complete(monkeypatch, copied, name):
+    forbid_training(monkeypatch)
+    path = copied.path / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    run(copied.path)
+    assert path.stat().st_size == len(content)
+
+
+def test_weights_alone_are_read_whole_or_refused(copied):
+    expected = capture_state(load_run(copied.path).model)
+    shutil.rmtree(copied.checkpoints)
+    for name, array in capture_state(load_run(copied.path).model).items():
+        if name.startswith("model/"):
+            np.testing.assert_array_equal(array, expected[name])
+    path = copied.weights / "last.weights.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="does not have the SHA-256 digest"):
+        load_run(copied.path)
+    # Without a digest: Keras passes over a group that it does not find.
+    (copied.weights / "SHA256SUMS").unlink()
+    load_run(copied.path).model.save_weights(path)
+    with h5py.File(path, "r+") as file:
+        groups = []
+        file.visit(lambda group: groups.append(group) if group.endswith("vars/0") else None)
+        del file[groups[0].rpartition("/vars")[0]]
+    with pytest.raises(UserError, match="it lacks .* or holds a value that is not finite"):
+        load_run(copied.path)
+
+
+def test_a_run_folder_that_is_moved_away_is_not_made_anew(monkeypatch, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+
+    def move():
+        folder.path.rename(tmp_path / "moved")
+
+    stopped(monkeypatch, folder.path, 5, move, OSError)
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+    run(tmp_path / "moved")
