@@ -69,9 +69,7 @@ class FixedCodes:
 def checked_gaussians(loc: npt.ArrayLike, scale: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Returns the means and standard deviations of diagonal Gaussians, float64 [N, L].
 
-    Raises:
-      ValueError: the arrays are not both [N, L] with N ≥ 1 and L ≥ 1, a value is not finite, or
-        a scale is not positive.
+    `ValueError`: they are not both [N, L] with N ≥ 1 and L ≥ 1, not finite, or a scale is not > 0.
     """
     loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
     if loc.ndim != 2 or loc.shape != scale.shape or 0 in loc.shape:
@@ -103,10 +101,7 @@ def selection_and_value(
     """Returns where codes come from that choose (when to stop, a temperature), and that count.
 
     Both are fresh draws where there are any number of them. Codes that are all there is need
-    held-out ones, of which every other one chooses.
-
-    Raises:
-      ValueError: `codes` are fixed and `held_out` is missing or has fewer than four codes.
+    held-out ones, at least four or it is a `ValueError`, of which every other one chooses.
     """
     source = held_out or codes
     if not isinstance(source, FixedCodes):

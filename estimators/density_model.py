@@ -50,15 +50,12 @@ def density_model_kl(
 ) -> DensityModelKL:
     """Fits a density to q(z) and estimates KL[q(z) ‖ p(z)] by it (Algorithm 3).
 
+    Other arguments are as of `density_ratio_kl`.
+
     Args:
-      codes: of q(z).
       density: what is fitted; its weights are changed.
       config: the fit.
-      seed: of everything that is drawn.
-      prior: p(z), by default N(0, I).
       held_out: codes that decide when to stop and give the value; by default fresh `codes`.
-      state: a folder of this call alone, from which an interrupted fit is resumed.
-      progress: whether a bar is shown, or a function of (steps done, steps).
 
     Raises:
       ValueError: the latent dimensions differ, or no step gave a finite likelihood.

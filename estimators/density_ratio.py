@@ -70,10 +70,8 @@ def fit_density_ratio(
     """Trains the classifiers, and with `config.calibrate` their temperatures.
 
     Takes what `density_ratio_kl` does, and `selection`, codes of q(z) for early stopping and the
-    temperatures, by default fresh codes of the same.
-
-    Raises:
-      ValueError: the latent dimensions differ, or the first steps diverge.
+    temperatures, by default fresh codes of the same. `ValueError` where the latent dimensions
+    differ, or the first steps diverge.
     """
     if selection is not None and selection.latent_dim != codes.latent_dim:
         raise ValueError(

@@ -134,15 +134,12 @@ def posterior_monte_carlo_kl(
     """Estimates KL[q(z) ‖ p(z)] and the average KL from densities alone (Algorithm 1).
 
     Every data point gives as many samples as the others, or one more; the standard errors do not
-    count on that and are rather too large.
+    count on that and are rather too large. Other arguments are as of `monte_carlo_kl`.
 
     Args:
       posteriors: of the data that q(z) is the mixture of; an object with `sample` and `log_prob`.
       num_samples: S, at least 2; costs S·N densities.
-      seed: of the samples.
-      prior: p(z), by default N(0, I).
       block_pairs: pairs of a sample and a data point whose density is asked for at once.
-      progress: whether a bar is shown, or a function of (samples done, S).
 
     Raises:
       ValueError: a number is too small, an array has the wrong shape, or a density is NaN or +inf.

@@ -54,8 +54,7 @@ def gaussian_parameters(posterior: Any) -> tuple[FloatArray, FloatArray] | None:
 def draw(posterior: Posterior, seed: int) -> tuple[FloatArray, FloatArray]:
     """Returns one z ~ q(z|x) for each x, float64 [B, L], and log q(z|x), float64 [B].
 
-    Raises:
-      ValueError: the posterior has no density, or a log-density is NaN or +inf.
+    `ValueError` where the posterior has no density, or a log-density is NaN or +inf.
     """
     gaussian = gaussian_parameters(posterior)
     if gaussian is not None:

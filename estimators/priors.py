@@ -23,8 +23,7 @@ _PROBES = 16
 def checked_prior(prior: Prior | None, latent_dim: int) -> Prior | None:
     """Returns the prior, `None` for a standard normal one.
 
-    Raises:
-      ValueError: it lacks what a prior has, or is over codes of another dimension.
+    `ValueError` where it lacks what a prior has, or is over codes of another dimension.
     """
     if prior is None:
         return None
@@ -49,11 +48,7 @@ def log_prior(prior: Prior | None, codes: FloatArray) -> FloatArray:
 
 
 def checked_log_prob(values: npt.ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
-    """Returns log-densities in float64.
-
-    Raises:
-      ValueError: they have another shape, or one is NaN or +inf.
-    """
+    """Returns log-densities in float64; `ValueError` for another shape, NaN or +inf."""
     values = np.asarray(values, np.float64)
     if values.shape != shape:
         raise ValueError(f"{name} has shape {values.shape}, expected {shape}")

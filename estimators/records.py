@@ -6,6 +6,8 @@ Shapes: N data points, L latent dimensions, S samples.
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -118,6 +120,9 @@ class NoEstimate:
     kl: None = None
 
 
+# Records of another format were made by other estimators: what they hold is estimated again.
+RECORD_FORMAT = 1
+
 Estimate = MonteCarloKL | DensityRatioKL | DensityModelKL | NoEstimate
 
 
@@ -125,3 +130,20 @@ def to_record(result: Any) -> dict[str, Any]:
     """Returns a result dataclass in the types of JSON; `latent_dim` is called `num_latents`."""
     fields = json_ready(dataclasses.asdict(result))
     return {"num_latents" if key == "latent_dim" else key: fields[key] for key in fields}
+
+
+def from_record(record: Mapping[str, Any]) -> Estimate:
+    """Returns the estimate that a record of `kl.json` holds; what is no number there is NaN.
+
+    Raises:
+      ValueError: the record holds no estimate.
+    """
+    for result in (MonteCarloKL, DensityRatioKL, DensityModelKL):
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(result):
+            value = record.get("num_latents" if field.name == "latent_dim" else field.name, ...)
+            value = math.nan if value is None and field.type == "float" else value
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+        if ... not in values.values():
+            return result(**values)
+    raise ValueError(f"the record has {', '.join(record)}, expected the fields of an estimate")

@@ -73,15 +73,8 @@ class Evaluation:
 
 def earlier_evaluation(folder: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Reads what stands in a folder, `{}` without it; damaged, or of others, is a `UserError`."""
-    groups = ("metrics", "classifiers")
-    return earlier_results(
-        folder / NAME,
-        content,
-        _IDENTITY,
-        groups=groups,
-        about="other samples",
-        ignore=_NOT_COMPARED,
-    )
+    options = {"groups": ("metrics", "classifiers"), "ignore": _NOT_COMPARED}
+    return earlier_results(folder / NAME, content, _IDENTITY, about="other samples", **options)
 
 
 def check_same_pixels(folder: Path, earlier: Mapping[str, Any], digest: str) -> None:

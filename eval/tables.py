@@ -16,6 +16,7 @@ import numpy as np
 
 from tfdm.eval.metrics import METRICS, Quantity
 from tfdm.pictures import figure_png, new_figure
+from tfdm.tables import aligned_table, notes, wrapped
 
 _NONE = "–"
 _DOTS, _REAL = "black", ("#228833", "#ee6677", "#4477aa", "#aa3377")
@@ -51,18 +52,15 @@ Content = Mapping[str, Any]
 
 
 def evaluation_table(content: Content) -> str:
-    """Returns a Markdown table of one `evaluation.json`."""
+    """Returns a Markdown table of one `evaluation.json`, the protocol of each metric below it."""
     beside = f", beside {content['dataset']}" if content["dataset"] else ""
-    lines = [
-        f"{content['title']}: {content['num_samples']:,} samples, seed {content['seed']}{beside}",
-        "",
-        "| metric | value | protocol |",
-        "|---|---|---|",
-    ]
-    for key, quantity in _columns([content]):
-        record = content["metrics"][key]
-        protocol = record.get("reason") or _protocol_of(record)
-        lines.append(f"| {_heading(key, quantity)} | {_shown(record, quantity)} | {protocol} |")
+    title = (
+        f"{content['title']}: {content['num_samples']:,} samples, seed {content['seed']}{beside}"
+    )
+    columns, metrics = _columns([content]), content["metrics"]
+    rows = [(_heading(key, quantity), _shown(metrics[key], quantity)) for key, quantity in columns]
+    said = {key: metrics[key].get("reason") or _protocol_of(metrics[key]) for key, _ in columns}
+    lines = [wrapped(title), "", *aligned_table(("metric", "value"), rows), "", *notes(said)]
     return "\n".join(lines) + "\n"
 
 

@@ -58,21 +58,18 @@ class CriticDistance:
     error is over critics, of the chance of their training (`None` with one critic); an image
     standard error is over held-out images and samples, with these critics (`None` for one image).
 
-    Attributes:
-      value: mean f(held-out images) − mean f(held-out samples): the distance. Noise can make it
-        negative where samples and images agree.
-      training_value: the same difference on the images and samples that the critic was trained on.
-      critic_gap: `training_value` − `value`: by how much the critic itself overfitted.
-      model_gap: mean f(held-out images) − mean f(training images of the model), more than a few of
-        its image standard errors when the model overfitted; `None` without training images.
+    `value` is mean f(held-out images) − mean f(held-out samples), the distance; noise can make it
+    negative where samples and images agree. `model_gap` is mean f(held-out images) − mean
+    f(training images of the model), more than a few of its image standard errors when the model
+    overfitted; `None` without training images.
     """
 
     value: float
     standard_error: float | None
     image_standard_error: float | None
     per_seed: tuple[float, ...]  # the value of each critic
-    training_value: float
-    critic_gap: float
+    training_value: float  # the same difference where the critic was trained
+    critic_gap: float  # training_value − value: by how much the critic itself overfitted
     model_gap: float | None
     model_gap_standard_error: float | None
     model_gap_image_standard_error: float | None

@@ -65,7 +65,7 @@ class FlowVAE(InferenceModel):
         networks = [self.encoder, self.generator, *self.prior_networks()]
         self.add_player("autoencoder", networks, self.config.learning_rate)
 
-    def losses(
+    def player_losses(
         self, images: tf.Tensor, noise: StepNoise, training: bool
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         """The VAE's loss by a sampled KL, an error of edges, and one of the codes of samples."""

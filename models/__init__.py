@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from tfdm.models.aae import AAE as AAE
     from tfdm.models.aae_gan import AAEGAN as AAEGAN
     from tfdm.models.aae_plus_plus import AAEPlusPlus as AAEPlusPlus
+    from tfdm.models.ali import ALI as ALI
+    from tfdm.models.avb import AVB as AVB
     from tfdm.models.dcgan import DCGAN as DCGAN
     from tfdm.models.draw import DRAW as DRAW
     from tfdm.models.vae import VAE as VAE
     from tfdm.models.veegan import VEEGAN as VEEGAN
+    from tfdm.models.wae import WAE as WAE
     from tfdm.models.wgan_gp import WGANGP as WGANGP
 
 __getattr__, __dir__, __all__ = lazy_attributes(__name__)

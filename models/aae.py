@@ -38,7 +38,9 @@ class AAE(InferenceModel):
         rate = config.code_discriminator_learning_rate
         self.add_player("code_discriminator", [self.code_discriminator], rate)
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """Squared error for encoder and generator, −log C(ẑ) for the encoder, eq. 13 for C."""
         config = self.config
         codes = self.infer(images, training).from_noise(self.posterior_noise(noise))

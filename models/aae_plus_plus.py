@@ -56,12 +56,14 @@ class AAEPlusPlus(InferenceModel):
         logs: Terms = {}
         for player in self.players:
             with tf.GradientTape(persistent=True) as tape:
-                losses, terms = self.losses(images, noise, training=True)
+                losses, terms = self.player_losses(images, noise, training=True)
             update_players(tape, [player], losses)
             logs = loss_terms({player.name: losses[player.name]}) | terms | logs
         return logs
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """The losses of the four players from one encoding ẑ and one reconstruction x̂."""
         config = self.config
         codes = self.infer(images, training).from_noise(self.posterior_noise(noise))

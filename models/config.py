@@ -159,6 +159,10 @@ def _reduction(default: str) -> Any:
     )
 
 
+def _head_maps() -> Any:
+    return setting(512, "feature maps of the joint head (Table 8)", minimum=1)
+
+
 def _l1_weight(of: str) -> Any:
     text = f"coefficient of the {of}'s L1 reconstruction error; swept 1, 5, 10, 50"
     return setting(50.0, text, minimum=0.0)
@@ -190,9 +194,90 @@ class VEEGANConfig(ModelConfig):
     reconstructor_adversarial_weight: float = setting(
         1.0, "coefficient of the adversarial term of the reconstructor on real pairs", minimum=0.0
     )
-    head_maps: int = setting(512, "feature maps of the joint head", minimum=1)
+    head_maps: int = _head_maps()
     learning_rate: float = adam_rate(5e-4, "generator and reconstructor")
     discriminator_learning_rate: float = adam_rate(1e-4, "joint discriminator")
+
+
+@dataclasses.dataclass(frozen=True)
+class ALIConfig(ModelConfig):
+    """Adversarially learned inference (Dumoulin et al., 2017), BiGAN (Donahue et al., 2017)."""
+
+    encoder: str = _encoder_kind("gaussian")
+    head_maps: int = _head_maps()
+    learning_rate: float = adam_rate(5e-4, "encoder and generator")
+    discriminator_learning_rate: float = adam_rate(1e-4, "joint discriminator")
+
+
+@dataclasses.dataclass(frozen=True)
+class AVBConfig(ModelConfig):
+    """Adversarial variational Bayes (Mescheder et al., 2017; section 6.1, Appendix J)."""
+
+    likelihood: str = _likelihood()
+    scale_sharing: str = _scale_sharing()
+    noise_dim: int = setting(32, "dimension M of the noise of q(z|x)", minimum=1)
+    adaptive_contrast: bool = setting(
+        False, "whether T contrasts the codes, standardised by the moments of q(z|x), with N(0, I)"
+    )
+    contrast_samples: int = setting(
+        8, "codes an image that the moments of the adaptive contrast are taken over", minimum=2
+    )
+    log_prior_in_adversary: bool = setting(
+        True, "whether log p(z) is a term of T, so that its network has to learn log q(z|x) alone"
+    )
+    head_maps: int = _head_maps()
+    learning_rate: float = adam_rate(5e-4, "encoder and decoder")
+    adversary_learning_rate: float = adam_rate(1e-4, "adversary")
+
+
+@dataclasses.dataclass(frozen=True)
+class WAEConfig(ModelConfig):
+    """Wasserstein autoencoder (Tolstikhin et al., 2018; section 6.1).
+
+    What is `None` follows from the images: `for_images` gives the authors' numbers, those for MNIST
+    below 32x32 and those for CelebA from there.
+    """
+
+    encoder: str = _encoder_kind("deterministic")
+    penalty: str = setting(
+        "mmd",
+        "what draws q(z) towards p(z): the maximum mean discrepancy, or a code discriminator",
+        choices=("mmd", "gan"),
+    )
+    penalty_weight: float = setting(
+        None,
+        "coefficient λ of the penalty beside the summed squared error on [-1, 1]",
+        kind=float,
+        minimum=0.0,
+        shown_default="200; 800 below 32x32",
+    )
+    learning_rate: float = setting(
+        None,
+        "Adam learning rate of the encoder and generator",
+        kind=float,
+        minimum=0.0,
+        maximum=1.0,
+        shown_default="1e-4; 1e-3 below 32x32",
+    )
+    code_discriminator_learning_rate: float = setting(
+        None,
+        "Adam learning rate of the code discriminator",
+        kind=float,
+        minimum=0.0,
+        maximum=1.0,
+        shown_default="5e-5; 5e-4 below 32x32",
+    )
+
+    def for_images(self, image_shape: tuple[int, int, int]) -> Self:
+        """Returns λ and the rates for images [H, W, C]."""
+        numbers = (800.0, 1e-3, 5e-4) if min(image_shape[:2]) < _SMALL_SIDE else (200.0, 1e-4, 5e-5)
+        names = ("penalty_weight", "learning_rate", "code_discriminator_learning_rate")
+        filled: dict[str, Any] = {
+            name: number
+            for name, number in zip(names, numbers, strict=True)
+            if getattr(self, name) is None
+        }
+        return dataclasses.replace(self, **filled)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,7 +46,9 @@ class DCGAN(GenerativeModel):
         make = self.layers_of("discriminator")
         return image_networks.discriminator(make, self.image_shape, dropout=dropout)
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """The cross entropy of the discriminator and the generator's loss on its samples."""
         codes = self.prior_codes(noise)
         samples = self.generator(codes, training=training)

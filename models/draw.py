@@ -78,7 +78,9 @@ class DRAW(InferenceModel):
         """p(z): the standard normal, or the density that the decoder carries."""
         return self.sampler if self.has_learned_prior else super().prior
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """The negative bound; the KL of every step is logged."""
         by_step = tf.split(self.posterior_noise(noise), self.sizes.num_steps, axis=-1)
         codes: list[tf.Tensor] = []

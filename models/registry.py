@@ -64,6 +64,9 @@ MODELS: dict[str, ModelEntry] = {
         ("wgan_gp", "WGANGP", "Wasserstein GAN with gradient penalty"),
         ("aae", "AAE", "adversarial autoencoder (section 6.1)"),
         ("veegan", "VEEGAN", "VEEGAN, joint discriminator (section 6.2, eq. 14)"),
+        ("ali", "ALI", "adversarially learned inference, BiGAN (section 6.2)"),
+        ("avb", "AVB", "adversarial variational Bayes (section 6.1, Appendix J)"),
+        ("wae", "WAE", "Wasserstein autoencoder, by MMD or code discriminator (section 6.1)"),
         ("aae_plus_plus", "AAEPlusPlus", "AAE with a data discriminator (eq. 10)"),
         ("aae_gan", "AAEGAN", "AAE++ whose samples are judged too (eq. 11, Algorithm 4)"),
     )
@@ -148,10 +151,8 @@ def name_of(model: str | type) -> str:
 def register_file(path: str | os.PathLike[str]) -> None:
     """Executes a Python file that makes models known by `tfdm.register_model`, once.
 
-    The entries remember the file's name and SHA-256, and so does a run's `config.json`.
-
-    Raises:
-      UserError: the file cannot be read, fails, or registers nothing.
+    The entries remember the file's name and SHA-256, and so does a run's `config.json`. `UserError`
+    where the file cannot be read, fails, or registers nothing.
     """
     file = Path(path).expanduser()
     try:

@@ -50,7 +50,9 @@ class VAE(InferenceModel):
             rate = config.code_discriminator_learning_rate
             self.add_player("code_discriminator", [self.code_discriminator], rate)
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """−ELBO (eq. 3) plus λ KL[q(z) ‖ p(z)] (Appendix B), and the code discriminator's loss."""
         config = self.config
         posterior = self.infer(images, training)

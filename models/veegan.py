@@ -21,7 +21,6 @@ from tfdm.losses import (
     reconstruction_error,
 )
 from tfdm.models.config import VEEGANConfig
-from tfdm.networks import images as image_networks
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 from tfdm.training.players import Terms
@@ -38,20 +37,14 @@ class VEEGAN(InferenceModel):
         config = self.config
         self.generator = self.generator_network()
         self.encoder = self.encoder_network()
-        takes = [self.image_shape, (self.latent_dim,)]
-        self.discriminator = self.network("discriminator", self.build_discriminator, takes, ())
+        self.discriminator = self.joint_network("discriminator", config.head_maps)
         self.add_player("generator", [self.generator], config.learning_rate)
         self.add_player("reconstructor", [self.encoder], config.learning_rate)
         self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
 
-    def build_discriminator(self) -> keras.Model:
-        """Returns (images [B, H, W, C], codes [B, L]) -> logits [B] (Table 8)."""
-        make = self.layers_of("discriminator")
-        return image_networks.joint_discriminator(
-            make, self.latent_dim, self.image_shape, self.config.head_maps
-        )
-
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """The terms of eq. 14 for generator and reconstructor, the cross entropy of T."""
         config = self.config
         codes = self.prior_codes(noise)

@@ -58,6 +58,15 @@ class WGANGP(GenerativeModel):
         update_players(tape, [generator], {"generator": generator_loss})
         return loss_terms({"critic": critic_loss, "generator": generator_loss}) | terms
 
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
+        """The losses of one update of the critic and one of the generator, as evaluated."""
+        del training
+        batch = images[:, 0] if images.shape.rank == 5 else images
+        critic_loss, terms = self.critic_loss(batch, noise, 0)
+        return {"critic": critic_loss, "generator": self.generator_loss(noise)}, terms
+
     def critic_loss(
         self, images: tf.Tensor, noise: StepNoise, index: int
     ) -> tuple[tf.Tensor, Terms]:

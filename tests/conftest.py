@@ -89,6 +89,17 @@ def file(tmp_path: Path, images: np.ndarray) -> Path:
     return tmp_path / "mine.npz"
 
 
+@pytest.fixture
+def error_line(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """The one line of error that a command wrote, apart from its progress."""
+
+    def read() -> str:
+        [line] = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        return line
+
+    return read
+
+
 def _global_state() -> dict[str, tuple[Callable[[], Any], Callable[[Any], None]]]:
     """What no test may leave changed: by name, how it is read and how it is put back."""
     import keras

@@ -24,6 +24,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "hidden_maps": 32,
         "kernel_size": 3,
     },  # fmt: skip
+    "ali": {"head_maps": 64},
+    "avb": {"head_maps": 64, "noise_dim": 3, "contrast_samples": 2},
     "wgan_gp": {"critic_steps": 2},
     "veegan": {"head_maps": 64},
 }

@@ -55,7 +55,9 @@ FOLDERS = ("tfdm", *WINGS, "tests", "scripts", "benchmarks", "examples")
 ALL_FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 # The rings of the house from the inside out; a file imports from its own ring and from inner ones.
-RINGS = {"core": 0, **dict.fromkeys(WINGS, 1), "experiments": 2, "cli": 3, "face": 4}
+RINGS = {
+    "core": 0, **dict.fromkeys(WINGS, 1), "experiments": 2, "reproduction": 3, "cli": 4, "face": 5,
+}  # fmt: skip
 A_MODULE = re.compile(r"tfdm(\.\w+)+")
 
 
@@ -167,7 +169,7 @@ def test_no_room_outgrows_the_others() -> None:
         room = parts[1] if len(parts) > 2 or (path.name == "__init__.py" and parts[1:]) else "top"
         lines[room] = lines.get(room, 0) + len(path.read_text().splitlines())
     total = sum(lines.values())
-    assert lines["cli"] < 900
+    assert lines["cli"] < 1050
     assert {room: n for room, n in lines.items() if n > total / 5} == {}
 
 

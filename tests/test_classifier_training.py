@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def _rate(step: int, peak: float, steps: int, warm_up: float) -> float:
 
 
 @pytest.mark.parametrize(("steps", "warm_up"), [(100, 0.23), (7, 0.5), (1, 0.23)])
-def test_the_rate_rises_and_falls_in_lines(steps: int, warm_up: float) -> None:
+def test_the_rate_rises_and_falls_in_lines(steps, warm_up):
     schedule = OneCycle(0.42, steps, warm_up)
     rates = [float(schedule(step)) for step in range(steps)]
     expected = [_rate(step, 0.42, steps, warm_up) for step in range(steps)]
@@ -69,14 +68,14 @@ def test_the_rate_rises_and_falls_in_lines(steps: int, warm_up: float) -> None:
     np.testing.assert_allclose(ends, [0.084, 0.42, 0], rtol=1e-5, atol=1e-7)
 
 
-def test_a_cycle_may_only_fall_or_only_rise() -> None:
+def test_a_cycle_may_only_fall_or_only_rise():
     falling, rising = OneCycle(1.0, 10, 0.0), OneCycle(1.0, 10, 1.0)
     steps = np.arange(10)
     np.testing.assert_allclose(falling(steps), 1 - (steps + 0.5) / 10, rtol=1e-5)
     np.testing.assert_allclose(rising(steps), 0.2 + 0.8 * (steps + 0.5) / 10, rtol=1e-5)
 
 
-def test_whitening_by_an_independent_computation(rng: np.random.Generator) -> None:
+def test_whitening_by_an_independent_computation(rng):
     # Directions of variances around the epsilon of 5e-4, some of them nearly empty.
     scales = np.array([0.05, 0.02, 0.002])
     images = np.clip(0.5 + scales * rng.standard_normal((40, 12, 12, 3)), 0, 1)
@@ -112,9 +111,7 @@ def test_whitening_by_an_independent_computation(rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(4, 6), (6, 4), (5, 5)])
-def test_first_maps_pass_inputs(
-    inputs: int, outputs: int, rng: np.random.Generator, seed: int
-) -> None:
+def test_first_maps_pass_inputs(inputs, outputs, rng, seed):
     kernel = np.array(PartialIdentity(seed)((3, 3, inputs, outputs)))
     assert kernel.dtype == np.float32
     images = rng.standard_normal((2, 7, 7, inputs)).astype(np.float32)
@@ -125,7 +122,7 @@ def test_first_maps_pass_inputs(
     np.testing.assert_array_equal(again, kernel)
 
 
-def test_the_other_maps_are_drawn_uniformly(seed: int) -> None:
+def test_the_other_maps_are_drawn_uniformly(seed):
     drawn = np.array(PartialIdentity(seed)((3, 3, 8, 108)))[..., 8:].astype(np.float64)
     bound = 72**-0.5
     assert 0.99 * bound < np.abs(drawn).max() <= bound * (1 + 1e-6)
@@ -138,7 +135,7 @@ def test_the_other_maps_are_drawn_uniformly(seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_the_network_takes_any_side(dtype: str, rng: np.random.Generator, seed: int) -> None:
+def test_the_network_takes_any_side(dtype, rng, seed):
     network = image_classifier(WIDTHS, num_classes=10, seed=seed, dtype=dtype)
     whiten(network, rng.random((20, 24, 24, 3), np.float32))
     for side in (MINIMUM_SIDE, 24, 28, 32):
@@ -155,7 +152,7 @@ def test_the_network_takes_any_side(dtype: str, rng: np.random.Generator, seed: 
     assert {variable.dtype for variable in network.variables} == {"float32"}
 
 
-def test_weights_are_a_function_of_the_seed(seed: int) -> None:
+def test_weights_are_a_function_of_the_seed(seed):
     first, same, other = (image_classifier(WIDTHS, seed=s) for s in (seed, seed, seed + 1))
     drawn = [layer for layer in first.layers if layer.name.endswith(("conv0", "conv1", "head"))]
     assert len(drawn) == 7
@@ -167,7 +164,7 @@ def test_weights_are_a_function_of_the_seed(seed: int) -> None:
         assert (others != kernel).any() == is_drawn, layer.name
 
 
-def test_gains_and_whitening_are_not_trained(rng: np.random.Generator, seed: int) -> None:
+def test_gains_and_whitening_are_not_trained(rng, seed):
     training = ClassifierTraining(*_data(rng, 16, 24), _config(epochs=1, seed=seed))
     before = {variable.path: variable.numpy() for variable in training.variables}
     _run(training)
@@ -185,9 +182,7 @@ def test_gains_and_whitening_are_not_trained(rng: np.random.Generator, seed: int
         np.testing.assert_array_equal(gain, 1)
 
 
-def test_steps_are_those_of_sgd_with_nesterov_and_decay(
-    rng: np.random.Generator, seed: int
-) -> None:
+def test_steps_are_those_of_sgd_with_nesterov_and_decay(rng, seed):
     config = _config(epochs=2, seed=seed, weight_decay=0.3, momentum=0.8, bias_rate=5.0)
     training = ClassifierTraining(*_data(rng, 12, 24), config)
     assert training.num_steps == 3
@@ -226,9 +221,7 @@ def test_steps_are_those_of_sgd_with_nesterov_and_decay(
         )
 
 
-def test_first_steps_see_small_images(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_first_steps_see_small_images(rng, monkeypatch):
     images, labels = _data(rng, 20, 32)
     config = _config(epochs=4, small_share=0.6, translate=4, cutout=8, flip=True)
     training = ClassifierTraining(images, labels, config)
@@ -252,7 +245,7 @@ def test_first_steps_see_small_images(
         assert ((batch == 0.5).all(axis=-1).sum(axis=(1, 2)) == side**2).all()
 
 
-def test_batches_are_in_the_order_of_the_seed(rng: np.random.Generator, seed: int) -> None:
+def test_batches_are_in_the_order_of_the_seed(rng, seed):
     images, labels = _data(rng, 16, 28)
     training = ClassifierTraining(images, labels, _config(small_share=0.5, seed=seed))
     seen: list[np.ndarray] = []
@@ -271,7 +264,7 @@ def test_batches_are_in_the_order_of_the_seed(rng: np.random.Generator, seed: in
         np.testing.assert_array_equal(classes, labels[order])
 
 
-def test_smaller_images_are_bilinear_and_antialiased(rng: np.random.Generator) -> None:
+def test_smaller_images_are_bilinear_and_antialiased(rng):
     images = rng.integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
     images[0] = 255
     result = smaller(images, 24, block=3)
@@ -285,7 +278,7 @@ def test_smaller_images_are_bilinear_and_antialiased(rng: np.random.Generator) -
     assert np.abs(result.astype(int) - np.array(expected)).max() <= 1
 
 
-def test_images_without_labels_are_refused(rng: np.random.Generator) -> None:
+def test_images_without_labels_are_refused(rng):
     images, labels = _data(rng, 16, 24)
     with pytest.raises(ValueError, match="16 images have 15 labels"):
         ClassifierTraining(images, labels[1:], _config())
@@ -301,7 +294,7 @@ def _training(rng_seed: int, **changes: object) -> ClassifierTraining:
     return ClassifierTraining(*_data(np.random.default_rng(rng_seed), 20, 24), _config(**fields))
 
 
-def test_the_rate_stays_at_its_floor() -> None:
+def test_the_rate_stays_at_its_floor():
     falling, floored = OneCycle(2.0, 100, 0.2), OneCycle(2.0, 100, 0.2, floor=0.25)
     rates = np.array([[float(rate(step)) for step in range(130)] for rate in (falling, floored)])
     np.testing.assert_allclose(rates[1, :80], rates[0, :80])
@@ -311,7 +304,7 @@ def test_the_rate_stays_at_its_floor() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "share"), [(3, 0.3), (52, 0.05), (5, 1.0)])
-def test_averaging_starts_with_the_floor(epochs: int, share: float) -> None:
+def test_averaging_starts_with_the_floor(epochs, share):
     training = _training(0, epochs=epochs, average_rate=share)
     schedule = OneCycle(1.0, training.cycle_steps, training.config.warm_up)
     start = training.average_start
@@ -322,13 +315,13 @@ def test_averaging_starts_with_the_floor(epochs: int, share: float) -> None:
     assert training.num_steps == start + 4  # One epoch of 20 images in batches of 5.
 
 
-def test_without_averaging_the_cycle_goes_to_its_end() -> None:
+def test_without_averaging_the_cycle_goes_to_its_end():
     training = _training(0, average_epochs=0)
     assert training.average_start == training.num_steps == training.cycle_steps == 12
     assert training.finish() is training.network
 
 
-def test_averages_are_the_mean_over_the_last_steps(seed: int) -> None:
+def test_averages_are_the_mean_over_the_last_steps(seed):
     training = _training(seed)
     trained = training._kernels + training._biases
     seen: list[list[np.ndarray]] = []
@@ -365,7 +358,7 @@ def test_averages_are_the_mean_over_the_last_steps(seed: int) -> None:
     assert norm.momentum == 0.8
 
 
-def test_a_training_stopped_among_averages_goes_on(seed: int, tmp_path: Path) -> None:
+def test_a_training_stopped_among_averages_goes_on(seed, tmp_path):
     changes = {"precision": "mixed_bfloat16", "small_share": 0.5, "small_side": 23, "cutout": 4}
     whole = _training(seed, **changes)
     run_resumable(whole, whole.num_steps)

@@ -57,20 +57,18 @@ def _raises(error: BaseException) -> Callable[[Sequence[str]], None]:
         (OSError(28, "No space left on device", "x"), 1, "[Errno 28] No space left on device: 'x'"),
     ],
 )
-def test_an_error_is_one_line_and_a_status(
-    error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_is_one_line_and_a_status(error, status, line, capsys):
     assert run_command(_raises(error), []) == status
     assert capsys.readouterr() == ("", f"error: {line}\n")
 
 
 @pytest.mark.parametrize("error", [ValueError("a fault"), FileNotFoundError(2, "gone")])
-def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
+def test_a_fault_of_the_program_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         run_command(_raises(error), [])
 
 
-def test_arguments_reach_the_command_and_success_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_reach_the_command_and_success_is_zero(monkeypatch):
     seen: list[Sequence[str]] = []
     assert run_command(seen.append, ["--a"]) == 0
     monkeypatch.setattr(sys, "argv", ["tool", "--b"])
@@ -78,7 +76,7 @@ def test_arguments_reach_the_command_and_success_is_zero(monkeypatch: pytest.Mon
     assert seen == [["--a"], ["--b"]]
 
 
-def test_what_the_package_logs_is_shown_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_package_logs_is_shown_as_lines(capsys):
     logger = logging.getLogger("tfdm")
     before = (list(logger.handlers), logger.level, logger.propagate)
 
@@ -114,7 +112,7 @@ def test_an_interrupt_while_a_command_is_imported_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "error: interrupted\n")
 
 
-def test_commands_are_named_as_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_commands_are_named_as_called(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/tfdm-train"])
     assert how_to_call("export") == "tfdm-export"
     (tmp_path / "export.py").touch()
@@ -137,7 +135,7 @@ def _run(lines: Sequence[Sequence[str]], cwd: Path = ROOT) -> list[tuple[int, st
     return json.loads(done.stdout)
 
 
-def test_help_is_printed_without_tensorflow() -> None:
+def test_help_is_printed_without_tensorflow():
     commands = ("train", "export")
     records = _run([(command, "--help") for command in commands])
     for command, (status, output, errors, imported) in zip(commands, records, strict=True):
@@ -145,7 +143,7 @@ def test_help_is_printed_without_tensorflow() -> None:
         assert output.startswith(f"usage: tfdm-{command} ")
 
 
-def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
+def test_bad_input_is_refused_without_tensorflow(tmp_path):
     (tmp_path / "a file").touch()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").touch()
@@ -177,7 +175,7 @@ def test_bad_input_is_refused_without_tensorflow(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_output_that_nobody_reads_ends_the_command_without_a_traceback() -> None:
+def test_output_that_nobody_reads_ends_the_command_without_a_traceback():
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "scripts.train", "--help"]
@@ -186,7 +184,7 @@ def test_output_that_nobody_reads_ends_the_command_without_a_traceback() -> None
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
-def test_tensorflow_loads_quietly_and_its_words_are_shown_when_it_fails() -> None:
+def test_tensorflow_loads_quietly_and_its_words_are_shown_when_it_fails():
     code = """
 import os, sys
 from tfdm.quiet import quiet_tensorflow

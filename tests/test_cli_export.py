@@ -15,7 +15,7 @@ from tfdm.runs import RunFolder, atomic
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create()
     folder.claim_config(resolve_run_config({"model": "vae"}).flat() | {"image_shape": [28, 28, 3]})
@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
+def exported(monkeypatch):
     """Puts stand-ins for the model's loader and the exporter; lists the exporter's calls."""
     calls: list[tuple[Any, Path]] = []
 
@@ -43,34 +43,32 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Path]]:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--format=saved_model"]])
-def test_a_run_is_exported_under_its_lock(
-    run: RunFolder,
-    exported: list[tuple[Any, Path]],
-    arguments: list[str],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_run_is_exported_under_its_lock(run, exported, arguments, capsys):
     leftover = atomic.temporary_sibling(run.export)
     leftover.mkdir()
     assert export.main([f"--run={run.path}", *arguments]) == 0
-    assert exported == [(f"model of {run.path}", run.export)]
+    assert "replacing" not in capsys.readouterr().err
+    run.export.mkdir()
+    assert export.main([f"--run={run.path}", *arguments]) == 0
+    assert exported == 2 * [(f"model of {run.path}", run.export)]
     assert not leftover.exists()
-    assert capsys.readouterr().out.splitlines() == [
+    shown = capsys.readouterr()
+    assert shown.err == f"replacing the SavedModels in {run.export}\n"
+    assert shown.out.splitlines() == [
         "vae after 7 steps:",
         f"  {run.export / 'generator'}",
         f"  {run.export / 'encoder'}",
     ]
 
 
-def test_a_run_that_is_being_trained_is_refused(
-    run: RunFolder, exported: list[tuple[Any, Path]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_is_being_trained_is_refused(run, exported, capsys):
     with run.lock():
         assert export.main([f"--run={run.path}"]) == 2
     assert "in use by another process" in capsys.readouterr().err
     assert exported == []
 
 
-def test_a_folder_near_by_is_named(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_near_by_is_named(run, capsys):
     assert export.main([f"--run={run.path}s"]) == 2
     expected = f"error: {run.path}s does not exist: did you mean {run.path}?\n"
     assert capsys.readouterr().err == expected

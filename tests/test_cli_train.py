@@ -35,7 +35,7 @@ def _result(folder: Path, **changes: Any) -> TrainingResult:
 
 
 @pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Calls]:
+def trainer(monkeypatch):
     """Puts a session that does as told in place of the real one; returns its calls."""
 
     def install(outcome: Callable[[], Any]) -> Calls:
@@ -51,9 +51,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], Ca
     return install
 
 
-def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
-    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(tmp_path, trainer, capsys):
     folder = RunFolder(tmp_path / "run")
     calls = trainer(lambda: SUMMARY)
     status = train.main(
@@ -81,10 +79,11 @@ def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(
     assert rows["steps"] == "20"
     assert rows["steps a second"] == "9.43"
     assert rows["time"] == "1 h 2 min"
-    assert rows["curves"] == f"tensorboard --logdir {folder.path}"
+    name = folder.path.name
+    assert rows["curves"] == f"tensorboard --logdir_spec {name}:{folder.tensorboard}"
 
 
-def test_the_report_names_the_newest_grids_and_the_export(tmp_path: Path) -> None:
+def test_the_report_names_the_newest_grids_and_the_export(tmp_path):
     folder = RunFolder(tmp_path)
     folder.samples.mkdir()
     for step in (500, 999999, 1000000):
@@ -102,14 +101,12 @@ def test_the_report_names_the_newest_grids_and_the_export(tmp_path: Path) -> Non
     ("seconds", "expected"),
     [(0.4, "0 s"), (59.6, "1 min 0 s"), (265, "4 min 25 s"), (3600, "1 h 0 min")],
 )
-def test_times_read_as_times(tmp_path: Path, seconds: float, expected: str) -> None:
+def test_times_read_as_times(tmp_path, seconds, expected):
     text = _result(tmp_path, wall_seconds=seconds).table()
     assert re.search(rf"time +{expected}$", text, re.M)
 
 
-def test_a_run_that_diverged_is_kept(
-    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_diverged_is_kept(tmp_path, trainer, capsys):
     folder = RunFolder(tmp_path / "run")
 
     def diverge() -> None:
@@ -122,9 +119,7 @@ def test_a_run_that_diverged_is_kept(
     assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "metrics.jsonl"]
 
 
-def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(
-    tmp_path: Path, trainer: Callable, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_workers_of_a_cluster_leave_the_folder_to_the_trainer(tmp_path, trainer, capsys):
     trainer(lambda: {"steps": 20})
     assert train.main(["--strategy=multi_worker", f"--output_dir={tmp_path / 'run'}"]) == 0
     assert capsys.readouterr().out == "done: 20 steps\n"  # The rest is the chief's to tell.

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tfdm.cli import train_classifier
-from tfdm.eval.classifiers.config import RECIPES
+from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
 from tfdm.eval.classifiers.shipped import load_classifier
 from tfdm.experiments import train_classifier as experiments
-from tfdm.experiments.classifier_config import TrainClassifierConfig
+from tfdm.experiments.options import TrainClassifierConfig
 from tfdm.experiments.train_classifier import LabelledImages
 from tfdm.fields import shown_value
 
@@ -25,7 +25,7 @@ SMALL = (
 
 
 @pytest.fixture
-def data(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> LabelledImages:
+def data(monkeypatch, rng):
     """A tiny data set in the place of all others."""
     images = {name: rng.integers(0, 256, (20, 28, 28, 3), np.uint8) for name in ("a", "b")}
     tiny = LabelledImages(
@@ -46,16 +46,7 @@ def _run(folder: Path, *arguments: str) -> int:
     return train_classifier.main([*flags, f"--output_dir={folder}"])
 
 
-def _error(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that follows whatever shows the progress."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
-    assert len(lines) == 1
-    return lines[0]
-
-
-def test_weights_and_card_are_a_classifier(
-    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_weights_and_card_are_a_classifier(data, tmp_path, capsys):
     folder = tmp_path / "out"
     assert _run(folder) == 0
     classifier = load_classifier("color_mnist", folder)
@@ -98,34 +89,27 @@ def test_weights_and_card_are_a_classifier(
     assert (folder / "color_mnist.npz").read_bytes() == content
 
 
-def test_another_recipe_in_the_folder_is_refused(
-    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_recipe_in_the_folder_is_refused(data, tmp_path, error_line):
     folder = tmp_path / "out"
     assert _run(folder) == 0
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    capsys.readouterr()
     assert _run(folder, "--width3=9", "--seed=4") == 2
-    line = _error(capsys)
+    line = error_line()
     assert "another configuration" in line
     assert "width3: 8 -> 9" in line and "seed: 0 -> 4" in line
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_folder_of_something_else_is_left_alone(
-    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_something_else_is_left_alone(data, tmp_path, error_line):
     (tmp_path / "letter.txt").write_text("dear")
     assert _run(tmp_path) == 2
-    assert "holds 'letter.txt' but no run" in _error(capsys)
+    assert "holds 'letter.txt' but no run" in error_line()
     assert [p.name for p in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_a_diverging_training_is_one_line(
-    data: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_diverging_training_is_one_line(data, tmp_path, error_line):
     assert _run(tmp_path / "out", "--learning_rate=1e30") == 3
-    assert "training diverged: " in _error(capsys)
+    assert "training diverged: " in error_line()
     assert not (tmp_path / "out" / "color_mnist.npz").exists()
 
 
@@ -138,16 +122,9 @@ def test_a_diverging_training_is_one_line(
         ("--small_side=29", "--small_side=29 is larger than the images of 28x28"),
     ],
 )
-def test_a_recipe_that_does_not_fit_the_images_is_one_line(
-    argument: str,
-    message: str,
-    data: LabelledImages,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_recipe_that_does_not_fit_is_one_line(argument, message, data, tmp_path, error_line):
     assert _run(tmp_path / "out", "--small_share=0.5", argument) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert line == f"error: {message}: choose a smaller value"
+    assert error_line() == f"error: {message}: choose a smaller value"
     assert not (tmp_path / "out").exists()
 
 
@@ -161,27 +138,23 @@ def test_a_recipe_that_does_not_fit_the_images_is_one_line(
         (["--seed=-1", "--width1=0", "--epochs=0"], "epochs is 0"),
     ],
 )
-def test_bad_flags_end_in_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_flags_end_in_one_line(arguments, message, error_line):
     assert train_classifier.main(arguments) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+    assert message in error_line()
 
 
-def test_fields_that_are_not_given_are_those_of_the_data_set() -> None:
+def test_fields_that_are_not_given_are_those_of_the_data_set():
     config = TrainClassifierConfig.for_dataset("color_mnist", {"epochs": 3}, seed=2)
     changed = {"epochs": 3, "seed": 2}
-    assert vars(config.recipe) == {**vars(RECIPES["color_mnist"]), **changed}
-    assert TrainClassifierConfig.for_dataset("cifar10").recipe == RECIPES["cifar10"]
+    assert vars(config.part(ClassifierConfig)) == {**vars(RECIPES["color_mnist"]), **changed}
+    assert TrainClassifierConfig.for_dataset("cifar10").part(ClassifierConfig) == RECIPES["cifar10"]
     # A whole group is taken as it is.
     assert TrainClassifierConfig.for_dataset("cifar10", config) == config
     with pytest.raises(ValueError, match="unknown dataset 'cifar': did you mean cifar10"):
         TrainClassifierConfig.for_dataset("cifar")
 
 
-def test_help_shows_both_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_both_recipes(capsys):
     assert train_classifier.main(["--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     digits = vars(RECIPES["color_mnist"])
@@ -194,9 +167,7 @@ def test_help_shows_both_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--paint=true|false" in text
 
 
-def test_without_a_folder_nothing_is_written(
-    data: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_folder_nothing_is_written(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fields: dict[str, Any] = dict(flag.removeprefix("--").split("=") for flag in SMALL[1:])
     fields = {n: type(getattr(RECIPES["color_mnist"], n))(v) for n, v in fields.items()}

@@ -45,10 +45,6 @@ def make_source(on_chunk=lambda split, start: None, change=lambda array: array, 
     return Source("made_up", SHAPE, key, lambda: {split: stream(split) for split in SIZES})
 
 
-def forbid(split: str, start: int) -> None:
-    raise AssertionError("the source was opened though a prepared copy exists")
-
-
 def files_below(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.rglob("*") if not p.name.endswith(".lock"))
 
@@ -69,12 +65,6 @@ def test_prepared_pixels_are_the_sources_and_read_only(tmp_path):
             dataset.splits[split][0] = 0
     with pytest.raises(ValueError, match="no split 'training', only train, validation, test"):
         dataset.split("training")
-
-
-def test_second_time_the_source_is_not_opened(tmp_path):
-    first = cache.prepared(make_source(), tmp_path)
-    second = cache.prepared(make_source(on_chunk=forbid), tmp_path)
-    assert first.digest == second.digest and first.meta == second.meta
 
 
 def test_digest_is_that_of_names_shapes_and_pixels(tmp_path):

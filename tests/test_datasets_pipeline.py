@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,13 +37,6 @@ def test_indices_do_not_depend_on_what_was_asked_before():
     np.testing.assert_array_equal(forward, backward)
     batch_indices(50, 8, 0, 0)[:] = 0  # The result belongs to the caller.
     np.testing.assert_array_equal(batch_indices(50, 8, 0, 0), forward[0])
-
-
-def test_epochs_and_seeds_are_uncorrelated():
-    size = 10_000
-    epochs = [batch_indices(size, size, 1, t) for t in range(3)] + [batch_indices(size, size, 2, 0)]
-    correlations = np.corrcoef(epochs)[np.triu_indices(4, 1)]
-    assert np.abs(correlations).max() < 5 / math.sqrt(size)
 
 
 def test_late_steps_do_not_overflow_and_numbers_out_of_range_are_refused():

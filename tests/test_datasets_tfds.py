@@ -199,24 +199,6 @@ def test_sizes_given_as_the_sets_own_are_accepted():
 
 
 @pytest.mark.slow
-@needs("mnist")
-def test_real_color_mnist():
-    dataset = load_dataset("color_mnist")
-    assert [len(dataset.splits[s]) for s in ("train", "validation", "test")] == [60000, 5000, 5000]
-    ordered = tfds.ReadConfig(interleave_cycle_length=1)
-    examples = tfds.load("mnist", split="test", download=False, read_config=ordered)
-    digits = np.stack([e["image"][..., 0] for e in examples.as_numpy_iterator()])
-    np.testing.assert_array_equal(
-        dataset.splits["validation"][[0, 4999]],
-        [color_digits(digits[i : i + 1], "validation", i)[0] for i in (0, 4999)],
-    )
-    np.testing.assert_array_equal(
-        dataset.splits["test"][[0, 4999]],
-        [color_digits(digits[5000 + i :][:1], "test", i)[0] for i in (0, 4999)],
-    )
-
-
-@pytest.mark.slow
 @needs("cifar10")
 def test_real_cifar10_has_the_known_moments():
     dataset = load_dataset("cifar10")

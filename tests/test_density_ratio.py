@@ -83,15 +83,6 @@ def test_bounds_are_their_formulas(seed: int) -> None:
     assert result.donsker_varadhan_standard_error == pytest.approx(expected, rel=1e-3)
 
 
-def test_codes_that_are_all_there_is_count_once(seed: int) -> None:
-    codes = FixedCodes(GaussianCodes(LOC, SCALE).sample(700, 3))
-    result = evaluate_density_ratio(_known(), codes, 100_000, seed)
-    log_ratio = _known().log_ratio(codes.codes)
-    assert result.num_samples == 700
-    assert result.kl == pytest.approx(log_ratio.mean(), rel=1e-12)
-    assert result.standard_error == pytest.approx(log_ratio.std(ddof=1) / math.sqrt(700))
-
-
 def test_an_exploded_estimate_is_exposed_by_its_bounds(seed: int) -> None:
     result = evaluate_density_ratio(_known(1e4), GaussianCodes(LOC, SCALE), 5000, seed)
     assert result.kl > 1000.0

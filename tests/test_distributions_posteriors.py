@@ -17,20 +17,14 @@ from tfdm.distributions.posteriors import (
 from tfdm.distributions.priors import StandardNormal, prior_entropy
 
 
-@pytest.mark.parametrize("jit_compile", [None, False, True])
-def test_kl_of_each_dimension_matches_tfp_and_closed_form_gradients(jit_compile, rng):
+def test_kl_of_each_dimension_matches_tfp_and_closed_form_gradients(rng):
     loc = rng.normal(0.0, 2.0, [5, 3])
     scale = np.exp(rng.uniform(-9.0, 3.0, [5, 3]))
-
-    def compute(loc, scale):
-        with tf.GradientTape() as tape:
-            tape.watch([loc, scale])
-            kl = gaussian_kl_to_standard_normal(loc, scale)
-        return kl, tape.gradient(kl, [loc, scale])
-
-    if jit_compile is not None:
-        compute = tf.function(compute, jit_compile=jit_compile)
-    kl, (loc_gradient, scale_gradient) = compute(tf.constant(loc), tf.constant(scale))
+    inputs = [tf.constant(loc), tf.constant(scale)]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        kl = gaussian_kl_to_standard_normal(*inputs)
+    loc_gradient, scale_gradient = tape.gradient(kl, inputs)
     one = tf.constant(1.0, tf.float64)
     expected = tfd.kl_divergence(tfd.Normal(loc, scale), tfd.Normal(0.0 * one, one))
     np.testing.assert_allclose(kl, expected, rtol=1e-10)

@@ -10,7 +10,6 @@ import pytest
 
 from tests.kl_cases import CORRELATED, GaussianPrior, gaussian_kl
 from tfdm.estimators.codes import GaussianCodes
-from tfdm.estimators.priors import PriorCodes
 from tfdm.estimators.records import NoEstimate, Task, to_record
 from tfdm.estimators.registry import ESTIMATORS
 
@@ -78,10 +77,3 @@ def test_names_are_those_of_functions_and_a_prior_must_fit() -> None:
         assert estimator.name == name == estimator.load().__name__
         with pytest.raises(ValueError, match="the prior has latent_dim 1, expected 2"):
             estimator.load()(_task(name, GaussianPrior([0.0], [[1.0]]), num_samples=4, steps=1))
-
-
-def test_prior_codes_follow_the_prior() -> None:
-    codes = PriorCodes(2, CORRELATED).sample(100_000, 1)
-    error = np.sqrt(np.diag(CORRELATED.covariance) / 100_000)
-    np.testing.assert_array_less(np.abs(codes.mean(axis=0) - CORRELATED.loc), ERRORS * error)
-    np.testing.assert_allclose(np.cov(codes.T), CORRELATED.covariance, atol=0.05)

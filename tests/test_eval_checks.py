@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -33,7 +30,7 @@ def _with(array: np.ndarray, value: float) -> np.ndarray:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
-def test_good_images_pass_unchanged(dtype: type, channels: int) -> None:
+def test_good_images_pass_unchanged(dtype, channels):
     images = np.zeros([2, 4, 5, channels], dtype)
     images[0] = 255 if dtype == np.uint8 else 1
     assert checked_images(images, least=2) is images
@@ -54,12 +51,12 @@ def test_good_images_pass_unchanged(dtype: type, channels: int) -> None:
         (IMAGES[:0], "there are 0 images, expected at least 3"),
     ],
 )  # fmt: skip
-def test_other_images_are_refused(images: np.ndarray, message: str) -> None:
+def test_other_images_are_refused(images, message):
     with pytest.raises(ValueError, match=message):
         checked_images(images, least=3)
 
 
-def test_rows_become_float64() -> None:
+def test_rows_become_float64():
     rows = checked_rows("logits", [[1, 2], [3, 4], [5, 6]], least=3)
     assert rows.dtype == np.float64
     np.testing.assert_array_equal(rows, [[1, 2], [3, 4], [5, 6]])
@@ -77,12 +74,12 @@ def test_rows_become_float64() -> None:
         *((_with(ROWS, value), "not finite") for value in (np.nan, np.inf, -np.inf)),
     ],
 )  # fmt: skip
-def test_other_rows_are_refused(rows: np.ndarray, message: str) -> None:
+def test_other_rows_are_refused(rows, message):
     with pytest.raises(ValueError, match=message):
         checked_rows("logits", rows, least=3)
 
 
-def test_unit_range_divides_bytes_alone() -> None:
+def test_unit_range_divides_bytes_alone():
     for values in (np.array([0, 51, 255], np.uint8), np.array([0.0, 0.2, 1.0])):
         images = unit_range(values)
         assert images.dtype == np.float32
@@ -123,12 +120,12 @@ def test_unit_range_divides_bytes_alone() -> None:
         (lambda: ms_ssim_diversity(IMAGES * 1.0, batch_size=4), r"expected \[0, 1\]"),
     ],
 )  # fmt: skip
-def test_what_a_statistic_refuses(call: Callable[[], Any], message: str) -> None:
+def test_what_a_statistic_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_the_fewest_rows_that_suffice() -> None:
+def test_the_fewest_rows_that_suffice():
     assert isinstance(kernel_distance(ROWS[:8], ROWS, 10), KernelDistance)
     assert precision_recall(ROWS[:4], ROWS[:4]).precision == 1
     assert inception_score_from_logits(ROWS[:9], 9).num_samples == 9

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -43,7 +41,7 @@ def expected_logits(images: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture
-def source() -> ImageSource:
+def source():
     return split_source(tiny_training.tiny_dataset(), "train")
 
 
@@ -51,9 +49,7 @@ def _pass(source: ImageSource, chosen: int, seed: int = 0, wanted: bool = True) 
     return pass_over(source, chosen, {"mean": (MeanClassifier(), wanted)}, seed, lambda *_: None)
 
 
-def test_all_are_classified_some_are_kept(
-    source: ImageSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_are_classified_some_are_kept(source, monkeypatch):
     monkeypatch.setattr(features, "BLOCK", 7)
     seen = _pass(source, 11)
     classified = seen.classified["mean"]
@@ -70,7 +66,7 @@ def test_all_are_classified_some_are_kept(
     np.testing.assert_array_equal(classified.features, expected_features(seen.images))
 
 
-def test_the_seed_alone_decides(source: ImageSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_alone_decides(source, monkeypatch):
     first = _pass(source, 11)
     monkeypatch.setattr(features, "BLOCK", 3)
     second, other = _pass(source, 11), _pass(source, 11, seed=1)
@@ -79,13 +75,13 @@ def test_the_seed_alone_decides(source: ImageSource, monkeypatch: pytest.MonkeyP
     assert not np.array_equal(first.images, other.images)
 
 
-def test_fewer_kept_images_are_the_first_of_more(source: ImageSource) -> None:
+def test_fewer_kept_images_are_the_first_of_more(source):
     few, many = _pass(source, 5), _pass(source, 30)
     np.testing.assert_array_equal(few.images, many.images[:5])
     assert len(_pass(source, 1000).images) == 40
 
 
-def test_pairs_are_of_equal_number(source: ImageSource, rng: np.random.Generator) -> None:
+def test_pairs_are_of_equal_number(source, rng):
     reference = rng.normal(size=(30, 2)).astype(np.float32)
     seen = _pass(source, 20)
 
@@ -102,13 +98,13 @@ def test_pairs_are_of_equal_number(source: ImageSource, rng: np.random.Generator
         assert [len(rows) for rows in pairs(number, most)] == [expected] * 2
 
 
-def test_without_features_logits_are_enough(source: ImageSource) -> None:
+def test_without_features_logits_are_enough(source):
     classified = _pass(source, 3, wanted=False).classified["mean"]
     np.testing.assert_allclose(classified.logits, expected_logits(TRAIN), rtol=1e-6)
     assert classified.moments is classified.features is None
 
 
-def test_real_features_are_computed_once(source: ImageSource, tmp_path: Path) -> None:
+def test_real_features_are_computed_once(source, tmp_path):
     classifier = MeanClassifier()
 
     def read(digest: str = "train", seed: int = 0) -> RealFeatures:
@@ -137,7 +133,7 @@ def test_real_features_are_computed_once(source: ImageSource, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["cut", "no array", "changed"])
-def test_a_damaged_cache_is_made_again(source: ImageSource, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_made_again(source, tmp_path, damage):
     real_features(source, "train", MeanClassifier(), tmp_path, 0, lambda *_: None)
     [path] = (tmp_path / "features").glob("*.npy")
     content = path.read_bytes()
@@ -147,7 +143,7 @@ def test_a_damaged_cache_is_made_again(source: ImageSource, tmp_path: Path, dama
     np.testing.assert_array_equal(again.features, expected_features(TRAIN))
 
 
-def test_a_cache_that_cannot_be_written_is_named(source: ImageSource, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(source, tmp_path):
     (tmp_path / "features").write_text("in the way")
     with pytest.raises(UserError, match="cannot write into .*features"):
         real_features(source, "train", MeanClassifier(), tmp_path, 0, lambda *_: None)

@@ -12,8 +12,7 @@ from tests import tiny_training
 from tests.tiny_evaluation import FIELDS, measure
 from tfdm.errors import UserError
 from tfdm.eval.inputs import Inputs
-from tfdm.eval.metrics import METRICS, Metric, find_metric
-from tfdm.eval.records import Evaluation
+from tfdm.eval.metrics import METRICS, Metric
 
 TINY: dict[str, Any] = {"dataset": tiny_training.tiny_dataset(), "classifier": "color_mnist"}
 # So that quality shows on 500 digits.
@@ -33,7 +32,7 @@ def _options(metric: Metric) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Evaluation, Evaluation]:
+def digits():
     """All metrics of 500 test digits, as they are and with noise."""
     return tuple(
         measure("test", dataset="color_mnist_5k", noise=noise, seed=1, fields=DIGITS)
@@ -42,7 +41,7 @@ def digits() -> tuple[Evaluation, Evaluation]:
 
 
 @each
-def test_a_record_is_json_and_a_function_of_the_seed(metric: Metric, images: np.ndarray) -> None:
+def test_a_record_is_json_and_a_function_of_the_seed(metric, images):
     records = [
         measure(images, metric.name, seed=seed, **_options(metric)).metrics for seed in (3, 3, 4)
     ]
@@ -60,7 +59,7 @@ def test_a_record_is_json_and_a_function_of_the_seed(metric: Metric, images: np.
 
 
 @each
-def test_what_a_metric_needs_is_what_it_says(metric: Metric, images: np.ndarray) -> None:
+def test_what_a_metric_needs_is_what_it_says(metric, images):
     assert not metric.needs_features or metric.needs_classifier
     needs = {
         "dataset": metric.needs_dataset or metric.needs_features,
@@ -79,7 +78,7 @@ def test_what_a_metric_needs_is_what_it_says(metric: Metric, images: np.ndarray)
 
 
 @each
-def test_real_digits_are_preferred(metric: Metric, digits: tuple[Evaluation, Evaluation]) -> None:
+def test_real_digits_are_preferred(metric, digits):
     for quantity in metric.quantities:
         clean, noised = (found[metric.name][quantity.field] for found in digits)
         if quantity.higher_is_better is None:
@@ -88,8 +87,3 @@ def test_real_digits_are_preferred(metric: Metric, digits: tuple[Evaluation, Eva
             assert clean > 1.02 * noised
         else:
             assert noised > 2 * abs(clean)
-
-
-def test_an_unknown_metric_is_one_line() -> None:
-    with pytest.raises(UserError, match="unknown metric 'frechet': did you mean frechet_distance"):
-        find_metric("frechet")

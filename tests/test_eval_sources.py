@@ -145,9 +145,6 @@ def test_a_split(dataset):
     assert source.name == "digits, train"
     assert source.record["dataset_digest"] == "d" * 64
     np.testing.assert_array_equal(read(split_source(dataset, "test", 9)), dataset.split("test")[:9])
-
-
-def test_splits_that_are_too_small(dataset):
     with pytest.raises(UserError, match="holds 20 images, 21 were asked for"):
         split_source(dataset, "test", 21)
 
@@ -165,6 +162,7 @@ def test_noise_depends_on_the_image_s_number_alone(dataset, seed):
     assert found.name == "digits, test, noise 0.25"
     of_noise = {"noise_scale": 0.25, "noise_seed": 3, "quantised": True}
     assert found.record == {**source.record, **of_noise}
+    assert "noise_scale" not in source.record
 
 
 def test_noise_has_the_scale(seed):
@@ -185,17 +183,3 @@ def test_noise_is_clipped(seed):
     assert abs((images == 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(num) + 0.01
     # P(noise > 1 - 1/510), two standard deviations: 0.0229.
     assert abs((images == 255).mean() - 0.0229) < 4 * np.sqrt(0.0229 / num)
-
-
-def test_no_noise_changes_nothing(dataset, seed):
-    source = noised(split_source(dataset, "train"), 0.0, seed)
-    np.testing.assert_array_equal(read(source), dataset.splits["train"])
-
-
-def test_record_of_noise(dataset):
-    source = split_source(dataset, "test")
-    found = noised(source, 0.25, 3)
-    assert found.name == "digits, test, noise 0.25"
-    of_noise = {"noise_scale": 0.25, "noise_seed": 3, "quantised": True}
-    assert found.record == {**source.record, **of_noise}
-    assert "noise_scale" not in source.record

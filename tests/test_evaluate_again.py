@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,8 @@ from tfdm.experiments.compare import compare
 # --- What is kept -----------------------------------------------------------------------------
 
 
-def test_records_of_equal_samples_are_kept(images: np.ndarray, file: Path, tmp_path: Path) -> None:
+def test_records_of_equal_samples_are_kept(images, file, tmp_path, caplog):
+    caplog.set_level("INFO", logger="tfdm")
     options = {**DATA, "output_dir": str(tmp_path / "out")}
     first = measure(file, "ms_ssim", **{**options, "classifier": None})["ms_ssim"]
     found = measure(file, "inception_score", **options)
@@ -29,9 +28,11 @@ def test_records_of_equal_samples_are_kept(images: np.ndarray, file: Path, tmp_p
     found = measure(moved, "ms_ssim", "inception_score", fields=three, **options)
     assert found["ms_ssim"] == first
     assert found["inception_score"].num_splits == 3
+    path = tmp_path / "out" / "evaluation.json"
+    assert caplog.messages == [f"{path} holds ms_ssim already: not measured again"]
 
 
-def test_a_record_of_an_older_format_is_measured_again(images: np.ndarray, tmp_path: Path) -> None:
+def test_a_record_of_an_older_format_is_measured_again(images, tmp_path):
     options = {"dataset": TINY, "output_dir": str(tmp_path)}
     found = measure(images, "ms_ssim", **options)
     for changes, kept in (({}, True), ({"format": 2}, False)):
@@ -51,9 +52,7 @@ def test_a_record_of_an_older_format_is_measured_again(images: np.ndarray, tmp_p
         ({"samples": np.zeros([20, 28, 28, 1], np.uint8)}, "their pixels differ"),
     ],
 )
-def test_other_samples_are_not_mixed_in(
-    images: np.ndarray, tmp_path: Path, change: dict[str, Any], words: str
-) -> None:
+def test_other_samples_are_not_mixed_in(images, tmp_path, change, words):
     options = {"samples": images, "dataset": TINY, "output_dir": str(tmp_path)}
     samples = options.pop("samples")
     measure(samples, "ms_ssim", **options)
@@ -65,7 +64,7 @@ def test_other_samples_are_not_mixed_in(
     assert (tmp_path / "evaluation.json").read_bytes() == before
 
 
-def test_a_damaged_evaluation_is_not_overwritten(images: np.ndarray, tmp_path: Path) -> None:
+def test_a_damaged_evaluation_is_not_overwritten(images, tmp_path):
     options = {"dataset": TINY, "output_dir": str(tmp_path / "out")}
     (tmp_path / "out").mkdir()
     for text in ("{", "[]", "{}"):
@@ -83,7 +82,7 @@ def test_a_damaged_evaluation_is_not_overwritten(images: np.ndarray, tmp_path: P
 # --- Side by side -----------------------------------------------------------------------------
 
 
-def test_evaluations_are_compared_on_a_page(tmp_path: Path) -> None:
+def test_evaluations_are_compared_on_a_page(tmp_path):
     run, real, page = (tmp_path / name for name in ("run", "real", "page"))
     of_run = {"num_samples": 30, "output_dir": str(run), "classifier": "color_mnist"}
     measure(stub_run(run, TINY), "frechet_distance", **of_run)

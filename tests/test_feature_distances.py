@@ -31,7 +31,7 @@ def _features(rng: np.random.Generator, number: int, dim: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e-2, 1.0, 1e4])
-def test_frechet_agrees_with_the_matrix_square_root(rng: np.random.Generator, scale: float) -> None:
+def test_frechet_agrees_with_the_matrix_square_root(rng, scale):
     first, second = _features(rng, 200, 12), _features(rng, 150, 12)
     expected = scale**2 * _frechet(first, second)
     assert _frechet(first, second) == pytest.approx(_frechet_of_rows(first, second), rel=1e-9)
@@ -39,7 +39,7 @@ def test_frechet_agrees_with_the_matrix_square_root(rng: np.random.Generator, sc
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
-def test_frechet_of_fewer_samples_than_dimensions(rng: np.random.Generator, scale: float) -> None:
+def test_frechet_of_fewer_samples_than_dimensions(rng, scale):
     first, second = _features(rng, 9, 30), _features(rng, 14, 30)
     expected = _frechet_of_rows(first, second)
     # SciPy's root of a singular matrix is less exact.
@@ -48,7 +48,7 @@ def test_frechet_of_fewer_samples_than_dimensions(rng: np.random.Generator, scal
     assert value == pytest.approx(scale**2 * expected, rel=1e-6)
 
 
-def test_frechet_of_unequal_scales(rng: np.random.Generator) -> None:
+def test_frechet_of_unequal_scales(rng):
     # Eigenvalues between 1e-8 and 1e2, none of which may be lost.
     first = rng.normal(size=(300, 30)) * np.geomspace(1e-4, 10, 30)
     second = 3 * first
@@ -60,7 +60,7 @@ def test_frechet_of_unequal_scales(rng: np.random.Generator) -> None:
     assert frechet_distance(small + offset, first[:, :8]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_frechet_of_equal_and_of_swapped_sets(rng: np.random.Generator) -> None:
+def test_frechet_of_equal_and_of_swapped_sets(rng):
     first, second = _features(rng, 100, 20), _features(rng, 90, 20)
     for rows in (first, 1e-6 * first, 1e5 * first, first[:8]):
         scale = np.trace(np.cov(rows, rowvar=False))
@@ -70,7 +70,7 @@ def test_frechet_of_equal_and_of_swapped_sets(rng: np.random.Generator) -> None:
     assert forward > 1
 
 
-def test_frechet_of_constant_features() -> None:
+def test_frechet_of_constant_features():
     zero = np.zeros([5, 3])
     assert frechet_distance(zero, zero + [3, 4, 0]) == pytest.approx(25, rel=1e-12)
     spread = np.array([[1.0, 0, 0], [-1.0, 0, 0]])
@@ -80,7 +80,7 @@ def test_frechet_of_constant_features() -> None:
 
 @pytest.mark.parametrize("sizes", [[200], [1] * 200, [1, 199], [64, 64, 64, 8], [150, 50]])
 @pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_streamed_moments(rng: np.random.Generator, sizes: list[int], offset: float) -> None:
+def test_streamed_moments(rng, sizes, offset):
     rows = _features(rng, 200, 7)
     expected = np.cov(rows, rowvar=False)
     rows = rows + offset
@@ -123,14 +123,7 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize(("n", "m", "largest", "first_sizes", "second_sizes"), BLOCKS)
-def test_kernel_distance_agrees_with_loops(
-    rng: np.random.Generator,
-    n: int,
-    m: int,
-    largest: int,
-    first_sizes: list[int],
-    second_sizes: list[int],
-) -> None:
+def test_kernel_distance_agrees_with_loops(rng, n, m, largest, first_sizes, second_sizes):
     first, second = rng.normal(size=(n, 5)), rng.normal(size=(m, 5)) * 1.5 + 0.5
     result = kernel_distance(first, second, largest)
     firsts = np.split(first, np.cumsum(first_sizes)[:-1])
@@ -147,7 +140,7 @@ def test_kernel_distance_agrees_with_loops(
         assert result.standard_error == pytest.approx(np.sqrt(variance / number), rel=1e-6)
 
 
-def test_blocks_of_a_thousand_by_default(rng: np.random.Generator) -> None:
+def test_blocks_of_a_thousand_by_default(rng):
     rows = rng.normal(size=(1001, 2))
     assert kernel_distance(rows[:1000], rows[1:]).num_blocks == 1
     assert kernel_distance(rows[:1000], rows).num_blocks == 2

@@ -36,7 +36,7 @@ def _adam(start: np.ndarray, gradients, steps: int, clip: float = 0.0) -> np.nda
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
-def test_steps_are_adams_on_the_batches_of_each_step(clip: float) -> None:
+def test_steps_are_adams_on_the_batches_of_each_step(clip):
     w = tf.Variable([1.0, -2.0, 0.5])
 
     def gradient(weights: np.ndarray, step: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_steps_are_adams_on_the_batches_of_each_step(clip: float) -> None:
     assert [step for step, _ in outcome.curve] == [0, 7, 14, 21, 28, 30]
 
 
-def test_the_step_reaches_the_loss() -> None:
+def test_the_step_reaches_the_loss():
     seen = tf.Variable(0.0)
     fit(
         [w := tf.Variable(0.0)],
@@ -71,7 +71,7 @@ def test_the_step_reaches_the_loss() -> None:
     assert float(seen) == 2.0
 
 
-def test_patience_stops_and_the_best_weights_come_back() -> None:
+def test_patience_stops_and_the_best_weights_come_back():
     w = tf.Variable(0.0)
     # The held-out loss is best at w = 0.9, the training loss pulls on.
     outcome = fit(
@@ -87,7 +87,7 @@ def test_patience_stops_and_the_best_weights_come_back() -> None:
     assert abs(float(w) - 0.9) == pytest.approx(outcome.held_out_loss)
 
 
-def test_a_bad_step_moves_nothing_and_is_named() -> None:
+def test_a_bad_step_moves_nothing_and_is_named():
     w = tf.Variable(1.0)
     outcome = fit(
         [w],
@@ -102,14 +102,14 @@ def test_a_bad_step_moves_nothing_and_is_named() -> None:
     assert float(w) == pytest.approx(1.0 - 0.7, abs=1e-5)
 
 
-def test_an_infinite_gradient_of_a_finite_loss_is_bad_too() -> None:
+def test_an_infinite_gradient_of_a_finite_loss_is_bad_too():
     w = tf.Variable(0.0)
     outcome = fit([w], lambda batch, step: tf.sqrt(w), _batch, lambda: 1.0, CONFIG)
     assert outcome.diverged_at == 0
     assert float(w) == 0.0
 
 
-def test_a_fit_that_was_never_finite_raises() -> None:
+def test_a_fit_that_was_never_finite_raises():
     w = tf.Variable(0.0)
     with pytest.raises(ValueError, match="not finite at step 0, expected a finite one"):
         fit([w], lambda batch, step: w + np.inf, _batch, lambda: float("nan"), CONFIG)
@@ -119,13 +119,7 @@ def test_a_fit_that_was_never_finite_raises() -> None:
     ("cut", "changes", "bad_step"),
     [(13, {}, -1), (10, {"patience": 2, "evaluate_every": 4}, -1), (16, {}, 22), (24, {}, 22)],
 )
-def test_a_fit_broken_off_goes_on_to_the_same_bits(
-    cut: int,
-    changes: dict[str, Any],
-    bad_step: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_fit_broken_off_goes_on_to_the_same_bits(cut, changes, bad_step, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "_STEPS_A_SAVE", 5)
     monkeypatch.setattr(fitting, "_NUMBERS", 36)  # three steps a call
     config = dataclasses.replace(CONFIG, **changes)

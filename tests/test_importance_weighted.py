@@ -26,7 +26,7 @@ def _log_weights(x: np.ndarray, factor: float, scale: float, seed: int):
     return log_weights
 
 
-def test_the_exact_posterior_gives_the_likelihood(rng: np.random.Generator, seed: int) -> None:
+def test_the_exact_posterior_gives_the_likelihood(rng, seed):
     x = math.sqrt(1 + S**2) * rng.normal(size=50)
     scale = S / math.sqrt(1 + S**2)
     bound = importance_weighted_bound(_log_weights(x, 1.0, scale, seed), 50, 3, batch_size=7)
@@ -36,7 +36,7 @@ def test_the_exact_posterior_gives_the_likelihood(rng: np.random.Generator, seed
     assert bound.effective_samples == pytest.approx(3.0)
 
 
-def test_many_samples_reach_the_likelihood(rng: np.random.Generator, seed: int) -> None:
+def test_many_samples_reach_the_likelihood(rng, seed):
     x = math.sqrt(1 + S**2) * rng.normal(size=200)
     factor, scale = 0.8, 0.6
     exact = stats.norm.logpdf(x, 0, math.sqrt(1 + S**2))
@@ -66,8 +66,6 @@ def test_many_samples_reach_the_likelihood(rng: np.random.Generator, seed: int) 
     ("num_data", "num_samples", "weight", "message"),
     [(1, 5, 0.0, "num_data is 1"), (5, 0, 0.0, "num_samples is 0"), (5, 5, np.nan, "NaN")],
 )
-def test_bad_numbers_are_named(
-    num_data: int, num_samples: int, weight: float, message: str
-) -> None:
+def test_bad_numbers_are_named(num_data, num_samples, weight, message):
     with pytest.raises(ValueError, match=message):
         importance_weighted_bound(lambda a, b, k: np.full(b - a, weight), num_data, num_samples)

@@ -7,7 +7,10 @@ import configparser
 import importlib.metadata
 import os
 import re
+import shutil
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -89,3 +92,32 @@ def test_every_console_command_has_its_shim_in_scripts() -> None:
         assert target == f"tfdm.cli.{name}:main"
         shim = (ROOT / "scripts" / f"{name}.py").read_text(encoding="utf-8")
         assert f"from tfdm.cli.{name} import main\n" in shim
+
+
+def test_an_editable_install_works_in_the_parent_folder_of_the_clone(tmp_path: Path) -> None:
+    clone, wheels, installed = (tmp_path / name for name in ("tfdm", "wheels", "installed"))
+    files = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
+    for name in ("tfdm", "models", "estimators", "eval"):
+        shutil.copytree(ROOT / name, clone / name, symlinks=True)
+    for name in files:
+        shutil.copy(ROOT / name, clone)
+    (clone / "runs").mkdir()
+    wheels.mkdir()
+    build = "import sys; from setuptools.build_meta import build_editable as b; b(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, wheels], cwd=clone, check=True)
+    [wheel] = wheels.iterdir()
+    zipfile.ZipFile(wheel).extractall(installed)
+    find = (
+        "import importlib.util, site, sys; site.addsitedir(sys.argv[1]); "
+        "print(importlib.util.find_spec('tfdm.runs').origin)"
+    )
+    # Without the site-packages of this Python, where tfdm may stand too.
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", find, installed],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Path(found.stdout.strip()) == clone / "tfdm" / "runs" / "__init__.py"

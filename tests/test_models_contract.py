@@ -132,7 +132,8 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(name):
     run = stepper(again)
     logs = [run(batch) for batch in fitted(name).batches]
     assert_same(values(all_variables(again)), values(all_variables(fitted(name).model)))
-    assert logs[-1] == pytest.approx({key: v for key, [v] in fitted(name).history.items()})
+    means = {key: np.mean([float(one[key]) for one in logs]) for key in logs[-1]}
+    assert means == pytest.approx({key: v for key, [v] in fitted(name).history.items()})
 
 
 @every_model

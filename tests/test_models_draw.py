@@ -109,7 +109,7 @@ def test_losses_and_terms_are_those_of_the_algorithm(rng, prior, likelihood):
     model = tiny(rng, num_steps=3, latent_maps=2, prior=prior, likelihood=likelihood)
     levels, images = images_of(model, 8)
     noise = FixedNoise(rng)
-    losses, terms = model.losses(images, noise, training=True)
+    losses, terms = model.player_losses(images, noise, training=True)
     by_step = np.split(noise.drawn["posterior"].astype(np.float64), 3, axis=1)
     flat = images.numpy().astype(np.float64).reshape(8, 4)
     canvas, kls = NumPyDRAW(model)(flat, np.stack(by_step), prior == "autoregressive")
@@ -161,12 +161,12 @@ def test_one_step_is_a_vae_of_its_cells(rng, likelihood):
     vae.likelihood.set_weights(model.likelihood.get_weights())
     _, images = images_of(model, 8)
     noise = FixedNoise(rng)
-    losses, terms = model.losses(images, noise, training=True)
-    expected, expected_terms = vae.losses(images, noise, training=True)
+    losses, terms = model.player_losses(images, noise, training=True)
+    expected, expected_terms = vae.player_losses(images, noise, training=True)
     gradients = []
     for one in (model, vae):
         with tf.GradientTape() as tape:
-            loss = one.losses(images, noise, training=True)[0]["autoencoder"]
+            loss = one.player_losses(images, noise, training=True)[0]["autoencoder"]
         variables = [*model.encoder.trainable_variables, *model.generator.trainable_variables]
         gradients.append(tape.gradient(loss, variables))
     assert float(losses["autoencoder"]) == pytest.approx(float(expected["autoencoder"]), rel=1e-6)
@@ -220,7 +220,7 @@ def test_bound_importance_sampling_and_quadrature_agree(rng, prior):
 
     noise = FixedNoise(rng, number)
     images = tf.constant(copies / 127.5 - 1.0, tf.float32)
-    bound = float(model.losses(images, noise, training=True)[1]["bound"])
+    bound = float(model.player_losses(images, noise, training=True)[1]["bound"])
     error = weights.std() / math.sqrt(number)
     assert bound == pytest.approx(log_evidence - gap, abs=5 * error)
     assert weights.mean() == pytest.approx(log_evidence - gap, abs=5 * error)

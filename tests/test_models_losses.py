@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.mmd_cases import unbiased_mmd
 from tests.model_cases import BATCH_SIZE, LATENT_DIM, FixedNoise, small_images, small_model, stir
 
 TOLERANCE = 2e-5
@@ -44,7 +45,7 @@ def prepared(name: str, rng: np.random.Generator, **options: Any) -> tuple[Any, 
 
 def computed(model: Any, noise: FixedNoise, training: bool) -> tuple[dict, dict]:
     """Losses and terms of a model."""
-    losses, terms = model.losses(tf.constant(IMAGES), noise, training)
+    losses, terms = model.player_losses(tf.constant(IMAGES), noise, training)
     for value in [*losses.values(), *terms.values()]:
         assert value.shape == [] and value.dtype == tf.float32
     assert set(losses) == {player.name for player in model.players}
@@ -144,7 +145,7 @@ def test_dcgan(rng, training, generator_loss, image_size):
     stir(model, rng)
     noise, call = FixedNoise(rng), caller(training)
     images = (small_images(BATCH_SIZE, shape) / 127.5 - 1.0).astype(np.float32)
-    losses, terms = model.losses(tf.constant(images), noise, training)
+    losses, terms = model.player_losses(tf.constant(images), noise, training)
     samples = call(model.generator, noise.drawn["prior"])
     masks = [[], []]
     if image_size == 28:
@@ -345,4 +346,100 @@ def test_veegan(rng, training, options):
         "bound": kl + entropy + errors.sum(axis=1).mean(),
         "discriminator_accuracy": accuracy(data, sampled),
     }
+    agree(terms, expected_terms)
+
+
+# --- ALI, AVB, WAE --------------------------------------------------------------------------
+
+
+@MODES
+@pytest.mark.parametrize("encoder", ["deterministic", "gaussian", "implicit"])
+def test_ali(rng, training, encoder):
+    model, noise = prepared("ali", rng, encoder=encoder)
+    losses, terms = computed(model, noise, training)
+    call = caller(training)
+    codes = infer(call, model, IMAGES, noise.drawn["posterior"])
+    samples = call(model.generator, noise.drawn["prior"])
+    data = call(model.discriminator, IMAGES, codes)
+    sampled = call(model.discriminator, samples, noise.drawn["prior"])
+    expected = {
+        "encoder": minus_log_one_minus_d(data),
+        "generator": minus_log_d(sampled),
+        "discriminator": minus_log_d(data) + minus_log_one_minus_d(sampled),
+    }
+    agree(losses, expected)
+    agree(
+        terms,
+        {
+            "joint_kl_estimate": (-sampled).mean(),
+            "discriminator_accuracy": accuracy(data, sampled),
+        },
+    )
+
+
+def log_standard_normal(codes: np.ndarray) -> np.ndarray:
+    return -0.5 * (codes**2 + math.log(2.0 * math.pi)).sum(-1)
+
+
+@MODES
+@pytest.mark.parametrize("log_prior", [True, False])
+@pytest.mark.parametrize("contrast", [False, True])
+def test_avb(rng, training, log_prior, contrast):
+    likelihood = "bernoulli" if log_prior else "quantized_normal"
+    options = {"adaptive_contrast": contrast, "log_prior_in_adversary": log_prior}
+    model, noise = prepared("avb", rng, likelihood=likelihood, contrast_samples=5, **options)
+    losses, terms = computed(model, noise, training)
+    call = caller(training)
+    codes = call(model.encoder, IMAGES, noise.drawn["posterior"])
+    judged, known = codes, 0.0
+    against = noise.drawn["contrast" if contrast else "prior"].astype(np.float64)
+    if contrast:
+        drawn = noise.drawn["moments"].swapaxes(0, 1)
+        draws = np.stack([call(model.encoder, IMAGES, epsilon) for epsilon in drawn])
+        loc, scale = draws.mean(0), np.sqrt(draws.var(0) + 1e-4)
+        judged = (codes - loc) / scale
+        log_r = log_standard_normal(judged) - np.log(scale).sum(1)
+        known = log_r - log_standard_normal(codes)
+    ratios = [call(model.adversary, IMAGES, z) for z in (judged, against)]
+    if log_prior:
+        pairs = zip(ratios, (judged, against), strict=True)
+        ratios = [ratio - log_standard_normal(z) for ratio, z in pairs]
+    kl = (ratios[0] + known).mean()
+    log_likelihood = vae_likelihood(model, call(model.generator, codes), noise)
+    expected = {
+        "autoencoder": kl - log_likelihood,
+        # The prior's pairs have label 1, and the logit is -T.
+        "adversary": minus_log_d(-ratios[1]) + minus_log_one_minus_d(-ratios[0]),
+    }
+    agree(losses, expected)
+    expected_terms = {
+        "bound_estimate": log_likelihood - kl,
+        "log_likelihood": log_likelihood,
+        "kl_estimate": kl,
+        "adversary_accuracy": accuracy(-ratios[1], -ratios[0]),
+    }
+    agree(terms, expected_terms)
+
+
+@MODES
+@pytest.mark.parametrize("options", [{}, {"penalty": "gan", "penalty_weight": 3.0}])
+def test_wae(rng, training, options):
+    model, noise = prepared("wae", rng, **options)
+    losses, terms = computed(model, noise, training)
+    call = caller(training)
+    codes, prior = call(model.encoder, IMAGES), noise.drawn["prior"]
+    error = ((IMAGES - call(model.generator, codes)) ** 2).sum((1, 2, 3)).mean()
+    expected_terms = {"reconstruction_error": error}
+    if options:
+        logits, prior_logits = (call(model.code_discriminator, z) for z in (codes, prior))
+        penalty = minus_log_d(logits)
+        expected_terms["code_adversarial"] = penalty
+        expected_terms["code_discriminator_accuracy"] = accuracy(prior_logits, logits)
+    else:
+        assert model.config.penalty_weight == 800.0
+        penalty = expected_terms["code_mmd"] = unbiased_mmd(prior, codes)
+    expected = {"autoencoder": error + model.config.penalty_weight * penalty}
+    if options:
+        expected["code_discriminator"] = minus_log_d(prior_logits) + minus_log_one_minus_d(logits)
+    agree(losses, expected)
     agree(terms, expected_terms)

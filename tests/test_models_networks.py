@@ -62,12 +62,13 @@ def dense(units: int) -> keras.layers.Dense:
 
 def own_networks(name: str, shape: tuple[int, int, int] = SHAPE) -> dict[str, Any]:
     """A network of one's own for every place of a model."""
-    is_vae = name == "vae"
+    is_linear, is_gaussian = name in ("avb", "vae"), name in ("ali", "vae")
     networks = {
-        "generator": OwnNetwork(shape, "linear" if is_vae else "tanh", name="generator"),
-        "encoder": OwnNetwork([LATENT_DIM * (1 + is_vae)], name="encoder"),
+        "generator": OwnNetwork(shape, "linear" if is_linear else "tanh", name="generator"),
+        "encoder": OwnNetwork([LATENT_DIM * (1 + is_gaussian)], name="encoder"),
         # [B, 1] instead of [B].
         "discriminator": OwnNetwork([1], name="discriminator"),
+        "adversary": OwnNetwork([1], name="adversary"),
         "critic": OwnNetwork([1], name="critic"),
     }
     model = small_model(name)

@@ -46,16 +46,6 @@ def test_the_registry_names_class_and_configuration(name):
     assert registry.name_of(model_class) == registry.name_of(name) == name
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [("aae_plusplus", "did you mean aae_plus_plus"), ("stylegan9000", "choose one of vae")],
-)
-def test_an_unknown_model_is_one_line_with_near_names(name, hint):
-    with pytest.raises(UserError, match=f"unknown model '{name}': {hint}") as caught:
-        find_model(name)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_registered_model_is_one_of_them():
     tfdm.register_model("mine", TinyAutoencoder, AAEConfig)
     entry = find_model("mine")

@@ -71,7 +71,7 @@ def test_only_a_model_that_infers_has_an_encoder_and_reconstructs(name):
     if model.has_encoder:
         assert model.encode(images).shape == [3, model.latent_dim]
         assert_images(model.reconstruct(images), 3)
-        assert hasattr(model.posterior(images), "log_prob") == (name in ("draw", "vae"))
+        assert hasattr(model.posterior(images), "log_prob") == (name in ("ali", "draw", "vae"))
 
 
 @pytest.fixture(scope="module", params=["deterministic", "gaussian", "implicit"])

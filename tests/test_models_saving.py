@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import keras
@@ -22,17 +21,6 @@ from tests.model_cases import (
 from tfdm.models.registry import MODELS
 
 every_model = pytest.mark.parametrize("name", sorted(MODELS))
-
-
-@every_model
-def test_get_config_makes_the_model_again(name):
-    model = small_model(name)
-    config = json.loads(json.dumps(model.get_config()))
-    again = type(model).from_config(config)
-    assert again.config == model.config
-    assert (again.image_shape, again.seed) == (model.image_shape, model.seed)
-    assert again.batches_per_step == model.batches_per_step
-    assert_same(values(again.variables), values(model.variables))
 
 
 @every_model

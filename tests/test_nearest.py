@@ -10,9 +10,7 @@ from tfdm.eval.improved_precision_recall import nearest_neighbours
 
 
 @pytest.mark.parametrize("block", [7, 50, 1000])
-def test_nearest_first(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
+def test_nearest_first(rng, monkeypatch, block):
     monkeypatch.setattr(improved_precision_recall, "_BLOCK", block)
     queries, rows = rng.normal(size=(5, 4)), rng.normal(size=(50, 4))
     distances = np.array([[np.sum((q - r) ** 2) for r in rows] for q in queries])
@@ -20,6 +18,6 @@ def test_nearest_first(
     np.testing.assert_array_equal(nearest_neighbours(queries, rows, 6), expected)
 
 
-def test_bytes_do_not_wrap_around() -> None:
+def test_bytes_do_not_wrap_around():
     queries, rows = np.array([[250, 0]], np.uint8), np.array([[2, 0], [255, 3]], np.uint8)
     np.testing.assert_array_equal(nearest_neighbours(queries, rows, 2), [[1, 0]])

@@ -106,41 +106,30 @@ MAPS = {32: [64, 128, 256], 64: [64, 128, 256, 512]}
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_dcgan_generator(size):
-    network = networks.generator(make(), LATENT_DIM, SHAPES[size])
-    maps = MAPS[size][::-1]
-    sides = [4 << level for level in range(len(maps) + 1)]
-    rows = [("dense", None, None, (16 * maps[0],), False)]
-    for side, number in zip(sides[1:], [*maps[1:], 3], strict=True):
-        rows.append(("transposed", 4, 2, (side, side, number), False))
-    assert described(network) == rows
-    assert sequence(network) == (
-        "dense norm relu " + "transposed norm relu " * (len(maps) - 1) + "transposed output"
-    )
-    assert network.layers[-1].activation is keras.activations.tanh
-
-
-@pytest.mark.parametrize("size", [32, 64])
-def test_dcgan_discriminator(size):
-    network = networks.discriminator(make(), SHAPES[size])
+def test_dcgan_networks(size):
     maps = MAPS[size]
-    sides = [size >> (level + 1) for level in range(len(maps))]
-    assert sides[-1] == 4
-    rows = [("conv", 4, 2, (s, s, m), False) for s, m in zip(sides, maps, strict=True)]
-    assert described(network) == [*rows, ("dense", None, None, (1,), False)]
+    down = [(size >> (level + 1),) * 2 + (number,) for level, number in enumerate(maps)]
+    up = [(8 << level,) * 2 + (m,) for level, m in enumerate([*maps[-2::-1], 3])]
+    convs = [("conv", 4, 2, shape, False) for shape in down]
+    assert down[-1][:2] == (4, 4)
+
+    generator = networks.generator(make(), LATENT_DIM, SHAPES[size])
+    transposed = [("transposed", 4, 2, shape, False) for shape in up]
+    assert described(generator) == [("dense", None, None, (16 * maps[-1],), False), *transposed]
+    between = "transposed norm relu " * (len(maps) - 1)
+    assert sequence(generator) == f"dense norm relu {between}transposed output"
+    assert generator.layers[-1].activation is keras.activations.tanh
+
+    discriminator = networks.discriminator(make(), SHAPES[size])
+    assert described(discriminator) == [*convs, ("dense", None, None, (1,), False)]
     # No batch norm on the first and the last layer.
-    assert sequence(network) == (
-        "conv leaky " + "conv norm leaky " * (len(maps) - 1) + "dense output"
-    )
+    between = "conv norm leaky " * (len(maps) - 1)
+    assert sequence(discriminator) == f"conv leaky {between}dense output"
 
-
-@pytest.mark.parametrize("size", [32, 64])
-def test_dcgan_encoder_is_the_generator_transposed(size):
-    network = networks.encoder(make(), LATENT_DIM, SHAPES[size], "deterministic")
-    maps = MAPS[size]
-    rows = [("conv", 4, 2, (size >> (i + 1),) * 2 + (m,), False) for i, m in enumerate(maps)]
-    assert described(network) == [*rows, ("dense", None, None, (50,), True)]
-    assert sequence(network) == "conv norm relu " * len(maps) + "dense output"
+    # The generator transposed.
+    encoder = networks.encoder(make(), LATENT_DIM, SHAPES[size], "deterministic")
+    assert described(encoder) == [*convs, ("dense", None, None, (50,), True)]
+    assert sequence(encoder) == "conv norm relu " * len(maps) + "dense output"
 
 
 # --- All sizes ----------------------------------------------------------------------------

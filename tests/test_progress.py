@@ -20,9 +20,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("columns", "shown"), [(240, 3), (165, 2), (120, 1), (70, 0)])
-def test_a_terminal_gets_terms_that_fit(
-    columns: int, shown: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_gets_terms_that_fit(columns, shown, monkeypatch):
     monkeypatch.setattr("tfdm.progress._TERMINAL_SECONDS", 0.0)
     size = os.terminal_size((columns, 24))
     monkeypatch.setattr("tfdm.progress.shutil.get_terminal_size", lambda: size)
@@ -37,7 +35,7 @@ def test_a_terminal_gets_terms_that_fit(
     assert state.count("_long") == shown
 
 
-def test_a_bar_is_turned_off_or_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_is_turned_off_or_replaced(capsys):
     calls: list[tuple[int, int]] = []
     for option in (False, lambda *call: calls.append(call)):
         with progress_bar("samples", "image", option) as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from tfdm.cli import report as command
 from tfdm.errors import UserError
-from tfdm.experiments.pages import read_curves, report
+from tfdm.experiments.pages import plot_curves, read_curves, report
 from tfdm.runs import RunFolder
 
 STEPS = 450
@@ -47,6 +48,19 @@ def test_curves_keep_the_last_step_and_are_thinned_evenly(tmp_path: Path) -> Non
     assert {b - a for a, b in zip(steps[:-1], steps[1:], strict=True)} == {4}
     expected = [1.0 / step for step in steps]
     assert curves["kl"]["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_held_out_terms_keep_their_points_and_stand_with_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        {"step": step, "kl": 1.0, **({} if step % 7 else {"val_kl": 2.0})} for step in range(1, 71)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curves = read_curves(path, max_points=10)
+    assert curves["kl"]["step"] == curves["val_kl"]["step"] == list(range(7, 71, 7))
+    both, one = plot_curves(curves, ""), plot_curves({"kl": curves["kl"]}, "")
+    sizes = [Image.open(io.BytesIO(picture)).size for picture in (both, one)]
+    assert sizes[0] == sizes[1] and both != one
 
 
 def test_page_shows_command_numbers_and_the_last_grids(tmp_path: Path) -> None:

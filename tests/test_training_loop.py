@@ -78,7 +78,11 @@ def test_calls_end_at_evaluations_and_saves(store: CheckpointStore) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 6, 7])
-def test_a_training_goes_on_from_the_newest_checkpoint(cut: int, store: CheckpointStore) -> None:
+def test_a_training_goes_on_from_the_newest_checkpoint(
+    cut: int, store: CheckpointStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="tfdm")
+
     def stop(step: int, *_: object) -> None:
         if step == cut:
             raise KeyboardInterrupt
@@ -92,10 +96,11 @@ def test_a_training_goes_on_from_the_newest_checkpoint(cut: int, store: Checkpoi
     assert resumed.calls[0][0] == start
     # An evaluation at the start belongs to the state.
     assert resumed.evaluations == [step for step in (0, 2, 4, 6, 8) if step > start or start == 0]
-    assert float(resumed.total) == 36.0
+    assert float(resumed.total) == 36.0 and not caplog.messages
     again = Sum()
     assert run_resumable(again, 8, **options) == 8  # type: ignore[arg-type]
     assert again.calls == [] and float(again.total) == 36.0
+    assert caplog.messages == [f"{store.folder} is complete: 8 steps are trained"]
 
 
 def test_a_training_may_end_early_and_stays_there(store: CheckpointStore) -> None:

@@ -16,11 +16,13 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
 from tests.test_progress import Terminal
-from tests.tiny_training import fit, tiny_model
+from tests.tiny_training import fit, tiny_dataset, tiny_model
 from tfdm.runs import RunFolder
 from tfdm.training import metrics
 from tfdm.training.callbacks import Span
+from tfdm.training.held_out import HeldOutTerms
 from tfdm.training.progress import ProgressBar, losses_first
+from tfdm.training.state import capture_state
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,9 @@ def logged(tmp_path_factory):
     """Five steps, logged every second one, after 100 seconds of earlier sessions."""
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     writer = tf.summary.create_file_writer(str(folder.tensorboard))
-    metrics.begin_session(writer, {"seed": 3, "model": "tiny", "shape": [1, 2]}, "the-run", 1)
+    flat = {"seed": 3, "model": "tiny", "shape": [1, 2], "log_every": 2, "data_dir": "/data"}
+    flat |= {"preset": "quick", "steps_per_execution": 1}
+    metrics.begin_session(writer, flat, "the-run", 1)
     clock = metrics.RunClock(earlier_seconds=100.0)
     logger = metrics.MetricsLogger(Span(0, 5), 2, folder, writer, clock)
     losses = []
@@ -68,8 +72,11 @@ def test_tensorboard_has_every_log_and_the_configuration(logged):
     events = EventAccumulator(str(folder.tensorboard), size_guidance={"tensors": 0}).Reload()
     [(start, content)] = events.PluginTagToContent("hparams").items()
     tags = set(events.Tags()["tensors"]) - {start}
-    assert tags == {"encoder_loss", "error", "generator_loss", "steps_per_second"}
-    points = [(p.step, tf.make_ndarray(p.tensor_proto).item()) for p in events.Tensors("error")]
+    losses_tags = {"loss/encoder_loss", "loss/generator_loss"}
+    assert tags == losses_tags | {"terms/error", "speed/steps_per_second"}
+    points = [
+        (p.step, tf.make_ndarray(p.tensor_proto).item()) for p in events.Tensors("terms/error")
+    ]
     assert points == [(step, pytest.approx(losses[step - 1]["error"])) for step in (2, 4, 5)]
     shown = parse_session_start_info_plugin_data(content).hparams
     assert set(shown) == {"seed", "model"}
@@ -94,6 +101,41 @@ def test_a_session_replaces_what_a_killed_one_wrote_of_its_steps(tmp_path):
     assert steps["_hparams_/session_start_info"] == [1, 5]
     values = [tf.make_ndarray(point.tensor_proto).item() for point in events.Tensors("loss")]
     assert values == [601, 602, 603, 604, 805, 806, 807, 808]
+
+
+def test_held_out_terms_are_the_means_of_whole_batches_and_move_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr("tfdm.training.held_out.MAX_IMAGES", 11)
+    images = tiny_dataset().splits["validation"]  # 12, of which two batches of 4 are taken
+    chosen = images[[0, 1, 3, 4, 6, 7, 9, 11]]
+    writer = tf.summary.create_file_writer(str(tmp_path))
+    held_out = HeldOutTerms(2, images, 4)
+    folder = RunFolder(tmp_path)
+    logger = metrics.MetricsLogger(Span(0, 3), 9, folder, writer, metrics.RunClock(), held_out)
+    plain, evaluated = tiny_model(), tiny_model()
+    fit(plain, 0, 3)
+    fit(evaluated, 0, 3, [logger])
+    for name, array in capture_state(plain).items():
+        np.testing.assert_array_equal(capture_state(evaluated)[name], array, err_msg=name)
+    lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3]
+    expected = evaluated.evaluate(chosen, batch_size=4, verbose=0, return_dict=True)
+    for name, value in expected.items():
+        assert lines[-1][f"val_{name}"] == pytest.approx(value, rel=1e-6)
+        assert lines[0][f"val_{name}"] != lines[-1][f"val_{name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("code_discriminator_loss", "loss/code_discriminator_loss"),
+        ("discriminator_accuracy", "accuracy/discriminator_accuracy"),
+        ("kl", "kl/kl"),
+        ("marginal_kl_estimate", "kl/marginal_kl_estimate"),
+        ("log_likelihood", "terms/log_likelihood"),
+    ],
+)
+def test_tags_are_grouped(name, tag):
+    assert metrics.tag_of(name) == tag
 
 
 def test_tensorflow_keeps_no_number_that_is_logged(tmp_path):

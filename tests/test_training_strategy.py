@@ -13,16 +13,10 @@ from tfdm.errors import UserError
 from tfdm.training.strategy import Workers, check_batch_size, describe, make_strategy
 
 
-def test_one_device_is_the_default_strategy():
+def test_names_devices_and_words_of_a_strategy():
     for name in ("auto", "cpu"):
         assert make_strategy(name) is tf.distribute.get_strategy()
-
-
-def test_mirrored_takes_all_local_devices():
     assert make_strategy("mirrored").num_replicas_in_sync == 2
-
-
-def test_the_devices_of_a_strategy_in_words():
     assert describe(make_strategy("cpu")) == "CPU"
     assert describe(tf.distribute.OneDeviceStrategy("CPU:1")) == "CPU"
     assert describe(make_strategy("mirrored")) == "2 replicas on CPU"

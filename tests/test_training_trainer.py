@@ -85,11 +85,12 @@ def test_the_summary_tells_how_the_run_ended(finished):
     folder, summary = finished
     assert json.loads(folder.summary_path.read_text()) == summary
     lines = [json.loads(line) for line in folder.metrics_path.read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    assert [line["step"] for line in lines] == [2, 4, 5, 6, 8, 10]
+    terms = {"encoder_loss", "error", "generator_loss"}
+    held_out = {f"val_{name}" for name in terms}
+    assert [held_out <= set(line) for line in lines] == [line["step"] in (5, 10) for line in lines]
     assert (summary["model"], summary["steps"], summary["seed"]) == ("tiny", 10, 0)
-    assert summary["final"] == {
-        k: lines[-1][k] for k in ("encoder_loss", "error", "generator_loss")
-    }
+    assert summary["final"] == {name: lines[-1][name] for name in terms | held_out}
     assert summary["wall_seconds"] >= lines[-1]["wall_seconds"] > 0.0
     assert summary["steps_per_second"] > 0.0
     assert 100.0 < summary["peak_memory_mib"] < 100_000.0
@@ -170,7 +171,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(monkeypatch, finished, tmp
     result = run(folder.path)
     assert final_checkpoint(folder) == final_checkpoint(finished[0])
     assert result.final == finished[1]["final"]
-    assert logged_steps(folder) == [2, 4, 6, 8, 10]
+    assert logged_steps(folder) == [2, 4, 5, 6, 8, 10]
     grid = "reconstructions/step_000010.png"
     assert (folder.path / grid).read_bytes() == (finished[0].path / grid).read_bytes()
 
@@ -288,7 +289,7 @@ def test_divergence_leaves_the_last_good_checkpoint(monkeypatch, tmp_path):
             run(folder.path)
         assert CheckpointStore(folder.checkpoints).steps() == [4]
         assert not folder.summary_path.exists()
-        assert logged_steps(folder) == [2, 4, 6]
+        assert logged_steps(folder) == [2, 4, 5, 6]
 
 
 def test_two_replicas_make_the_same_run(finished, tmp_path):

@@ -51,7 +51,7 @@ class TinyAutoencoder(InferenceModel):
         self.add_player("encoder", [self.encoder], 1e-3)
         self.add_player("generator", [self.generator], 1e-3)
 
-    def losses(
+    def player_losses(
         self, images: tf.Tensor, noise: StepNoise, training: bool
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         codes = self.encoder(images) + noise.normal("codes", [self.latent_dim])

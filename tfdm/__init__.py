@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from tfdm.experiments.evaluate import evaluate as evaluate
     from tfdm.experiments.load import load_run as load_run
     from tfdm.experiments.sample import sample as sample
+    from tfdm.experiments.sweep import sweep as sweep
     from tfdm.experiments.synthetic_gaussians import synthetic_gaussians as synthetic_gaussians
     from tfdm.experiments.train import train as train
     from tfdm.experiments.train_classifier import train_classifier as train_classifier
     from tfdm.models.registry import register_model as register_model
+    from tfdm.reproduction.reproduce import reproduce as reproduce
 
 __version__ = "0.1.0"
 

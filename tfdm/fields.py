@@ -16,10 +16,11 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tfdm.errors import did_you_mean
 
+Group = TypeVar("Group", bound="CheckedConfig")
 Choices = Iterable[Any] | Callable[[], Iterable[Any]]
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -182,26 +183,28 @@ class CheckedConfig:
         values = dataclasses.asdict(self)
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Returns the group with these fields; `ValueError` where a name or value does not fit."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                hint = did_you_mean(name, names)
-                raise ValueError(f"{cls.__name__} has no field {name!r}: {hint}")
-        return cls(**values)
+    def part(self, group: type[Group]) -> Group:
+        """Returns those fields that another group has, as that group."""
+        return group(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(group)}
+        )
 
     @classmethod
     def of(cls, config: Self | Mapping[str, Any] | None, **values: Any) -> Self:
         """Returns the group that a caller described by an object, a mapping or keywords.
 
-        `None` stands for the defaults; `values` replace the fields of `config`. Raises
-        `ValueError` as `from_dict`, and where `config` is of another class.
+        `None` stands for the defaults; `values` replace the fields of `config`. Raises `ValueError`
+        where a name or a value does not fit, or `config` is of another class.
         """
         if isinstance(config, CheckedConfig):
             if not isinstance(config, cls):
                 given = type(config).__name__
                 raise ValueError(f"config is a {given}, expected a {cls.__name__}")
             config = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-        return cls.from_dict({**(config or {}), **values})
+        fields = {**(config or {}), **values}
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in fields:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                raise ValueError(f"{cls.__name__} has no field {name!r}: {hint}")
+        return cls(**fields)

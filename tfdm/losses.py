@@ -102,10 +102,7 @@ def reconstruction_error(
 
     The `norm` is `l1`, |a − b|, or `squared`, (a − b)². The `reduction` over an example's elements
     is `sum`, which stands beside a KL divergence in nats, or `mean`, which does not grow with the
-    image.
-
-    Raises:
-      ValueError: the shapes differ, or `norm` or `reduction` is none of these.
+    image. `ValueError` where the shapes differ, or `norm` or `reduction` is none of these.
     """
     norms = {"l1": tf.abs, "squared": tf.square}
     reductions = {"sum": tf.reduce_sum, "mean": tf.reduce_mean}

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 8
 _GAP = 2
+# A grid is shown so many times its size: digits of 28 pixels are small on a screen of today.
+_SCALE = 3
 
 
 def image_grid(images: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
@@ -39,6 +41,16 @@ def image_grid(images: np.ndarray, columns: int = COLUMNS) -> np.ndarray:
         top, left = index // columns * pitch_y + _GAP, index % columns * pitch_x + _GAP
         grid[top : top + height, left : left + width] = image
     return grid
+
+
+def enlarged(image: np.ndarray) -> np.ndarray:
+    """Returns an image [H, W, C] at three times its size, each pixel a square of 3 x 3."""
+    return image.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+
+
+def grid_png(images: np.ndarray, columns: int = COLUMNS) -> bytes:
+    """Returns the grid of images (see `image_grid`), enlarged, as PNG."""
+    return png_bytes(enlarged(image_grid(images, columns)))
 
 
 def side_by_side(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ class Bar:
         self._next_reading = 0.0
         self._bar = tqdm.tqdm(
             desc=title,
-            unit=unit,
+            unit=f" {unit}",
             initial=start,
             total=total,
             file=stream if self._is_terminal else _Lines(stream),

@@ -114,9 +114,8 @@ def load_saved_model_classifier(
     gives a mapping with `logits` and, for features, `pool_3`; axes behind the first are flattened.
     `digest` is what `saved_model_digest` must give; `allow_unverified` loads a folder without it.
 
-    Raises:
-      UserError: the folder is missing or no SavedModel, its digest is another or was not given,
-        or what it holds is no such classifier. Nothing is loaded before the digest was looked at.
+    `UserError` where the folder is missing or no SavedModel, its digest is another or not given, or
+    it holds no such classifier. Nothing is loaded before the digest was looked at.
     """
     found = saved_model_digest(path)
     if digest is not None and digest.strip().lower() != found:

@@ -15,4 +15,6 @@ COMMANDS = {
     "report": "make a page of finished runs",
     "synthetic_gaussians": "density ratios between Gaussians of known divergence",
     "train_classifier": "train the classifiers behind the metrics",
+    "sweep": "train and evaluate a model with many hyperparameters",
+    "reproduce": "make the tables and figures of the paper",
 }

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import tqdm
+
 import tfdm
 from tfdm.cli.flags import FlagGroup, Given, flags_of, help_text, parse_flags, take_flag
 from tfdm.errors import MACHINE_FAILURES, DivergedError, Stopped, Terminated, UserError
@@ -75,15 +77,9 @@ class Command:
 def run_command(
     command: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None
 ) -> int:
-    """Runs a command and turns what can go wrong into one line and an exit status.
+    """Runs a function of the arguments; turns what can go wrong into one line and an exit status.
 
-    Args:
-      command: takes the arguments, returns when it is done.
-      arguments: the command line without the name of the program; `None` stands for the
-        process's own.
-
-    Returns:
-      The exit status. Faults of the program itself are raised, with their traceback.
+    `None` stands for the arguments of the process. Faults of the program itself are raised.
     """
     with _log_on_terminal(), StopSignals():
         try:
@@ -109,11 +105,7 @@ def run_command(
 
 
 def how_to_call(command: str) -> str:
-    """Returns how the user calls a command of this package, as he called this one.
-
-    Args:
-      command: the name of its module, such as `train` or `estimate_kl`.
-    """
+    """Returns how the user calls the command in the module `command`, as he called this one."""
     called = Path(sys.argv[0])
     if called.suffix == ".py" and called.with_name(f"{command}.py").is_file():
         return f"python {called.with_name(f'{command}.py')}"
@@ -130,7 +122,7 @@ def _fail(problem: object, status: int) -> int:
 def _log_on_terminal() -> Iterator[None]:
     """Shows what the package logs as plain lines on the error stream."""
     logger = logging.getLogger("tfdm")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _AboveBars(sys.stderr)
     handler.setFormatter(_LineFormatter())
     level, propagates = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -142,6 +134,14 @@ def _log_on_terminal() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagates
+
+
+class _AboveBars(logging.StreamHandler):
+    """Writes lines above the progress bars that are in view."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.tqdm.external_write_mode(self.stream):
+            super().emit(record)
 
 
 class _LineFormatter(logging.Formatter):

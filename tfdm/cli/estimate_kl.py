@@ -8,7 +8,7 @@ from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.estimators.registry import ESTIMATORS
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.fields import CheckedConfig, folder, setting
 from tfdm.quiet import quiet_tensorflow
 
@@ -45,7 +45,8 @@ COMMAND = Command(
         "Estimates KL[q(z) ‖ p(z)] of a trained run, or of any diagonal Gaussian posteriors. "
         "Writes kl.json, a table (kl.md), a plot beside the bounds of eq. 5 (kl.png), and for a "
         "run decoded samples of the prior in the order of log q(z)/p(z) (kl_samples.png). Earlier "
-        "estimates of the same posteriors are kept; one that was interrupted is resumed."
+        "estimates of the same posteriors are kept, and not made again; one that was interrupted "
+        "is resumed."
     ),
     groups=lambda: [
         FlagGroup("What to estimate", flags_of(_Source) + flags_of(EstimateKLConfig)),

@@ -9,7 +9,7 @@ from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of, member_groups
 from tfdm.errors import UserError
 from tfdm.eval.metrics import METRICS
-from tfdm.experiments.evaluate_config import EvaluateConfig, default_output_dir
+from tfdm.experiments.options import EvaluateConfig, default_output_dir
 from tfdm.fields import CheckedConfig, setting
 from tfdm.quiet import quiet_tensorflow
 from tfdm.runs import RunFolder

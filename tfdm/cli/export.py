@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, RunFlag, flags_of
 from tfdm.fields import setting
 from tfdm.quiet import quiet_tensorflow
+
+_logger = logging.getLogger("tfdm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,8 @@ def _export(given: Given) -> str:
         with quiet_tensorflow():
             from tfdm.experiments.export import export_model
         run = load_run(folder.path)
+        if folder.export.exists():
+            _logger.info("replacing the SavedModels in %s", folder.export)
         written = export_model(run.model, folder.export)
     lines = [f"{run.config.model} after {run.step} steps:", *(f"  {path}" for path in written)]
     return "\n".join(lines)

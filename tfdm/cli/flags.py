@@ -83,8 +83,7 @@ class Given(dict[str, Any]):
     def config(self, config: type[Config], **others: Any) -> Config:
         """Returns the configuration that the flags give; `others` are defaults of the command.
 
-        Raises:
-          UserError: the fields do not fit each other.
+        `UserError` where the fields do not fit each other.
         """
         names = [field.name for field in dataclasses.fields(config)]
         values = {name: self[name] for name in names if name in self}
@@ -96,8 +95,7 @@ class Given(dict[str, Any]):
     def members(self, chosen: Collection[str], option: str) -> dict[str, dict[str, Any]]:
         """Returns the fields given as `--member.field`, by member.
 
-        Raises:
-          UserError: a field is of a member that the flag `option` did not choose.
+        `UserError` refuses a field of a member that the flag `option` did not choose.
         """
         found: dict[str, dict[str, Any]] = {}
         for flag, value in self.items():
@@ -143,11 +141,7 @@ def listed(entries: Mapping[str, str]) -> str:
 
 
 def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> Given:
-    """Reads a command line.
-
-    Args:
-      groups: the flags of the command; a flag may stand in several groups.
-      arguments: the command line without the name of the program.
+    """Reads a command line, without the name of the program; a flag may stand in several groups.
 
     Raises:
       UserError: an unknown flag, a value that is missing or not admissible, a flag given twice
@@ -201,7 +195,8 @@ def _flag_lines(flag: Flag, width: int) -> str:
     text = flag.field.metadata["help"] + range_of(flag.field)
     if flag.required or flag.default:
         default = "[required]" if flag.required else f"[default {flag.default}]"
-        text = f"{text} {default.replace(' ', _UNBROKEN)}"
+        is_short = len(default) < width // 2
+        text = f"{text} {default.replace(' ', _UNBROKEN) if is_short else default}"
     margin = " " * 6
     wrapped = textwrap.fill(text, width, initial_indent=margin, subsequent_indent=margin)
     value = "" if flag.is_switch and flag.default == "false" else f"={flag.value}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of
-from tfdm.experiments.synthetic_config import SyntheticGaussiansConfig
+from tfdm.experiments.options import SyntheticGaussiansConfig
 from tfdm.quiet import quiet_tensorflow
 
 

@@ -23,10 +23,7 @@ def flag_groups() -> list[FlagGroup]:
     for name in set(model_names()) - MODELS.keys():  # of other packages
         with quiet_tensorflow(), contextlib.suppress(UserError):
             find_model(name)
-    run = tuple(
-        dataclasses.replace(flag, shown_default=preset_default(flag.name))
-        for flag in flags_of(RunConfig)
-    )
+    run = _with_presets(flags_of(RunConfig))
     return [
         FlagGroup("What to train, and how", run),
         FlagGroup("Models", note=listed({name: m.summary for name, m in MODELS.items()})),
@@ -37,11 +34,7 @@ def flag_groups() -> list[FlagGroup]:
 
 
 def run_config(given: Given) -> RunConfig:
-    """Returns the run that a command line describes.
-
-    Raises:
-      UserError: it does not describe a run; the line says what to change.
-    """
+    """Returns the run that a command line describes; a `UserError` says what to change in it."""
     full = {n.removeprefix(PREFIX): v for n, v in given.items() if n.startswith(PREFIX)}
     short = {n: v for n, v in given.items() if not n.startswith(PREFIX) and n != "register"}
     return resolve_run_config(short, full)
@@ -51,7 +44,7 @@ def _model_groups() -> list[FlagGroup]:
     """Returns the hyperparameters that all models share, then those of each model."""
     shared = {field.name: field for field in dataclasses.fields(ModelConfig)}
     heading = "Hyperparameters of every model; --NAME=VALUE is short for --config.NAME=VALUE"
-    groups = [FlagGroup(heading, flags_of(ModelConfig, prefix=PREFIX))]
+    groups = [FlagGroup(heading, _with_presets(flags_of(ModelConfig, prefix=PREFIX)))]
     for name, entry in MODELS.items():
         own = tuple(
             dataclasses.replace(flag, is_text=True)
@@ -60,6 +53,13 @@ def _model_groups() -> list[FlagGroup]:
         )
         groups.append(FlagGroup(f"Hyperparameters of {name}", own))
     return groups
+
+
+def _with_presets(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+    """Returns the flags with the values of the presets in their help."""
+    return tuple(
+        dataclasses.replace(flag, shown_default=preset_default(flag.field)) for flag in flags
+    )
 
 
 def _short_forms(taken: Iterable[str]) -> tuple[Flag, ...]:

@@ -7,7 +7,7 @@ import dataclasses
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, flags_of
 from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
-from tfdm.experiments.classifier_config import TrainClassifierConfig
+from tfdm.experiments.options import TrainClassifierConfig
 from tfdm.fields import CheckedConfig, setting, shown_value
 from tfdm.quiet import quiet_tensorflow
 
@@ -38,10 +38,8 @@ def _defaults(name: str) -> str:
 
 def _train_classifier(given: Given) -> str:
     dataset = given.get("dataset", _Data.dataset)
-    names = [field.name for field in dataclasses.fields(TrainClassifierConfig)]
-    values = {name: given[name] for name in names if name in given}
-    values = {"output_dir": f"runs/classifier-{dataset}", **values}
-    config = TrainClassifierConfig.for_dataset(dataset, values)
+    recipe = RECIPES[dataset].to_dict()
+    config = given.config(TrainClassifierConfig, output_dir=f"runs/classifier-{dataset}", **recipe)
     with quiet_tensorflow():
         from tfdm.experiments.train_classifier import train_classifier
     trained = train_classifier(dataset, config)

@@ -54,7 +54,8 @@ def prepared(source: Source, cache_dir: Path) -> ImageDataset:
     Its splits are memory-mapped and read-only, its pixels checked by their digest. `UserError` says
     that the source cannot be read or the cache folder cannot be written.
     """
-    folder = cache_dir / f"{source.name}-{_key_digest(source)[:16]}"
+    digest = hashlib.sha256(json.dumps(_key(source), sort_keys=True).encode()).hexdigest()
+    folder = cache_dir / f"{source.name}-{digest[:16]}"
     # Another process may be replacing a damaged one: look again under the lock.
     with contextlib.suppress(_DamagedError):
         return _open(folder, source)
@@ -71,10 +72,6 @@ def prepared(source: Source, cache_dir: Path) -> ImageDataset:
 def _key(source: Source) -> dict[str, Any]:
     key = {"format": _FORMAT, "name": source.name, "image_shape": source.image_shape}
     return json.loads(json.dumps(key | dict(source.key)))  # As meta.json gives it back: no tuples.
-
-
-def _key_digest(source: Source) -> str:
-    return hashlib.sha256(json.dumps(_key(source), sort_keys=True).encode()).hexdigest()
 
 
 def _open(folder: Path, source: Source) -> ImageDataset:

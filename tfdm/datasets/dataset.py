@@ -17,18 +17,16 @@ SPLIT_KEY: dict[str, Any] = {"held_out_fraction": 0.1, "split_seed": 0}
 class ImageDataset:
     """A prepared data set.
 
-    Attributes:
-      name: the name on the command line, such as "color_mnist".
-      splits: "train", "validation" and "test", each read-only uint8 [N, H, W, C].
-      digest: SHA-256 (hex) of all pixels, shapes and split names. Equal digests mean equal
-        images in equal order, whatever machine or cache folder they stand in.
-      meta: what determined the pixels (source, version, crop, construction seed, ..), JSON-able.
+    `digest` is a SHA-256 (hex) of all pixels, shapes and split names: equal digests mean equal
+    images in equal order, whatever machine or cache folder they stand in.
     """
 
-    name: str
-    splits: Mapping[str, np.ndarray]
+    name: str  # on the command line, such as "color_mnist"
+    splits: Mapping[
+        str, np.ndarray
+    ]  # train, validation and test, each read-only uint8 [N, H, W, C]
     digest: str
-    meta: Mapping[str, Any]
+    meta: Mapping[str, Any]  # what determined the pixels (source, version, crop, ..), JSON-able
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -58,17 +56,13 @@ class SplitStream:
 class Source:
     """Where a data set's pixels come from.
 
-    Attributes:
-      name: the data set's name.
-      image_shape: [H, W, C] of every image.
-      key: everything that determines the pixels, JSON-able: another key is another prepared copy.
-      open_splits: opens the source; called only when there is no prepared copy. It, and reading,
-        raise `UserError` when the source is missing or damaged.
+    `open_splits` is called only when there is no prepared copy. It, and reading, raise `UserError`
+    when the source is missing or damaged.
     """
 
-    name: str
-    image_shape: tuple[int, int, int]
-    key: Mapping[str, Any]
+    name: str  # of the data set
+    image_shape: tuple[int, int, int]  # [H, W, C] of every image
+    key: Mapping[str, Any]  # all that determines the pixels, JSON-able: another one, another copy
     open_splits: Callable[[], Mapping[str, SplitStream]]
 
 

@@ -21,10 +21,7 @@ def load_labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> di
     """Returns the classes of "color_mnist" or "cifar10", for each split int64 [N] in [0, 10).
 
     Entry i is the class of image i; `data_dir` is TFDS's (default: $TFDS_DATA_DIR or TFDS's own).
-
-    Raises:
-      ValueError: the set has no classes.
-      UserError: TFDS cannot read or fetch the set.
+    `ValueError` where the set has no classes, `UserError` where TFDS cannot read or fetch it.
     """
     if name not in _SETS:
         raise ValueError(f"{name!r} has no labels, only {', '.join(_SETS)} have")

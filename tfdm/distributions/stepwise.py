@@ -69,19 +69,12 @@ def gaussian_kl(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StepwisePosterior(NoisePosterior):
-    """q(z|x) = Π_t q(z_t|z_<t, x) of B images; every pass over codes is a walk.
+    """q(z|x) = Π_t q(z_t|z_<t, x) of B images; every pass over codes is a walk."""
 
-    Attributes:
-      walk_of: how often the B images stand one after the other -> the walk of all of them.
-      batch_size: B.
-      latent_dim: L.
-      num_steps: T.
-    """
-
-    walk_of: Callable[[int], Walk]
-    batch_size: int | tf.Tensor
-    latent_dim: int
-    num_steps: int
+    walk_of: Callable[[int], Walk]  # how often the B images stand in a row -> the walk of all
+    batch_size: int | tf.Tensor  # B
+    latent_dim: int  # L
+    num_steps: int  # T
 
     @property
     def noise_shape(self) -> tuple[int | tf.Tensor, int]:

@@ -93,8 +93,7 @@ class RunConfig(CheckedConfig):
     def for_images(self, image_shape: tuple[int, int, int]) -> Self:
         """Returns the configuration with the hyperparameters that follow from the images' shape.
 
-        Raises:
-          UserError: a hyperparameter does not fit the images.
+        `UserError` where one does not fit the images.
         """
         try:
             hyperparameters = self.hyperparameters.for_images(image_shape)
@@ -118,10 +117,8 @@ class RunConfig(CheckedConfig):
     def from_flat(cls, flat: Mapping[str, Any]) -> RunConfig:
         """Returns the configuration that `flat` gave; other keys (versions, digests) are ignored.
 
-        A field that an older version did not record takes its default.
-
-        Raises:
-          UserError: the model is not known here, or a value is not admissible.
+        A field that an older version did not record takes its default. `UserError` where the model
+        is not known here, or a value is not admissible.
         """
         name = flat.get("model")
         if not isinstance(name, str):
@@ -146,7 +143,8 @@ def preset_values(preset: str, dataset: str) -> dict[str, int]:
     """Returns the steps, intervals and hyperparameters of a preset (Appendix K).
 
     `quick` takes some six minutes on two cores for AAE++ on the default data; on ColorMNIST it has
-    the smallest latent size of the paper's sweep, whose prior is matched soonest.
+    the smallest latent size of the paper's sweep, whose prior is matched soonest. `paper` has the
+    latents of Table 1; of its two sizes for ColorMNIST, the smaller one.
     """
     is_color_mnist = dataset.startswith("color_mnist")
     if preset == "quick":
@@ -154,18 +152,24 @@ def preset_values(preset: str, dataset: str) -> dict[str, int]:
         return values | ({"latent_dim": 10} if is_color_mnist else {})
     if preset == "paper":
         steps = 100_000 if is_color_mnist else 200_000
-        return {"steps": steps, "log_every": 100, "sample_every": 5000, "checkpoint_every": 1000}
+        values = {"steps": steps, "log_every": 100, "sample_every": 5000, "checkpoint_every": 1000}
+        return values | ({"latent_dim": 100} if dataset in ("cifar10", "celeb_a") else {})
     raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
 
 
-def preset_default(field: str) -> str | None:
-    """Returns the values of a field in the presets in words, `None` where they have none."""
+def preset_default(field: dataclasses.Field) -> str | None:
+    """Returns the default of a field and of the presets in words, `None` where these have none."""
     shown = []
     for preset in PRESETS:
-        values = {preset_values(preset, name).get(field) for name in DATASETS} - {None}
-        if values:
-            shown.append(f"{' or '.join(sorted(map(str, values)))} ({preset})")
-    return ", ".join(shown) or None
+        names: dict[Any, list[str]] = {}
+        for dataset in DATASETS:
+            value = preset_values(preset, dataset).get(field.name, field.default)
+            if value != field.default:
+                names.setdefault(value, []).append(dataset)
+        for value, datasets in names.items():
+            where = "" if len(datasets) == len(DATASETS) else f" on {', '.join(datasets)}"
+            shown.append(f"{value}{where} ({preset})")
+    return "; ".join([str(field.default), *shown]) if shown else None
 
 
 def resolve_run_config(

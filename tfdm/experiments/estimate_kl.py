@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import shutil
 import time
@@ -21,19 +22,28 @@ from tfdm.estimators.codes import FixedCodes, GaussianCodes
 from tfdm.estimators.importance_weighted import ImportanceWeightedBound, importance_weighted_bound
 from tfdm.estimators.posteriors import PROBES, DataPosteriors, Posteriors
 from tfdm.estimators.priors import prior_digest
-from tfdm.estimators.records import Estimate, NoEstimate, Task, to_record
+from tfdm.estimators.records import (
+    RECORD_FORMAT,
+    Estimate,
+    NoEstimate,
+    Task,
+    from_record,
+    to_record,
+)
 from tfdm.estimators.registry import ESTIMATORS
-from tfdm.estimators.tables import estimates_table, plot_estimates
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
+from tfdm.estimators.tables import estimates_table, is_below_minimum, plot_estimates
 from tfdm.experiments.kl_model import importance_weights, ordered_samples
 from tfdm.experiments.kl_sources import KLInput, Source, open_source
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.fields import CheckedConfig
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text, json_ready
-from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, software
 from tfdm.runs.results import earlier_results, locked, merged
 from tfdm.seeds import derive
 from tfdm.statistics import digest
+
+_logger = logging.getLogger("tfdm")
 
 RESULT_NAME = "kl.json"
 # The folder of the fits' states, until a call has finished.
@@ -103,7 +113,8 @@ def estimate_kl(
 
     Returns:
       The estimates. Nothing is written unless `output_dir` is set; estimates of the same posteriors
-      that stand there are kept, and a call that was interrupted is resumed.
+      that stand there are kept, those of the same call are not made again, and a call that was
+      interrupted is resumed.
 
     Raises:
       Terminated: with `output_dir`, SIGTERM or SIGINT stopped a fit; its state was written.
@@ -158,10 +169,17 @@ def _estimated(
     results: dict[str, Estimate] = {}
     for name, fields in configs.items():
         key = config.key(name)
+        earlier_record = content["estimates"].get(key, {})
+        if _is_same(earlier_record, fields, seed):
+            _logger.info("%s is in %s/%s already: not estimated again", key, folder, RESULT_NAME)
+            results[key] = from_record(earlier_record)
+            continue
         state = None if folder is None else _state(folder, name, key, fields, seed, source)
         task = Task(posteriors, fields, source.held_out, prior, seed, config.strategy, state)
         results[key], record = _run(name, key, task, len(configs) == 1, progress)
         content["estimates"] = merged(content["estimates"], {key: record})
+        for found in content["estimates"].values():
+            found["below_minimum"] = is_below_minimum(found, content)
         _write(folder, content, source.name)
     log_likelihood = None
     if config.log_likelihood_samples:
@@ -208,7 +226,7 @@ def _content(
     content |= unknown if bounds is None else to_record(bounds)
     if held_out is not None:
         content["held_out"] = {"num_data": held_out.num_data, "average_kl": held_out.average_kl}
-    return content | {"versions": versions(), "git_revision": git_revision(), "estimates": {}}
+    return content | software() | {"estimates": {}}
 
 
 def _digest(posteriors: Posteriors, prior: Prior | None) -> str:
@@ -231,6 +249,12 @@ def _state(
     return folder / _STATES / digest(key, *data, json.dumps(fields.to_dict()), seed)[:16]
 
 
+def _is_same(record: Mapping[str, Any], fields: CheckedConfig, seed: int) -> bool:
+    """Says whether a record is what the same call would give."""
+    asked = {"config": fields.to_dict(), "seed": seed, "format": RECORD_FORMAT}
+    return record.get("kl") is not None and json_ready(asked).items() <= record.items()
+
+
 def _run(
     name: str, key: str, task: Task, is_alone: bool, progress: ProgressOption
 ) -> tuple[Estimate, dict[str, Any]]:
@@ -251,6 +275,7 @@ def _run(
     return result, to_record(result) | {
         "config": task.config.to_dict(),
         "seed": task.seed,
+        "format": RECORD_FORMAT,
         "wall_seconds": round(time.perf_counter() - start, 1),
         "command": command(),
     }

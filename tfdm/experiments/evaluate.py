@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -23,13 +24,15 @@ from tfdm.eval.improved_precision_recall import nearest_neighbours
 from tfdm.eval.inputs import Inputs, RealFeatures
 from tfdm.eval.metrics import METRICS, Metric, find_metric
 from tfdm.eval.records import Evaluation, Record
-from tfdm.experiments.evaluate_config import EvaluateConfig
 from tfdm.experiments.evaluation_inputs import EvaluationInputs, Reference, Samples, open_inputs
-from tfdm.pictures import image_grid, png_bytes
+from tfdm.experiments.options import EvaluateConfig
+from tfdm.pictures import grid_png
 from tfdm.progress import progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, json_ready
-from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, software
 from tfdm.runs.results import locked
+
+_logger = logging.getLogger("tfdm")
 
 Fields = Mapping[str, MetricConfig | Mapping[str, Any]]
 
@@ -158,6 +161,10 @@ class _Session:
         metrics = {name: Record(record) for name, record in earlier.get("metrics", {}).items()}
         content["classifiers"] = {**earlier.get("classifiers", {}), **content["classifiers"]}
         wanted = [p for p in plans if not p.missing and not p.is_taken(metrics.get(p.key, {}))]
+        taken = [p.key for p in plans if not p.missing and p not in wanted]
+        if taken and self.folder is not None:
+            path = self.folder / records.NAME
+            _logger.info("%s holds %s already: not measured again", path, ", ".join(taken))
         seen, real = self._look(wanted)
         evaluation = Evaluation(**content, samples_digest=seen.digest, metrics=metrics)
         if self.folder is not None:
@@ -193,8 +200,7 @@ class _Session:
                 | {field: getattr(c, field, value) for field, value in known.items()}
                 for name, c in self.inputs.classifiers.items()
             },
-            "versions": versions(),
-            "git_revision": git_revision(),
+            **software(),
         }
         return {**json_ready(content), "image_shape": source.image_shape}
 
@@ -267,4 +273,4 @@ def _nearest_sheet(dataset: ImageDataset, seen: SamplePass) -> bytes:
     flat, pixels = (images.reshape(len(images), -1) for images in (samples, train))
     nearest = nearest_neighbours(flat, pixels, number)
     rows = np.concatenate([samples[:, None], train[nearest]], axis=1)
-    return png_bytes(image_grid(rows.reshape(-1, *samples.shape[1:]), 1 + number))
+    return grid_png(rows.reshape(-1, *samples.shape[1:]), 1 + number)

@@ -17,8 +17,8 @@ from tfdm.eval.classifiers.shipped import NAMES
 from tfdm.eval.files import file_source
 from tfdm.eval.metrics import Metric
 from tfdm.eval.sources import ImageSource, Shape
-from tfdm.experiments.evaluate_config import NUM_SAMPLES, EvaluateConfig
 from tfdm.experiments.load import Run, load_run
+from tfdm.experiments.options import NUM_SAMPLES, EvaluateConfig
 from tfdm.runs import RunFolder
 
 Samples = npt.ArrayLike | str | Path | Run
@@ -143,24 +143,17 @@ def _dataset_of(
             return None, str(error)
     names = ("data_dir", "cache_dir", "image_size", "crop")
     dataset = open_dataset(named, **{name: getattr(config, name) for name in names})
-    if run is not None and run.recorded.get("dataset_digest", dataset.digest) != dataset.digest:
-        raise UserError(
-            f"{dataset.name} is not what {run.folder.path} was trained on: its digest differs"
-        )
-    return dataset, ""
+    return dataset if run is None else dataclasses.replace(run, data=dataset).dataset, ""
 
 
 def _samples_of(run: Run, config: EvaluateConfig) -> ImageSource:
-    trained = run.config
-    steps = {"steps": run.step, "run_seed": trained.seed}
-    known = {"run": str(run.folder.path), "model": trained.model, "dataset": trained.dataset}
     return sources.model_source(
         run.model.generate,
         config.num_samples or NUM_SAMPLES,
         config.seed,
-        name=f"{trained.model}, {trained.dataset}, {run.step:,} steps",
+        name=run.title,
         image_shape=run.model.image_shape,
-        record=known | steps,
+        record=run.record,
     )
 
 

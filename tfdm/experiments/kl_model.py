@@ -15,7 +15,7 @@ from tfdm.estimators.codes import FloatArray, GaussianCodes
 from tfdm.estimators.mixture import MixtureDensity
 from tfdm.estimators.posteriors import draw
 from tfdm.estimators.priors import PriorCodes, log_prior
-from tfdm.pictures import image_grid, png_bytes
+from tfdm.pictures import grid_png
 from tfdm.seeds import derive, stream
 
 # Prior samples that are ordered, and how many of them are shown at even ranks.
@@ -36,7 +36,7 @@ def ordered_samples(
     log_q = MixtureDensity(posteriors.loc, posteriors.scale).log_prob(codes)
     order = np.argsort(log_q - log_prior(prior, codes), kind="stable")
     ranks = np.linspace(0, _CANDIDATES - 1, _SHOWN).round().astype(np.int64)
-    return png_bytes(image_grid(model.decode(codes[order[ranks]].astype(np.float32)).numpy()))
+    return grid_png(model.decode(codes[order[ranks]].astype(np.float32)).numpy())
 
 
 def importance_weights(
@@ -44,8 +44,7 @@ def importance_weights(
 ) -> Callable[[int, int, int], FloatArray]:
     """Returns log p(x|z) + log p(z) − log q(z|x) of images, a sample z at a time.
 
-    Raises:
-      UserError: the model has no p(x|z), or q(z|x) no density.
+    `UserError` where the model has no p(x|z), or q(z|x) no density.
     """
     likelihood = getattr(model, "likelihood", None)
     if likelihood is None or images is None or not hasattr(model.posterior(images[:1]), "log_prob"):

@@ -26,8 +26,8 @@ from tfdm.estimators.posteriors import (
     make_posteriors,
 )
 from tfdm.estimators.priors import checked_prior
-from tfdm.experiments.estimate_kl_config import EstimateKLConfig
 from tfdm.experiments.load import Run, load_run
+from tfdm.experiments.options import EstimateKLConfig
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive
 
@@ -54,14 +54,7 @@ def open_source(
     prior: Prior | None,
     progress: ProgressOption,
 ) -> Source:
-    """Returns the posteriors of what a caller gave.
-
-    Args:
-      source: a run, its folder, an .npz file, or a posterior; `None` where there are arrays.
-      config: where the data of a run are.
-      arrays: `loc` and `scale`, or `codes`; `None` where there is a source.
-      prior: p(z); by default that of the run's model, or N(0, I).
-      progress: whether a bar is shown while images are encoded.
+    """Returns the posteriors of what a caller gave to `estimate_kl`, with its `arrays` by name.
 
     Raises:
       UserError: a file or a run cannot be read, its model has no encoder, or a folder has no
@@ -144,9 +137,10 @@ def _of_posterior(posterior: Posterior, seed: int) -> Source:
 
 def _of_run(run: Run, seed: int, progress: ProgressOption) -> Source:
     """Encodes the training and validation images of a trained run."""
-    model, config, path = run.model, run.config, str(run.folder.path)
+    model = run.model
     if not model.has_encoder:
-        raise UserError(f"{path} holds a {config.model}, which has no encoder: nothing to match")
+        what = f"{run.folder.path} holds a {run.config.model}"
+        raise UserError(f"{what}, which has no encoder: nothing to match")
     train, validation = run.dataset.split("train"), run.dataset.split("validation")
     with progress_bar("encoding", "image", progress) as report:
 
@@ -161,14 +155,8 @@ def _of_run(run: Run, seed: int, progress: ProgressOption) -> Source:
         posteriors = encode("train", train, 0)
         held_out = encode("validation", validation, len(train))
     return Source(
-        name=f"{config.model}, {config.dataset}, {run.step:,} steps",
-        record={
-            "run": path,
-            "model": config.model,
-            "dataset": config.dataset,
-            "steps": run.step,
-            "run_seed": config.seed,
-        },
+        name=run.title,
+        record=run.record,
         posteriors=posteriors,
         held_out=held_out,
         prior=model.prior,

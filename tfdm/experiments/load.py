@@ -26,25 +26,28 @@ _logger = logging.getLogger("tfdm")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run read back.
+    """A run read back; `data`, `data_dir` and `cache_dir` are what `load_run` was given."""
 
-    Attributes:
-      model: the model with the run's newest good state.
-      step: the number of training steps behind that state.
-      config: the configuration of the run.
-      recorded: all of `config.json`.
-      folder: the run folder.
-      data, data_dir, cache_dir: what `load_run` was given.
-    """
-
-    model: Any
-    step: int
+    model: Any  # with the run's newest good state
+    step: int  # training steps behind that state
     config: RunConfig
-    recorded: dict[str, Any]
+    recorded: dict[str, Any]  # all of `config.json`
     folder: RunFolder
     data: ImageDataset | None = dataclasses.field(default=None, repr=False)
     data_dir: str | os.PathLike[str] | None = None
     cache_dir: str | os.PathLike[str] | None = None
+
+    @property
+    def title(self) -> str:
+        """The run in the title of a result."""
+        return f"{self.config.model}, {self.config.dataset}, {self.step:,} steps"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a result says of the run that it is of."""
+        config, folder = self.config, str(self.folder.path)
+        known = {"run": folder, "model": config.model, "dataset": config.dataset}
+        return {**known, "steps": self.step, "run_seed": config.seed}
 
     @functools.cached_property
     def dataset(self) -> ImageDataset:

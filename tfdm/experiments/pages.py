@@ -111,23 +111,28 @@ def _read_run(folder: RunFolder) -> RunReport:
 def read_curves(path: Path, max_points: int = MAX_POINTS) -> dict[str, dict[str, list[float]]]:
     """Reads `metrics.jsonl` as curves of at most about `max_points` steps, the last included."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    curves: dict[str, dict[str, list[float]]] = {}
-    for record in records[:: -max(1, len(records) // max_points)][::-1]:
+    points: dict[str, list[tuple[int, float]]] = {}
+    for record in records:
         for term, value in record.items():
             if term not in ("step", "wall_seconds", "steps_per_second"):
-                curve = curves.setdefault(term, {"step": [], "value": []})
-                curve["step"].append(record["step"])
-                curve["value"].append(float(f"{value:.6g}"))
+                points.setdefault(term, []).append((record["step"], float(f"{value:.6g}")))
+    curves: dict[str, dict[str, list[float]]] = {}
+    for term, found in points.items():  # Held-out terms have fewer points than the others.
+        steps, values = zip(*found[:: -max(1, len(found) // max_points)][::-1], strict=True)
+        curves[term] = {"step": list(steps), "value": list(values)}
     return curves
 
 
 def plot_curves(curves: dict[str, dict[str, list[float]]], title: str) -> bytes:
-    """Returns a PNG with one small plot for every term."""
-    rows = -(-len(curves) // COLUMNS)
+    """Returns a PNG with one small plot for every term, with the held-out one dashed in it."""
+    terms = [term for term in sorted(curves) if not term.startswith("val_")]
+    rows = -(-len(terms) // COLUMNS)
     figure = new_figure(3.4 * COLUMNS, 2.0 * rows, title, fontsize=10)
-    for index, (term, curve) in enumerate(sorted(curves.items())):
+    for index, term in enumerate(terms):
         axes = figure.add_subplot(rows, COLUMNS, index + 1)
-        axes.plot(curve["step"], curve["value"], linewidth=0.9)
+        axes.plot(curves[term]["step"], curves[term]["value"], linewidth=0.9)
+        if held_out := curves.get(f"val_{term}"):
+            axes.plot(held_out["step"], held_out["value"], "--", linewidth=0.9)
         axes.set_title(term.replace("_", " "), fontsize=8)
         axes.tick_params(labelsize=7)
         axes.margins(x=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 from tfdm.errors import UserError
 from tfdm.experiments.load import Run, load_run
 from tfdm.fields import CheckedConfig, folder, setting
-from tfdm.pictures import image_grid, png_bytes
+from tfdm.pictures import grid_png
 from tfdm.runs.atomic import atomic_write_bytes
 from tfdm.runs.results import writing
 from tfdm.seeds import stream
+
+_logger = logging.getLogger("tfdm")
 
 _BLOCK = 500
 
@@ -37,19 +40,12 @@ class SampleConfig(CheckedConfig):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Samples:
-    """Images that a model generated, uint8.
+    """Images that a model generated, uint8, and the noise that its prior turns into codes."""
 
-    Attributes:
-      noise: standard normal noise, float32 [n, L], which the model's prior turns into codes.
-      images: [n, H, W, C].
-      interpolations: [rows, columns, H, W, C]; each row leads from one noise to another.
-      files: what was written.
-    """
-
-    noise: np.ndarray
-    images: np.ndarray
-    interpolations: np.ndarray
-    files: tuple[Path, ...]
+    noise: np.ndarray  # standard normal, float32 [n, L]
+    images: np.ndarray  # [n, H, W, C]
+    interpolations: np.ndarray  # [rows, columns, H, W, C]; a row leads from one noise to another
+    files: tuple[Path, ...]  # what was written
 
 
 def sample(run: Run | str | Path, config: SampleConfig | None = None, **options: Any) -> Samples:
@@ -80,11 +76,14 @@ def sample(run: Run | str | Path, config: SampleConfig | None = None, **options:
     if config.output_dir is not None:
         arrays = io.BytesIO()
         np.savez(arrays, images=images, noise=noise)
-        contents = {"samples.png": png_bytes(image_grid(images, columns))}
+        contents = {"samples.png": grid_png(images, columns)}
         contents["samples.npz"] = arrays.getvalue()
         if rows:
-            contents["interpolations.png"] = png_bytes(image_grid(interpolations, columns))
+            contents["interpolations.png"] = grid_png(interpolations, columns)
         with writing(config.output_dir) as target:
+            replaced = [name for name in contents if (target / name).exists()]
+            if replaced:
+                _logger.info("replacing %s in %s", ", ".join(replaced), target)
             for name, content in contents.items():
                 atomic_write_bytes(target / name, content)
         files = tuple(target / name for name in contents)

@@ -21,6 +21,7 @@ from tfdm.runs import CheckpointStore, RunFolder, provenance
 from tfdm.training import grids, metrics
 from tfdm.training.callbacks import Checkpointer, DivergenceGuard, RawLogs, Span, StopOnSignal
 from tfdm.training.graphs import repeatable_graphs
+from tfdm.training.held_out import HeldOutTerms
 from tfdm.training.progress import ProgressBar
 from tfdm.training.signals import StopSignals
 from tfdm.training.state import capture_state, restore_state
@@ -178,7 +179,12 @@ class _Session:
                 stack.callback(writer.close)
                 trial = self.folder.path.resolve().name
                 metrics.begin_session(writer, config.flat(), trial, start + 1)
-                logger = metrics.MetricsLogger(span, config.log_every, self.folder, writer, clock)
+                held_out = HeldOutTerms(
+                    config.sample_every, self.dataset.splits["validation"], config.batch_size
+                )
+                logger = metrics.MetricsLogger(
+                    span, config.log_every, self.folder, writer, clock, held_out
+                )
                 callbacks[1:1] = [logger, self._grids(span, writer)]
             if is_chief and self.progress:
                 bar = ProgressBar(span)

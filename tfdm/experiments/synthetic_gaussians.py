@@ -15,11 +15,11 @@ from tfdm.errors import UserError
 from tfdm.estimators.config import SyntheticConfig
 from tfdm.estimators.synthetic import SERIES, SyntheticExperiment, summarize
 from tfdm.estimators.synthetic_plots import plot_synthetic
-from tfdm.experiments.synthetic_config import SyntheticGaussiansConfig
+from tfdm.experiments.options import SyntheticGaussiansConfig
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, json_ready
 from tfdm.runs.checkpoints import CheckpointStore
-from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, software
 from tfdm.runs.results import differences, earlier_results, locked, merged, read_json
 from tfdm.training.loop import run_resumable
 
@@ -81,7 +81,7 @@ def synthetic_gaussians(
     if config.output_dir is None:
         return SyntheticGaussians(_run_all(config, None, progress), None)
     folder = Path(config.output_dir).expanduser()
-    with _claimed(folder, config.experiment):
+    with _claimed(folder, config.part(SyntheticConfig)):
         results = _run_all(config, folder, progress)
         for setting in ("estimation", "learning"):
             if any(setting in of_dim for of_dim in results.values()):
@@ -95,18 +95,18 @@ def _run_all(
 ) -> dict[str, dict[str, Any]]:
     path = None if folder is None else folder / RESULTS_NAME
     results: dict[str, dict[str, Any]] = {}
+    experiment = config.part(SyntheticConfig)  # what decides the numbers
     if path is not None:
         results = earlier_results(path, {}, (), groups=("results",)).get("results", {})
     for dim in dict.fromkeys(config.dims):
         for setting in dict.fromkeys(config.settings):
             state = None if folder is None else folder / "state" / f"{setting}-{dim}"
-            record = _run_one(setting, dim, config.experiment, state, progress)
+            record = _run_one(setting, dim, experiment, state, progress)
             results = merged(results, {str(dim): {setting: record}}, levels=2)
             results = {key: results[key] for key in sorted(results, key=int)}
             if path is not None:
-                software = {"versions": versions(), "git_revision": git_revision()}
-                made_by = {"config": config.experiment.to_dict(), "command": command()}
-                atomic_write_json(path, {**made_by, **software, "results": results})
+                made_by = {"config": experiment.to_dict(), "command": command(), **software()}
+                atomic_write_json(path, {**made_by, "results": results})
     return results
 
 

@@ -28,27 +28,15 @@ from tfdm.training.signals import StopSignals
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended.
-
-    A worker that is not the chief knows `steps` alone.
-
-    Attributes:
-      folder: the run folder.
-      steps: the number of training steps.
-      final: the logs of the last step.
-      wall_seconds: the time of all sessions.
-      steps_per_second: the rate of the last session without its first execution.
-      summary: the content of `summary.json`, which has more.
-      dataset: the data that the model was trained on.
-    """
+    """How a run ended; a worker that is not the chief knows `steps` alone."""
 
     folder: RunFolder
-    steps: int
-    final: Mapping[str, float]
-    wall_seconds: float | None
-    steps_per_second: float | None
-    summary: Mapping[str, Any] = dataclasses.field(repr=False)
-    dataset: ImageDataset = dataclasses.field(repr=False)
+    steps: int  # of training
+    final: Mapping[str, float]  # the logs of the last step
+    wall_seconds: float | None  # of all sessions
+    steps_per_second: float | None  # of the last session without its first execution
+    summary: Mapping[str, Any] = dataclasses.field(repr=False)  # `summary.json`, which has more
+    dataset: ImageDataset = dataclasses.field(repr=False)  # that the model was trained on
 
     def load(self) -> Run:
         """Returns the trained model with its data and configuration."""
@@ -66,7 +54,8 @@ class TrainingResult:
         places = {
             "samples": folder.last_grid("samples"),
             "reconstructions": folder.last_grid("reconstructions"),
-            "curves": f"tensorboard --logdir {folder.path}",
+            # The name of the run beside the folder, which TensorBoard would call `tensorboard`.
+            "curves": f"tensorboard --logdir_spec {folder.path.name}:{folder.tensorboard}",
             "SavedModels": folder.export if folder.export.is_dir() else None,
             "summary": folder.summary_path,
         }

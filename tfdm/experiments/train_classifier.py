@@ -18,11 +18,11 @@ from tfdm.eval.classifiers.config import ClassifierConfig
 from tfdm.eval.classifiers.shipped import ImageClassifier, classifier_from, weights_bytes
 from tfdm.eval.classifiers.training import ClassifierTraining
 from tfdm.eval.inception_score import inception_score_from_logits
-from tfdm.experiments.classifier_config import TrainClassifierConfig
+from tfdm.experiments.options import TrainClassifierConfig
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, json_ready
-from tfdm.runs.provenance import command, git_revision, versions
+from tfdm.runs.provenance import command, software
 from tfdm.statistics import cross_entropy, fit_temperature
 from tfdm.training.loop import run_resumable
 
@@ -87,9 +87,9 @@ def train_classifier(
     """
     config = TrainClassifierConfig.for_dataset(dataset, config, **options)
     data = read_data(dataset, config.data_dir, config.cache_dir)
-    recipe = config.recipe
+    recipe = config.part(ClassifierConfig)
     _check_fit(recipe, data)
-    start = {"versions": versions(), "command": command(), "git_revision": git_revision()}
+    start = software() | {"command": command()}
     folder = None if config.output_dir is None else RunFolder(Path(config.output_dir).expanduser())
     with contextlib.ExitStack() as stack:
         if folder is not None:

@@ -27,21 +27,13 @@ Parameters = tuple[tf.Tensor, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class DrawSizes:
-    """The sizes of both cells.
+    """The sizes of both cells."""
 
-    Attributes:
-      image_shape: (H, W, C), H and W even.
-      num_steps: T.
-      latent_maps: M.
-      hidden_maps: U.
-      kernel_size: side of every convolution's kernel, on the grid.
-    """
-
-    image_shape: tuple[int, int, int]
-    num_steps: int
-    latent_maps: int
-    hidden_maps: int
-    kernel_size: int
+    image_shape: tuple[int, int, int]  # (H, W, C), H and W even
+    num_steps: int  # T
+    latent_maps: int  # M
+    hidden_maps: int  # U
+    kernel_size: int  # side of every convolution's kernel, on the grid
 
     @property
     def grid(self) -> tuple[int, int]:

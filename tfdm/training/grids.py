@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdm.pictures import COLUMNS, image_grid, png_bytes, side_by_side
+from tfdm.pictures import COLUMNS, enlarged, image_grid, png_bytes, side_by_side
 from tfdm.runs import RunFolder
 from tfdm.runs.atomic import atomic_write_bytes
 from tfdm.training.callbacks import StepCallback
@@ -58,7 +58,7 @@ class ImageGrids(StepCallback):
     def _show(
         self, name: str, path: Path, images: np.ndarray, step: int, columns: int = COLUMNS
     ) -> None:
-        grid = image_grid(images, columns)
+        grid = enlarged(image_grid(images, columns))
         atomic_write_bytes(path, png_bytes(grid))
         with self.writer.as_default(step=np.int64(step)):
             tf.summary.image(name, grid[None])

@@ -21,9 +21,9 @@ from tfdm.distributions.posteriors import (
     Posterior,
 )
 from tfdm.networks import images as image_networks
-from tfdm.numerics import batch_size
-from tfdm.training.model import GenerativeModel, signature
-from tfdm.training.noise import StepNoise
+from tfdm.numerics import batch_size, require_rank
+from tfdm.training.model import BLOCK, GenerativeModel, in_blocks, signature
+from tfdm.training.noise import StepNoise, stateless_normal
 
 
 class InferenceModel(GenerativeModel):
@@ -54,6 +54,15 @@ class InferenceModel(GenerativeModel):
         outputs = image_networks.ENCODER_OUTPUTS.get(self.encoder_kind, 1) * self.latent_dim
         return self.network("encoder", self.build_encoder, takes, (outputs,))
 
+    def joint_network(self, name: str, head_maps: int) -> keras.layers.Layer:
+        """(Images [B, H, W, C], codes [B, L]) -> logits [B], under this name (Table 8)."""
+
+        def build() -> keras.Model:
+            sizes = self.latent_dim, self.image_shape, head_maps
+            return image_networks.joint_discriminator(self.layers_of(name), *sizes)
+
+        return self.network(name, build, [self.image_shape, (self.latent_dim,)], ())
+
     def infer(self, images: tf.Tensor, training: bool) -> NoisePosterior:
         """Returns q(z|x) of images in [-1, 1] [B, H, W, C], differentiable in the encoder."""
         if self.encoder_kind == "implicit":
@@ -73,11 +82,23 @@ class InferenceModel(GenerativeModel):
 
     def posterior(self, images: tf.Tensor) -> Posterior:
         """Returns q(z|x) of images, uint8 or in [0, 1], [n, H, W, C], asked by capability."""
-        return self.infer(self._network_range(images), training=False)
+        values = self._network_range(images)
+        require_rank(values, 4, "images", "[n, H, W, C]")
+        return self.infer(values, training=False)
 
     def encode(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Images, uint8 or in [0, 1], [n, H, W, C] -> codes ẑ ~ q(z|x), [n, L], given `seed`."""
-        return self.posterior(images).sample(seed=seed)
+        if len(images) <= BLOCK:
+            return self.posterior(images).sample(seed=seed)
+        first = self.posterior(images[:1])
+        if not isinstance(first, NoisePosterior):  # Its sample is no function of one noise array.
+            return self.posterior(images).sample(seed=seed)
+        noise = stateless_normal([len(images), first.noise_shape[1]], seed, "posterior")
+        return in_blocks(
+            lambda rows, drawn: self.infer(self._network_range(rows), False).from_noise(drawn),
+            images,
+            noise,
+        )
 
     def reconstruct(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Images, uint8 or in [0, 1], [n, H, W, C] -> G(ẑ) in [0, 1], ẑ ~ q(z|x)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from tfdm.runs.checkpoints import CheckpointStore, NonFiniteError
 from tfdm.training.graphs import repeatable_graphs
 from tfdm.training.signals import StopSignals
 from tfdm.training.state import capture_state, restore_state
+
+_logger = logging.getLogger("tfdm")
 
 
 class ResumableTraining(abc.ABC):
@@ -94,6 +97,8 @@ def run_resumable(
         if checkpoint is not None:
             training.restore(checkpoint.arrays)
             step = checkpoint.step
+            if step >= num_steps or training.is_over:
+                _logger.info("%s is complete: %d steps are trained", checkpoint.path.parent, step)
         elif evaluate_every is not None:
             training.evaluate(0)
         intervals = [evaluate_every] if store is None else [evaluate_every, steps_a_save]

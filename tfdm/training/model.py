@@ -8,6 +8,7 @@ Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -16,10 +17,20 @@ import keras
 import tensorflow as tf
 
 from tfdm.numerics import batch_size
+from tfdm.seeds import derive
+from tfdm.training.keras_support import (
+    PlayerRates,
+    StopOnDivergence,
+    check_range,
+    images_of,
+)
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
 from tfdm.training.players import Terms, update_players
-from tfdm.training.strategy import replicated_train_function
+from tfdm.training.strategy import check_batches, replicated_train_function
+
+# Images that `generate` and `encode` compute at once.
+BLOCK = 512
 
 
 class GenerativeModel(ModelParts):
@@ -65,7 +76,9 @@ class GenerativeModel(ModelParts):
 
     # --- What a model adds ----------------------------------------------------------------
 
-    def losses(self, images: tf.Tensor, noise: StepNoise, training: bool) -> tuple[Terms, Terms]:
+    def player_losses(
+        self, images: tf.Tensor, noise: StepNoise, training: bool
+    ) -> tuple[Terms, Terms]:
         """Returns every player's loss, and more terms to log; all are scalar means.
 
         Images are [B, H, W, C] in [-1, 1]; in `training` batch norm uses the batch's moments.
@@ -82,12 +95,48 @@ class GenerativeModel(ModelParts):
 
     # --- Training -------------------------------------------------------------------------
 
-    def compile(self, *, run_eagerly: bool = False, **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        *,
+        run_eagerly: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Configures `fit`; the optimisers were made with the players.
 
         `kwargs` are `steps_per_execution`, and `jit_compile`, which is slower on a CPU.
+        `ValueError` where an optimiser, a loss or metrics are given: the model has its own.
         """
+        given = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
+        given |= {name: kwargs.pop(name, None) for name in ("loss_weights", "weighted_metrics")}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"compile takes no {name}: the players have their own; set the learning rates "
+                    "when the model is made, or override build_networks and player_losses"
+                )
         super().compile(None, run_eagerly=run_eagerly, **{"jit_compile": False, **kwargs})
+        self.optimizer = PlayerRates(self.optimizers)
+
+    def fit(self, x: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
+        """Trains as `keras.Model.fit` does; `DivergedError` at a loss that is not finite.
+
+        Batches are images, uint8 or floats in [0, 1], [B, H, W, C], pairs (images, labels) or
+        mappings with the key `image`. The history holds the means over the batches of an epoch.
+        """
+        if not isinstance(x, tf.data.Dataset) and hasattr(images_of(x), "shape"):
+            self._network_range(x)
+            size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
+            held_out = float(kwargs.get("validation_split") or 0.0)
+            check_batches(
+                self.distribute_strategy, math.floor(len(images_of(x)) * (1.0 - held_out)), size
+            )
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+            callbacks = [*(one for one in given if one is not None), StopOnDivergence()]
+        return super().fit(x, *args, callbacks=callbacks, **kwargs)
 
     def train_step(self, data: Any) -> Terms:
         """One step of all players; returns every loss and term, averaged over the replicas.
@@ -103,10 +152,26 @@ class GenerativeModel(ModelParts):
         self._move_average()
         return self._finish_step(terms)
 
+    def test_step(self, data: Any) -> Terms:
+        """Returns every loss and term of a batch, as `evaluate` takes the means of them."""
+        return self._averaged(self.held_out_terms(data, self._means.count.value))[0]
+
+    def held_out_terms(self, data: Any, index: tf.Tensor) -> Terms:
+        """Returns every loss and term of a batch of one replica and moves nothing.
+
+        Batch norm uses the moments of the batch, as in training. Noise is a function of the seed
+        and of `index`, the number of the batch in this evaluation.
+        """
+        images = self._network_range(data)
+        noise = StepNoise(derive(self.seed, "test_step"), index, batch_size(images))
+        with keras.StatelessScope():  # Moving averages are assigned to the scope and dropped.
+            losses, terms = self.player_losses(images, noise, training=True)
+        return loss_terms(losses) | terms
+
     def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """Moves all players at once from one shared forward pass; returns the terms to log."""
         with tf.GradientTape(persistent=True) as tape:
-            losses, terms = self.losses(images, noise, training=True)
+            losses, terms = self.player_losses(images, noise, training=True)
         update_players(tape, self.players, losses)
         return loss_terms(losses) | terms
 
@@ -119,11 +184,12 @@ class GenerativeModel(ModelParts):
         return step, self._term_names[term] if term < len(self._term_names) else "a loss"
 
     def _network_range(self, data: Any) -> tf.Tensor:
-        images = tf.convert_to_tensor(data[0] if isinstance(data, (tuple, list)) else data)
+        images = tf.convert_to_tensor(images_of(data))
         if tuple(images.shape[-3:]) != self.image_shape:
             raise ValueError(
                 f"images have shape {images.shape}, expected (..., {self.image_shape})"
             )
+        check_range(images)
         values = tf.cast(images, tf.float32)
         return values / 127.5 - 1.0 if images.dtype.is_integer else values * 2.0 - 1.0
 
@@ -136,13 +202,19 @@ class GenerativeModel(ModelParts):
             is_float = tf.as_dtype(weight.dtype).is_floating
             average.assign(decay * average + (1.0 - decay) * weight if is_float else weight)
 
-    def _finish_step(self, terms: Terms) -> Terms:
+    def _averaged(self, terms: Terms) -> tuple[Terms, tf.Tensor]:
+        """Returns the means over the replicas, by name and in the order of their names."""
         names = tuple(sorted(terms))
         values = tf.stack([tf.cast(terms[name], tf.float32) for name in names])
         context = tf.distribute.get_replica_context()
         if context.strategy.num_replicas_in_sync > 1:
             values = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
-        self._term_names = names
+        self._means.add(names, values)
+        return dict(zip(names, tf.unstack(values), strict=True)), values
+
+    def _finish_step(self, terms: Terms) -> Terms:
+        logs, values = self._averaged(terms)
+        self._term_names = tuple(logs)
         completed = self.step.value + 1
         bad = tf.logical_not(tf.math.is_finite(values))
         is_first = tf.logical_and(tf.reduce_any(bad), self.first_bad_step.value == 0)
@@ -150,7 +222,7 @@ class GenerativeModel(ModelParts):
         self.first_bad_term.assign(tf.where(is_first, position, self.first_bad_term.value))
         self.first_bad_step.assign(tf.where(is_first, completed, self.first_bad_step.value))
         self.step.assign(completed)
-        return dict(zip(names, tf.unstack(values), strict=True))
+        return logs
 
     # --- Samples --------------------------------------------------------------------------
 
@@ -161,7 +233,7 @@ class GenerativeModel(ModelParts):
 
     def decode(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [n, L] -> images float32 [n, H, W, C] in [0, 1], batch norm in inference mode."""
-        return self.to_unit_range(self.sampler(codes, training=False))
+        return in_blocks(lambda rows: self.to_unit_range(self.sampler(rows, training=False)), codes)
 
     def sample_codes(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes from the prior, [num, L], a function of `seed`."""
@@ -200,6 +272,22 @@ class GenerativeModel(ModelParts):
         elif force or self.train_function is None:
             self.train_function = replicated_train_function(self)
 
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Writes codes [n, L] -> images in [0, 1] as `keras.Model.export` does."""
+        if len(args) < 3:
+            codes = keras.InputSpec(shape=(None, self.latent_dim), dtype="float32")
+            kwargs.setdefault("input_signature", [codes])
+        super().export(filepath, *args, **kwargs)
+
+    def reset_metrics(self) -> None:
+        """Begins the means of an epoch."""
+        super().reset_metrics()
+        self._means.reset()
+
+    def get_metrics_result(self) -> dict[str, float]:
+        """Returns the means of all terms over the batches since `reset_metrics`."""
+        return self._means.result()
+
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Does nothing: all is built, and Keras would average a batch of uint8 over replicas."""
 
@@ -220,3 +308,12 @@ def signature(function: Callable[..., Any], row: Sequence[int], name: str) -> Ca
     """Returns `function` of one float32 input `name` [n, *row] as a `tf.function`."""
     spec = tf.TensorSpec([None, *row], tf.float32, name=name)
     return tf.function(function, input_signature=[spec], autograph=False)
+
+
+def in_blocks(function: Callable[..., tf.Tensor], *arrays: Any) -> tf.Tensor:
+    """Returns `function` of arrays [n, ..], computed for `BLOCK` rows at a time."""
+    rows = arrays[0].shape[0]
+    if rows is None or rows <= BLOCK:
+        return function(*arrays)
+    starts = range(0, rows, BLOCK)
+    return tf.concat([function(*(a[i : i + BLOCK] for a in arrays)) for i in starts], axis=0)

@@ -18,8 +18,7 @@ def checked_network(
 ) -> keras.layers.Layer:
     """Returns a network of the given shapes, built; one of logits may give [B, 1] instead of [B].
 
-    Raises:
-      ValueError: it is no Keras layer, or its shapes are others.
+    `ValueError` where it is no Keras layer, or its shapes are others.
     """
     if not isinstance(network, keras.layers.Layer):
         raise ValueError(f"network {name!r} is {network!r}, expected a Keras model or layer")

@@ -19,6 +19,7 @@ from tfdm.networks import images as image_networks
 from tfdm.networks.code import code_discriminator
 from tfdm.networks.layers import LayerFactory
 from tfdm.training.config import ModelConfig
+from tfdm.training.keras_support import EpochMeans
 from tfdm.training.networks import Shape, checked_network, copy_network
 from tfdm.training.players import ADAM_EPSILON, Player
 from tfdm.training.state import listed
@@ -56,6 +57,11 @@ class ModelParts(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{name: kwargs.pop(name) for name in _KERAS_OPTIONS if name in kwargs})
+        if self.variable_dtype != "float32":
+            raise ValueError(
+                f"dtype is {self.dtype_policy.name}, expected float32, mixed_bfloat16 or "
+                "mixed_float16"
+            )
         asked = self.config_class.of(config, **kwargs)
         height, width, channels = image_shape
         if min(height, width, channels) < 1:
@@ -70,6 +76,7 @@ class ModelParts(keras.Model):
         self.step = self._counter("step")
         self.first_bad_step = self._counter("first_bad_step")
         self.first_bad_term = self._counter("first_bad_term")
+        self._means = EpochMeans()
         self.build_networks()
         self._check_parts()
         if self.config.ema_decay > 0.0:

@@ -38,10 +38,8 @@ def player_gradients(
     """Returns by player the gradient of its loss, a scalar, in its own variables; `tape` persists.
 
     Losses are means over the examples of a replica; gradients of all replicas are summed, hence
-    the division by their number: two replicas and one give the same update.
-
-    Raises:
-      ValueError: a loss is no scalar, or does not depend on one of its player's variables.
+    the division by their number: two replicas and one give the same update. `ValueError` where a
+    loss is no scalar, or does not depend on one of its player's variables.
     """
     share = tf.constant(1.0 / tf.distribute.get_strategy().num_replicas_in_sync)
     gradients = {}

@@ -24,11 +24,7 @@ def capture_state(model: Any) -> dict[str, np.ndarray]:
 
 
 def restore_state(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Puts a state back; checks all of it before it changes the model.
-
-    Raises:
-      ValueError: names, a shape or a type differ from those of the model.
-    """
+    """Puts a state back; `ValueError`, before any change, where names, shapes or types differ."""
     variables = _named_variables(model)
     missing = sorted(variables.keys() - arrays.keys())
     unknown = sorted(arrays.keys() - variables.keys())

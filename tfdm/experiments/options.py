@@ -1,13 +1,20 @@
-"""The options of an evaluation, without TensorFlow."""
+"""The options of the commands beside `tfdm-train`; imports no TensorFlow."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 from tfdm.datasets.dataset import SPLITS
 from tfdm.datasets.registry import DATASETS
+from tfdm.errors import did_you_mean
+from tfdm.estimators.config import SETTINGS, SyntheticConfig
+from tfdm.estimators.registry import ESTIMATORS
+from tfdm.eval.classifiers.config import RECIPES, ClassifierConfig
 from tfdm.eval.metrics import METRICS
+from tfdm.experiments.config import STRATEGIES
 from tfdm.fields import CheckedConfig, folder, setting
 
 NUM_SAMPLES = 50_000
@@ -102,3 +109,87 @@ def default_output_dir(
     if run and not ending:
         return Path(run).expanduser()
     return Path(f"{(run or images or '').rstrip('/')}{ending}.evaluation").expanduser()
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimateKLConfig(CheckedConfig):
+    """What is estimated, and where its files go.
+
+    The fields of the estimators are apart, see `tfdm.estimators.config`.
+    """
+
+    estimators: tuple[str, ...] = setting(("monte_carlo",), "what to estimate with", metavar="NAME")
+    label: str = setting(
+        "", "goes behind the estimators' names, as monte_carlo:LABEL: keeps several settings apart"
+    )
+    log_likelihood_samples: int = setting(
+        0,
+        "samples K of the importance-weighted log-likelihood of held-out images; 0 is off",
+        minimum=0,
+    )
+    seed: int = setting(0, "seed of everything drawn", minimum=0, maximum=2**31 - 1)
+    strategy: str = setting("auto", "where to compute", choices=STRATEGIES)
+    output_dir: str | None = folder(
+        "where kl.json, the table and the pictures go", "the run, or FILE.npz.kl"
+    )
+    data_dir: str | None = folder(
+        "where the data set is read from", "where it was read in training"
+    )
+    cache_dir: str | None = folder("where prepared data sets are kept")
+
+    def __post_init__(self) -> None:
+        """Checks every field; raises `ValueError` with the value and what was expected."""
+        super().__post_init__()
+        for name in self.estimators:
+            if name not in ESTIMATORS:
+                raise ValueError(f"unknown estimator {name!r}: {did_you_mean(name, ESTIMATORS)}")
+        if self.label and not self.label.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"label is {self.label!r}, expected letters, digits, - and _ alone")
+
+    def key(self, estimator: str) -> str:
+        """Returns the name of an estimator's record."""
+        return f"{estimator}:{self.label}" if self.label else estimator
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticGaussiansConfig(SyntheticConfig):
+    """What is run, how, and where results go."""
+
+    dims: tuple[int, ...] = setting(
+        (1, 10, 100), "dimensions d of the Gaussians", minimum=1, maximum=5000
+    )
+    settings: tuple[str, ...] = setting(
+        SETTINGS,
+        "estimation: both Gaussians fixed; learning: one follows the other",
+        choices=SETTINGS,
+    )
+    output_dir: str | None = folder(
+        "where results go; a folder with the same experiment is resumed", "runs/synthetic_gaussians"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainClassifierConfig(ClassifierConfig):
+    """The recipe, and where data and results are."""
+
+    output_dir: str | None = folder(
+        "where weights, card and checkpoints go; a folder with the same training is resumed",
+        "runs/classifier-DATASET",
+    )
+    data_dir: str | None = folder("where TFDS has its data")
+    cache_dir: str | None = folder("where prepared data sets are kept")
+
+    @classmethod
+    def for_dataset(
+        cls, dataset: str, config: Self | Mapping[str, Any] | None = None, **values: Any
+    ) -> Self:
+        """Returns the options for a data set; fields that are not given are those of its recipe.
+
+        A whole group is taken as it is; `values` replace fields of `config`. A data set without
+        recipe, or a field that is not admissible, is a `ValueError`.
+        """
+        if dataset not in RECIPES:
+            raise ValueError(f"unknown dataset {dataset!r}: {did_you_mean(dataset, RECIPES)}")
+        if isinstance(config, ClassifierConfig):
+            return cls.of(config, **values)
+        return cls.of({**RECIPES[dataset].to_dict(), **(config or {}), **values})

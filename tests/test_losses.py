@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdm import losses as ratios
+from tfdm import losses
 
 # Up to the 1e4 that an overconfident discriminator reaches, both signs, and the region around zero.
 LOGITS = np.concatenate([-np.logspace(4, -3, 29), [0.0], np.logspace(-3, 4, 29)])
@@ -53,7 +53,7 @@ def value_and_gradient(function, *arrays, jit_compile=None):
 def test_elementwise_losses_match_float64_numpy(name, dtype, jit_compile):
     expected_value, expected_derivative = ELEMENTWISE[name]
     logits = LOGITS.astype(dtype).reshape(59, 1)
-    value, (gradient,) = value_and_gradient(getattr(ratios, name), logits, jit_compile=jit_compile)
+    value, (gradient,) = value_and_gradient(getattr(losses, name), logits, jit_compile=jit_compile)
     tolerance = 2e-6 if dtype == np.float32 else 1e-12
     assert value.shape == logits.shape and value.dtype == dtype
     exact = logits.astype(np.float64)
@@ -65,16 +65,16 @@ def test_elementwise_losses_match_float64_numpy(name, dtype, jit_compile):
 
 def test_integers_are_refused():
     with pytest.raises(ValueError, match="int32.*expected a floating type"):
-        ratios.reverse_kl_loss(tf.constant([1, 2]))
+        losses.reverse_kl_loss(tf.constant([1, 2]))
 
 
 def test_accuracies_count_signs_and_share_ties():
     real, fake = tf.constant([2.0, 0.1, -1.0, 3.0]), tf.constant([-1.0, 0.0, 5.0, -2.0])
-    assert float(ratios.real_accuracy(real)) == 0.75
-    assert float(ratios.fake_accuracy(fake)) == 0.625
-    assert float(ratios.discriminator_accuracy(real, fake)) == 0.6875
-    assert float(ratios.discriminator_accuracy(tf.zeros([3]), tf.zeros([2]))) == 0.5
-    assert np.isnan(ratios.real_accuracy(tf.constant([1.0, np.nan])))
+    assert float(losses.real_accuracy(real)) == 0.75
+    assert float(losses.fake_accuracy(fake)) == 0.625
+    assert float(losses.discriminator_accuracy(real, fake)) == 0.6875
+    assert float(losses.discriminator_accuracy(tf.zeros([3]), tf.zeros([2]))) == 0.5
+    assert np.isnan(losses.real_accuracy(tf.constant([1.0, np.nan])))
 
 
 # The model N(LOC, SCALE^2) against the data N(0, 1), in one dimension.
@@ -91,7 +91,31 @@ def optimal_logits(x):
 def test_optimal_discriminator_gives_the_kl_of_known_gaussians(rng):
     assert abs(KL_MODEL_DATA - KL_DATA_MODEL) > 0.5  # a swapped direction would be seen
     logits = optimal_logits(rng.normal(LOC, SCALE, 100_000))
-    estimate = float(ratios.kl_from_model_logits(tf.constant(logits)))
+    estimate = float(losses.kl_from_model_logits(tf.constant(logits)))
     standard_error = np.std(logits) / np.sqrt(logits.size)
     assert standard_error < 0.01
     assert abs(estimate - KL_MODEL_DATA) < 4 * standard_error
+
+
+# --- Reconstruction ---------------------------------------------------------------------------
+
+
+def test_bfloat16_is_summed_in_float32():
+    ones = tf.ones([2, 1000], tf.bfloat16)
+    error = losses.reconstruction_error(ones, tf.zeros([2, 1000]), "l1", "sum")
+    assert error.dtype == tf.float32
+    np.testing.assert_array_equal(error, [1000.0, 1000.0])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "norm", "reduction", "message"),
+    [
+        ([2, 3], [2, 1], "l1", "sum", r"reconstructions has shape \[2, 1\], expected \[2, 3\]"),
+        ([2, 3], [1, 3], "l1", "sum", "expected"),
+        ([2, 3], [2, 3], "l2", "sum", "norm is 'l2', expected one of l1, squared"),
+        ([2, 3], [2, 3], "l1", "max", "reduction is 'max', expected one of sum, mean"),
+    ],
+)
+def test_bad_arguments_are_refused(first, second, norm, reduction, message):
+    with pytest.raises(ValueError, match=message):
+        losses.reconstruction_error(tf.zeros(first), tf.zeros(second), norm, reduction)
