@@ -20,6 +20,7 @@ from tfdm.errors import DivergedError, Terminated, UserError
 from tfdm.experiments.load import load_run
 from tfdm.experiments.train import train_run
 from tfdm.runs import CheckpointStore, RunFolder
+from tfdm.runs.sums import is_intact
 from tfdm.training.callbacks import StepCallback
 from tfdm.training.state import capture_state
 
@@ -350,10 +351,10 @@ def test_a_trained_run_without_checkpoints_is_not_started_anew(copied, caplog):
 def test_a_run_with_a_damaged_file_is_not_complete(monkeypatch, copied, name):
     forbid_training(monkeypatch)
     path = copied.path / name
-    content = path.read_bytes()
-    path.write_bytes(content[:-100])
+    path.write_bytes(path.read_bytes()[:-100])
     run(copied.path)
-    assert path.stat().st_size == len(content)
+    for folder in (copied.weights, copied.export / "generator", copied.export / "encoder"):
+        assert is_intact(folder)
 
 
 def test_weights_alone_are_read_whole_or_refused(copied):
@@ -371,10 +372,19 @@ def test_weights_alone_are_read_whole_or_refused(copied):
     # Without a digest: Keras passes over a group that it does not find.
     (copied.weights / "SHA256SUMS").unlink()
     load_run(copied.path).model.save_weights(path)
+    content = path.read_bytes()
+    with h5py.File(path) as file:
+        groups: list[str] = []
+        file.visit(groups.append)
+    for group in [name for name in groups if name.endswith(("codes", "pixels", "encoder", "0"))]:
+        path.write_bytes(content)
+        with h5py.File(path, "r+") as file:
+            del file[group]
+        with pytest.raises(UserError, match="last.weights.h5 does not fit"):
+            load_run(copied.path)
+    path.write_bytes(content)
     with h5py.File(path, "r+") as file:
-        groups = []
-        file.visit(lambda group: groups.append(group) if group.endswith("vars/0") else None)
-        del file[groups[0].rpartition("/vars")[0]]
+        file[next(name for name in groups if name.endswith("/0"))][...] = np.nan
     with pytest.raises(UserError, match="it lacks .* or holds a value that is not finite"):
         load_run(copied.path)
 

@@ -126,6 +126,8 @@ def begin_session(
     tf.raw_ops.ImportEvent(writer=writer._resource, event=event.SerializeToString())
     shown = {name: v for name, v in flat.items() if isinstance(v, (bool, int, float, str))}
     shown = {name: v for name, v in shown.items() if name not in MAY_CHANGE | _EXECUTION}
-    with writer.as_default(step=np.int64(step)):
-        hparams.hparams(shown, trial_id=trial_id)
+    summary = hparams.hparams_pb(shown, trial_id=trial_id).SerializeToString()
+    with writer.as_default():
+        # Not `hparams`, which writes at step 0.
+        tf.summary.experimental.write_raw_pb(summary, step=np.int64(step))
     writer.flush()
