@@ -106,6 +106,7 @@ def density_model_kl(
         best_step=outcome.best_step,
         stopped_early=outcome.stopped_early,
         diverged=outcome.diverged_at is not None,
+        still_improving=outcome.still_improving,
     )
 
 
@@ -126,8 +127,7 @@ def lstm(task: Task) -> DensityModelKL:
 
 
 def _fitted(task: Task, density: Callable[..., Density], *sizes: int) -> DensityModelKL:
-    # 31 bits: the densities multiply it.
-    seed = derive(task.seed, "kl/density/weights") >> 32
+    seed = derive(task.seed, "kl/density/weights")
     codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
     return density_model_kl(
         codes,

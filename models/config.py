@@ -290,7 +290,7 @@ class AAEPlusPlusConfig(ModelConfig):
     reconstruction_reduction: str = _reduction("mean")
     updates: str = setting(
         "simultaneous",
-        "all players move from one forward pass, or one after the other as Algorithm 4 prints",
+        "update all players from one forward pass, or one after the other as in Algorithm 4",
         choices=("simultaneous", "sequential"),
     )
     learning_rate: float = adam_rate(5e-4, "encoder and generator")

@@ -107,7 +107,7 @@ def load_classifier(
         raise UserError(f"unknown classifier {name!r}: {did_you_mean(str(name), NAMES)}")
     names = [card.stem for card in path.glob("*.json") if card.with_suffix(".npz").exists()]
     if len(names) != 1:
-        raise UserError(f"{path} holds {len(names)} classifiers, not one: {_advice(path)}")
+        raise UserError(f"{path} holds {len(names)} classifiers, expected one: {_advice(path)}")
     return _load(names[0], path)
 
 
@@ -176,6 +176,8 @@ def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
         found, expected = arrays[name].shape, tuple(variable.shape)
         if found != expected:
             raise UserError(f"{name} has shape {found}, expected {expected}")
+        if not np.isfinite(arrays[name]).all():
+            raise UserError(f"{name} holds a value that is not finite, expected trained weights")
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(np.float32))
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tfdm.quiet import quiet_interrupts
+
+quiet_interrupts()  # Before the commands import anything else.
+
 COMMANDS = {
     "train": "train a model into a run folder, or resume the run there",
     "sample": "generate images from a trained run",

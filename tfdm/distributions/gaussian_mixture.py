@@ -14,7 +14,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfdm.distributions.densities import Density, moments
+from tfdm.distributions.densities import Density, moments, sample_seed
+from tfdm.numerics import inverse_softplus
 
 # A component may not collapse onto a point.
 MINIMUM_SCALE = 1e-3
@@ -33,7 +34,7 @@ class DiagonalGaussianMixture(Density):
         super().__init__(num_latents, seed, {"num_components": num_components}, **kwargs)
         self.num_components = num_components
         shape = (num_components, num_latents)
-        start = keras.initializers.Constant(math.log(math.expm1(_START)))
+        start = keras.initializers.Constant(float(inverse_softplus(_START)))
         self.logits = self.add_weight(shape[:1], "zeros", name="logits")
         self.loc = self.add_weight(shape, self.initializer(1.0, 0), name="loc")
         self.raw_scale = self.add_weight(shape, start, name="raw_scale")
@@ -72,7 +73,7 @@ class DiagonalGaussianMixture(Density):
         return tf.gather(loc, chosen) + tf.gather(scale, chosen) * standard
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        return self.distribution.sample(num, seed=tf.constant([seed, 1]))
+        return self.distribution.sample(num, seed=sample_seed(seed))
 
     def initialize(self, codes: npt.ArrayLike, seed: int = 0) -> None:
         """Puts the means halfway between the mean of codes [S, L] and single ones of them.
@@ -83,6 +84,6 @@ class DiagonalGaussianMixture(Density):
         loc, scale = moments(codes)
         rows = np.random.default_rng(seed).integers(len(codes), size=self.num_components)
         self.loc.assign(loc + _SPREAD * (codes[rows] - loc))
-        raw = np.log(np.expm1(np.maximum(_START * scale - MINIMUM_SCALE, MINIMUM_SCALE)))
+        raw = inverse_softplus(np.maximum(_START * scale - MINIMUM_SCALE, MINIMUM_SCALE))
         self.raw_scale.assign(np.broadcast_to(raw, self.raw_scale.shape))
         self.logits.assign(np.zeros(self.num_components, np.float32))

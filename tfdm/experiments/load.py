@@ -16,13 +16,12 @@ from tfdm.datasets.load import Data
 from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
 from tfdm.experiments.config import RunConfig
+from tfdm.experiments.weights import WEIGHTS_NAME, read_weights
 from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder
 from tfdm.training.state import restore_state
 
 _logger = logging.getLogger("tfdm")
-
-WEIGHTS_NAME = "last.weights.h5"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +59,8 @@ class Run:
         if self.data is None and self.config.dataset not in DATASETS:
             shape = "x".join(map(str, self.recorded["image_shape"]))
             raise UserError(
-                f"{self.folder.path} was trained on {shape} images that its caller had, called "
-                f"{self.config.dataset!r}: give them, tfdm.load_run(.., dataset=images)"
+                f"{self.folder.path} was trained on {shape} images that its caller passed, named "
+                f"{self.config.dataset!r}: pass them too, tfdm.load_run(.., dataset=images)"
             )
         data = self.data or open_data(self.config, self.data_dir, self.cache_dir)
         if self.recorded.get("dataset_digest", data.digest) != data.digest:
@@ -131,7 +130,7 @@ def load_run(
             restore_state(model, checkpoint.arrays)
     elif weights.is_file():
         with fitting(weights):
-            model.load_weights(weights)
+            read_weights(model, folder.weights)
     else:
         raise UserError(f"{folder.path} holds no trained weights yet: train it first")
     data = None if dataset is None else open_dataset(dataset, data_dir=data_dir)
@@ -147,8 +146,14 @@ def open_run(path: str | os.PathLike[str]) -> tuple[RunFolder, dict[str, Any], R
     folder = RunFolder.open(path)
     recorded = folder.read_config()
     config = RunConfig.from_flat(recorded)
-    if "image_shape" not in recorded:
+    shape = recorded.get("image_shape")
+    if shape is None:
         raise UserError(f"{folder.config_path} lacks image_shape; start a new run")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(map(_is_size, shape))):
+        raise UserError(
+            f"{folder.config_path} has image_shape {shape!r}, expected height, width and "
+            "channels; start a new run"
+        )
     return folder, recorded, config
 
 
@@ -157,6 +162,10 @@ def warn_if_changed(recorded: Mapping[str, Any]) -> None:
     before, now = recorded.get("model_source", {}), find_model(recorded["model"]).source
     if len({source["sha256"] for source in (before, now) if "sha256" in source}) > 1:
         _logger.warning("%s has changed since the run was started", now["file"])
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
 
 
 @contextlib.contextmanager

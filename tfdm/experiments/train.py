@@ -54,8 +54,7 @@ class TrainingResult:
         places = {
             "samples": folder.last_grid("samples"),
             "reconstructions": folder.last_grid("reconstructions"),
-            # The name of the run beside the folder, which TensorBoard would call `tensorboard`.
-            "curves": f"tensorboard --logdir_spec {folder.path.name}:{folder.tensorboard}",
+            "curves": f"tensorboard --logdir {folder.path}",
             "SavedModels": folder.export if folder.export.is_dir() else None,
             "summary": folder.summary_path,
         }
@@ -114,7 +113,7 @@ def train_run(
     """Does what `train` does; `dataset` are the data, if they are not those of `config`."""
     folder, data_dir = RunFolder(config.folder), config.data_dir
     if data_dir is None and folder.config_path.is_file():
-        data_dir = folder.read_config().get("data_dir")
+        data_dir = RunConfig.from_flat(folder.read_config()).data_dir
     if data_dir is not None:
         # As it can be found again from another working directory.
         data_dir = os.path.abspath(os.path.expanduser(data_dir))
