@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tfdm.distributions.posteriors import Posterior
 from tfdm.distributions.priors import Prior
+from tfdm.distributions.vamp import VampPrior
 from tfdm.errors import UserError
 from tfdm.estimators.codes import FixedCodes, GaussianCodes
 from tfdm.estimators.posteriors import (
@@ -171,7 +172,8 @@ def _of_run(run: Run, seed: int, progress: ProgressOption) -> Source:
         },
         posteriors=posteriors,
         held_out=held_out,
-        prior=model.prior,
+        # A VampPrior would pass its images through the encoder at every density.
+        prior=model.prior.current() if isinstance(model.prior, VampPrior) else model.prior,
         model=model,
         held_out_images=validation[:],
     )
