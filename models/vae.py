@@ -46,8 +46,8 @@ class VAE(InferenceModel):
         """Returns p(z), by the field `prior`."""
         config = self.config
         if config.prior == "vamp":
-            sizes = self.latent_dim, self.image_shape, config.num_pseudo_inputs
-            return VampPrior(self.encoder, *sizes, self.seed)
+            shapes = self.latent_dim, self.image_shape
+            return VampPrior(self.encoder, *shapes, config.num_pseudo_inputs, self.seed)
         if config.prior == "flow":
             sizes = config.num_flows, config.flow_layers, config.flow_width
             return MaskedAutoregressiveFlow(self.latent_dim, *sizes, self.seed)
