@@ -19,7 +19,6 @@ from tests.model_cases import (
     small_batches,
     small_model,
     stir,
-    two_replicas,
     values,
 )
 from tfdm.experiments.export import export_model
@@ -161,23 +160,17 @@ def test_saved_resumed_and_exported_it_goes_on_bit_for_bit(prior, player, tmp_pa
 
 
 @PRIORS
-def test_xla_and_two_replicas_take_the_same_step(prior):
+def test_xla_takes_the_same_step(prior):
     plain = vae(prior, prior_player="prior")
     [batch] = small_batches(plain, 1)
     expected = plain.train_step(tf.constant(batch))
     compiled = vae(prior, prior_player="prior")
     step = tf.function(compiled.train_step, autograph=False, jit_compile=True)
     terms = step(tf.constant(batch))
-    strategy = two_replicas()
-    with strategy.scope():
-        mirrored = vae(prior, prior_player="prior")
-    mirrored.compile()
-    dataset = tf.data.Dataset.from_tensors(batch)
-    history = mirrored.fit(dataset, shuffle=False, verbose=0).history
-    assert set(history) == set(terms) == set(expected)
+    assert set(terms) == set(expected)
     for name, value in expected.items():
         near = pytest.approx(float(value), rel=1e-3, abs=1e-4)
-        assert float(terms[name]) == near and history[name][0] == near, name
+        assert float(terms[name]) == near, name
 
 
 @PRIORS
