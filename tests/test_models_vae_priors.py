@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from scipy.special import logsumexp
 
+import tfdm
+from tests import tiny_training
 from tests.model_cases import (
     BATCH_SIZE,
     FixedNoise,
@@ -171,6 +176,62 @@ def test_xla_takes_the_same_step(prior):
     for name, value in expected.items():
         near = pytest.approx(float(value), rel=1e-3, abs=1e-4)
         assert float(terms[name]) == near, name
+
+
+@pytest.mark.slow
+@PRIORS
+def test_two_replicas_take_the_same_step(prior):
+    # A process of their own: `fit` on replicas has hung after a step that XLA compiled.
+    code = f"""
+import numpy as np, tensorflow as tf
+from tests.conftest import _configure_tensorflow
+_configure_tensorflow(False)
+from tests.model_cases import small_batches, two_replicas
+from tests.test_models_vae_priors import vae
+single = vae({prior!r}, prior_player="prior")
+[batch] = small_batches(single, 1)
+expected = single.train_step(tf.constant(batch))
+with two_replicas().scope():
+    mirrored = vae({prior!r}, prior_player="prior")
+    mirrored.compile()
+dataset = tf.data.Dataset.from_tensors(batch)
+history = mirrored.fit(dataset, shuffle=False, verbose=0).history
+assert set(history) == set(expected)
+for name, value in expected.items():
+    np.testing.assert_allclose(history[name][0], value, rtol=1e-3, atol=1e-4, err_msg=name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@PRIORS
+def test_a_run_is_estimated_against_its_prior(prior, tmp_path: Path, rng):
+    images = tiny_training.tiny_dataset()
+    sizes = {"latent_dim": 2, "width": 1 / 8, "num_pseudo_inputs": NUM_INPUTS, "flow_width": 8}
+    options = {"steps": 1, "batch_size": 8, "prior": prior, "progress": False, **sizes}
+    tfdm.train("vae", images, output_dir=tmp_path / "run", **options)
+    run = tfdm.load_run(tmp_path / "run", dataset=images)
+    stir(run.model, rng)
+    result = tfdm.estimate_kl(run, fields={"monte_carlo": {"num_samples": 3000}}, progress=False)
+    posterior = run.model.posterior(run.dataset.split("train")[:])
+    rows = rng.integers(len(posterior.loc), size=3000)
+    loc, scale = posterior.loc.numpy(), posterior.scale.numpy()
+    codes = (loc[rows] + scale[rows] * rng.normal(size=[3000, 2])).astype(np.float32)
+    each = scipy.stats.norm.logpdf(codes[:, None], loc, scale).sum(-1)
+    log_prior = run.model.prior.log_prob(codes).numpy()
+    standard = scipy.stats.norm.logpdf(codes).sum(-1)
+    average = each[np.arange(3000), rows] - log_prior
+    marginal = logsumexp(each, axis=1) - np.log(len(loc)) - log_prior
+    estimate = result.estimates["monte_carlo"]
+    assert result.bounds.average_kl_standard_error > 0.0
+    for found, found_error, log_ratios in (
+        (result.bounds.average_kl, result.bounds.average_kl_standard_error, average),
+        (estimate.kl, estimate.standard_error, marginal),
+    ):
+        error = np.hypot(found_error, log_ratios.std() / np.sqrt(3000))
+        assert abs(found - log_ratios.mean()) < 4.5 * error
+        # N(0, I) would be another answer.
+        assert abs(np.mean(log_prior - standard)) > 10 * error
 
 
 @PRIORS

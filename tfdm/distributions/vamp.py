@@ -26,7 +26,7 @@ _START = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class EvenMixture:
+class VampMixture:
     """1/K Σ_k N(loc_k, diag(scale_k²)), loc and scale [K, L], a prior."""
 
     loc: tf.Tensor
@@ -83,11 +83,11 @@ class VampPrior(keras.layers.Layer):
         self.pseudo_inputs = PseudoInputs(num_pseudo_inputs, image_shape, seed)
         self.built = True
 
-    def current(self) -> EvenMixture:
+    def current(self) -> VampMixture:
         """The mixture as it is now, which needs no encoder any more."""
         parameters = self.encoder(self.pseudo_inputs.images(), training=False)
         posterior = GaussianPosterior.from_parameters(parameters)
-        return EvenMixture(posterior.loc, posterior.scale)
+        return VampMixture(posterior.loc, posterior.scale)
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [..., L] -> log p(z) [...], nats, differentiable in codes, encoder and images."""
