@@ -32,8 +32,6 @@ from tfdm.experiments.load import Run, load_run
 from tfdm.progress import ProgressOption, progress_bar
 from tfdm.seeds import derive
 
-KLInput = str | os.PathLike[str] | Run | Posterior
-
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -44,8 +42,15 @@ class Source:
     posteriors: Posteriors  # those whose mixture is q(z)
     held_out: Posteriors | None = None  # those of images that the model was not trained on
     prior: Prior | None = None  # p(z), `None` for N(0, I)
-    model: Any = None  # of a run
-    held_out_images: npt.NDArray[np.uint8] | None = None  # [M, H, W, C] of a run
+    run: Run | None = None
+
+    @property
+    def model(self) -> Any:
+        """The model of a run, else `None`."""
+        return None if self.run is None else self.run.model
+
+
+KLInput = str | os.PathLike[str] | Run | Posterior | Source
 
 
 def open_source(
@@ -58,7 +63,8 @@ def open_source(
     """Returns the posteriors of what a caller gave.
 
     Args:
-      source: a run, its folder, an .npz file, or a posterior; `None` where there are arrays.
+      source: a run, its folder, an .npz file, a posterior, or what this function returned;
+        `None` where there are arrays.
       config: where the data of a run are.
       arrays: `loc` and `scale`, or `codes`; `None` where there is a source.
       prior: p(z); by default that of the run's model, or N(0, I).
@@ -79,6 +85,8 @@ def open_source(
         raise ValueError("expected either a source, or loc and scale, or codes")
     if source is None:
         found = Source("posteriors", {"posterior": "arrays"}, _of_arrays(given))
+    elif isinstance(source, Source):
+        found = source
     elif isinstance(source, Run):
         found = _of_run(source, config.seed, progress)
     elif not isinstance(source, (str, os.PathLike)):
@@ -174,6 +182,5 @@ def _of_run(run: Run, seed: int, progress: ProgressOption) -> Source:
         held_out=held_out,
         # A VampPrior would pass its images through the encoder at every density.
         prior=model.prior.current() if isinstance(model.prior, VampPrior) else model.prior,
-        model=model,
-        held_out_images=validation[:],
+        run=run,
     )
