@@ -39,13 +39,17 @@ def stateless_normal(
 
 def _uniform(shape: list[int | tf.Tensor], seed: tf.Tensor, start: int = 0) -> tf.Tensor:
     """Multiples of 2⁻²⁴ in [0, 1), float32, the rows from `start`."""
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-    if start:
+    if start == 0:
+        bits = tf.random.stateless_uniform(
+            shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+        )
+    else:  # The same generator, further on; XLA would begin elsewhere.
+        key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
         groups = start * math.prod(int(size) for size in shape[1:]) // 4
         counter += tf.constant([groups, 0], tf.uint64)
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=shape, key=key, counter=counter, alg=_PHILOX, dtype=tf.uint32
-    )
+        bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=shape, key=key, counter=counter, alg=_PHILOX, dtype=tf.uint32
+        )
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
