@@ -125,6 +125,22 @@ def test_posteriors_are_asked_by_capability(kind):
         assert posterior.log_prob(tf.cast(single, tf.float64)).dtype == tf.float64
 
 
+@pytest.mark.parametrize("leading", [[], [2, 5]])
+def test_codes_of_any_number_of_images_keep_their_dimension(leading):
+    """A network of one's own may need it where the graph does not know the batch."""
+
+    def codes_of(noise: tf.Tensor) -> tf.Tensor:
+        implicit = ImplicitPosterior(lambda row: 2.0 * row[:, :3], tf.shape(noise)[-2], 9)
+        return implicit.from_noise(noise)
+
+    noise = tf.TensorSpec([*leading, None, 9], tf.float32)
+    traced = tf.function(codes_of, input_signature=[noise], autograph=False)
+    found = traced.get_concrete_function().output_shapes
+    assert found.as_list() == [*leading, None, 3]
+    drawn = tf.random.stateless_normal([*leading, 4, 9], [1, 2])
+    np.testing.assert_array_equal(traced(drawn), 2.0 * drawn[..., :3])
+
+
 def test_arrays_that_would_broadcast_are_refused():
     two, one = tf.zeros([4, 2]), tf.ones([4, 1])
     with pytest.raises(ValueError, match=r"noise has shape \[4, 1\], expected \[4, 2\]"):

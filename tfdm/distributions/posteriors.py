@@ -95,12 +95,12 @@ class ImplicitPosterior(NoisePosterior):
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
         """Noise [..., B, M] -> codes [..., B, L], one pass for each leading index."""
-        leading = noise.shape[:-2]
-        if not leading:
+        if noise.shape.rank == 2:
             return self.draw(noise)
+        leading = noise.shape[:-2]
         rows = tf.unstack(tf.reshape(noise, [leading.num_elements(), *self.noise_shape]))
         codes = tf.stack([self.draw(row) for row in rows])
-        return tf.reshape(codes, [*leading, *tf.unstack(tf.shape(codes)[1:])])
+        return tf.reshape(codes, [*leading, self.batch_size, codes.shape[-1]])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
