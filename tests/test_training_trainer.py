@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 
-import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -366,38 +365,6 @@ def test_a_run_with_a_damaged_file_is_not_complete(monkeypatch, copied, name):
     run(copied.path)
     for folder in (copied.weights, copied.export / "generator", copied.export / "encoder"):
         assert is_intact(folder)
-
-
-def test_weights_alone_are_read_whole_or_refused(copied):
-    expected = capture_state(load_run(copied.path).model)
-    shutil.rmtree(copied.checkpoints)
-    for name, array in capture_state(load_run(copied.path).model).items():
-        if name.startswith("model/"):
-            np.testing.assert_array_equal(array, expected[name])
-    path = copied.weights / "last.weights.h5"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="does not have the SHA-256 digest"):
-        load_run(copied.path)
-    # Without a digest: Keras passes over a group that it does not find.
-    (copied.weights / "SHA256SUMS").unlink()
-    load_run(copied.path).model.save_weights(path)
-    content = path.read_bytes()
-    with h5py.File(path) as file:
-        groups: list[str] = []
-        file.visit(groups.append)
-    for group in [name for name in groups if name.endswith(("codes", "pixels", "encoder", "0"))]:
-        path.write_bytes(content)
-        with h5py.File(path, "r+") as file:
-            del file[group]
-        with pytest.raises(UserError, match="last.weights.h5 does not fit"):
-            load_run(copied.path)
-    path.write_bytes(content)
-    with h5py.File(path, "r+") as file:
-        file[next(name for name in groups if name.endswith("/0"))][...] = np.nan
-    with pytest.raises(UserError, match="it lacks .* or holds a value that is not finite"):
-        load_run(copied.path)
 
 
 def test_a_run_folder_that_is_moved_away_is_not_made_anew(monkeypatch, tmp_path):
