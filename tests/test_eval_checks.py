@@ -109,7 +109,7 @@ def test_unit_range_divides_bytes_alone():
         (lambda: kernel_distance(ROWS, ROWS[:1]), "there are 1 features, expected at least 2"),
         (lambda: kernel_distance(ROWS, ROWS[:, :2]), "features have 3 and 2 columns"),
         (lambda: kernel_distance(ROWS, ROWS, 1), "max_block_size is 1, expected at least 2"),
-        (lambda: kernel_distance(ROWS[:7], ROWS, 10), "7 and 40 .* cannot be cut into 4 blocks"),
+        (lambda: kernel_distance(ROWS[:3], ROWS, 2), "3 and 40 .* cannot be cut into 2 blocks"),
         (lambda: kernel_distance(ROWS, _with(ROWS, np.nan)), "not finite"),
         (lambda: precision_recall(ROWS, ROWS[:3]), "there are 3 features, expected at least 4"),
         (lambda: precision_recall(ROWS[:3], ROWS), "there are 3 features, expected at least 4"),
@@ -137,6 +137,6 @@ def test_what_a_statistic_refuses(call, message):
 
 
 def test_the_fewest_rows_that_suffice():
-    assert isinstance(kernel_distance(ROWS[:8], ROWS, 10), KernelDistance)
+    assert isinstance(kernel_distance(ROWS[:4], ROWS, 2), KernelDistance)
     assert precision_recall(ROWS[:4], ROWS[:4]).precision == 1
     assert inception_score_from_logits(ROWS[:9], 9).num_samples == 9

@@ -97,7 +97,7 @@ def test_one_critic_has_no_spread() -> None:
     table = evaluation_table(_content({"model": "vae"}, 4.5, wasserstein_critic=critic))
     assert "| 1.25 | " in table
     assert "one critic of 7 steps" in table
-    assert "over 1" not in table
+    assert "over 1 " not in table
 
 
 def test_a_second_classifier_has_rows_of_its_own() -> None:
