@@ -46,7 +46,7 @@ def test_a_term_that_does_not_fit_leaves_room_for_shorter_ones(
     with contextlib.closing(Bar("training", "step", stream, total=100)) as bar:
         bar(50, 100, {"code_discriminator_of_pairs_of_images": 1.0, "encoder": 2.0})
     state = stream.getvalue().split("\r")[-1]
-    assert "encoder 2]" in state and "code" not in state
+    assert "encoder 2]" in state and "pairs" not in state
 
 
 def test_a_bar_is_turned_off_or_replaced(capsys):

@@ -183,7 +183,8 @@ def _page(runs: Sequence[RunReport], title: str) -> str:
         summary, rate = run.summary, run.summary["steps_per_second"]
         shown_rate = "-" if rate is None else f"{rate:.2f}"
         final = ", ".join(f"{name} {value:.4g}" for name, value in sorted(summary["final"].items()))
-        row = f"| [{run.name}](#{run.name}) | {summary['steps']} "
+        anchor = re.sub(r"[^\w-]", "", run.name.lower())  # as GitHub makes it of the heading
+        row = f"| [{run.name}](#{anchor}) | {summary['steps']} "
         lines.append(f"{row}| {summary['wall_seconds'] / 60:.1f} | {shown_rate} | {final} |")
     return "\n".join([*lines, *(line for run in runs for line in _section(run))]) + "\n"
 
