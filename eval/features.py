@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tfdm.errors import UserError
 from tfdm.eval.inputs import ClassifierOutputs, FeatureMoments, RealFeatures
 from tfdm.eval.sources import ImageSource
 from tfdm.runs.atomic import atomic_file, atomic_write_text
+from tfdm.runs.results import writing
 from tfdm.seeds import stream
 
 _logger = logging.getLogger("tfdm")
@@ -115,14 +115,10 @@ def real_features(
     path = cache_dir / "features" / f"{classifier.name}-{key}.npy"
     features = _readable(path, source.num_images)
     if features is None:
-        try:
+        with writing(path.parent, "choose another --cache_dir"):
             with atomic_file(path) as temporary:
                 _write_features(temporary, source, classifier, progress)
             atomic_write_text(path.with_suffix(".sha256"), _file_digest(path))
-        except OSError as error:
-            raise UserError(
-                f"cannot write into {path.parent} ({error.strerror}): choose another --cache_dir"
-            ) from None
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     moments = FeatureMoments(features.shape[1])
     for first in range(0, len(features), BLOCK):
@@ -133,13 +129,16 @@ def real_features(
 
 def _write_features(path: Path, source: ImageSource, classifier: Any, progress: Progress) -> None:
     shape = (source.num_images, classifier.num_features)
-    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    # Plain writes: on a full disk, storing through a memory map kills the process.
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     done = 0
-    for block in source.blocks(BLOCK):
-        rows[done : done + len(block)] = classifier.logits_and_features(block)[1]
-        done += len(block)
-        progress(done, source.num_images)
-    rows.flush()
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in source.blocks(BLOCK):
+            features = classifier.logits_and_features(block)[1]
+            file.write(np.ascontiguousarray(features, "<f4").data)
+            done += len(block)
+            progress(done, source.num_images)
 
 
 def _readable(path: Path, number: int) -> np.ndarray | None:

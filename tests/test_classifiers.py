@@ -256,6 +256,7 @@ def test_weights_of_another_network_are_refused(rng: np.random.Generator) -> Non
         (arrays | {"head/kernel": np.zeros((9, 10))}, r"shape \(9, 10\), expected \(8, 10\)"),
         (arrays | {"head/bias": np.zeros(10)}, "expected"),
         (_without(arrays, "head/kernel"), "expected"),
+        (arrays | {"head/kernel": np.full((8, 10), np.inf)}, "head/kernel holds .* not finite"),
     ):
         with pytest.raises(UserError, match=message):
             set_weights(network, other)

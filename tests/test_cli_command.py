@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tfdm.cli.command import how_to_call, run_command
-from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.errors import DivergedError, Stopped, Terminated, UserError
 from tfdm.experiments.config import resolve_run_config
 from tfdm.runs import RunFolder
 
@@ -51,6 +52,8 @@ def _raises(error: BaseException) -> Callable[[Sequence[str]], None]:
         (Terminated(15, 9), 143, "stopped by signal 15 after step 9; a checkpoint was written"),
         (Terminated(2, 9), 130, "stopped by signal 2 after step 9; a checkpoint was written"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (Stopped(15), 143, "stopped by signal 15"),
+        (OSError(errno.ESTALE, "moved", "x"), 1, f"[Errno {errno.ESTALE}] moved: 'x'"),
         (OSError(28, "No space left on device", "x"), 1, "[Errno 28] No space left on device: 'x'"),
     ],
 )
@@ -85,6 +88,28 @@ def test_what_the_package_logs_is_shown_as_lines(capsys):
     run_command(command, [])
     assert capsys.readouterr().err == "warning: skipped step_00000001.npz\npreparing\n"
     assert (list(logger.handlers), logger.level, logger.propagate) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "line"),
+    [
+        (signal.SIGTERM, 143, "error: stopped by signal 15\n"),
+        (signal.SIGINT, 130, "error: interrupted\n"),
+    ],
+)
+def test_a_signal_ends_a_command_by_one_line(
+    number: signal.Signals, status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    assert run_command(lambda _: signal.raise_signal(number), []) == status
+    assert capsys.readouterr() == ("", line)
+    assert signal.getsignal(number) is before
+
+
+def test_an_interrupt_while_a_command_is_imported_is_one_line() -> None:
+    code = "import signal, tfdm.cli; signal.raise_signal(signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "error: interrupted\n")
 
 
 def test_commands_are_named_as_called(monkeypatch, tmp_path):

@@ -194,7 +194,7 @@ def test_two_replicas_and_one_device_move_alike(name, options, gap):
     run = stepper(single)
     for number, batch in enumerate(small_batches(single, 2), start=1):
         expected = run(batch)
-        dataset = tf.data.Dataset.from_tensor_slices(batch).batch(BATCH_SIZE)
+        dataset = tf.data.Dataset.from_tensor_slices(batch).batch(BATCH_SIZE, drop_remainder=True)
         history = mirrored.fit(dataset, verbose=0, shuffle=False).history
         terms = {key: value for key, [value] in history.items()}
         assert int(mirrored.step.numpy()) == number

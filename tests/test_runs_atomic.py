@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +128,56 @@ def test_what_json_cannot_hold_is_refused_before_writing(tmp_path: Path, value: 
     with pytest.raises(ValueError, match="expected"):
         atomic.atomic_write_json(tmp_path / "a.json", value)
     assert _names(tmp_path) == []
+
+
+def test_what_another_process_writes_stays_until_it_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import contextlib, sys, time; from tfdm.runs.atomic import *\n"
+        "with atomic_file(sys.argv[1]) as file, atomic_directory(sys.argv[2]) as folder:\n"
+        "    file.write_text('half'); (folder / 'a').touch(); print('at work', flush=True)\n"
+        "    time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "kl.json"), str(tmp_path / "export")]
+    root = Path(__file__).parents[1]
+    writer = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    try:
+        assert writer.stdout is not None and writer.stdout.readline() == "at work\n"
+        at_work = _names(tmp_path)
+        assert len(at_work) == 2
+        atomic.remove_leftovers(tmp_path)
+        atomic.atomic_write_text(tmp_path / "other.txt", "")
+        assert _names(tmp_path) == [*at_work, "other.txt"]
+    finally:
+        writer.kill()
+        writer.communicate()
+    # A writer without any lock clears the folder that it writes into.
+    atomic.atomic_write_text(tmp_path / "other.txt", "")
+    assert _names(tmp_path) == ["other.txt"]
+
+
+@pytest.mark.parametrize("returns", [False, True])
+def test_a_held_folder_that_was_moved_is_not_made_anew(tmp_path: Path, returns: bool) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with atomic.held(run):
+        atomic.atomic_write_text(run / "weights" / "a", "1")
+        run.rename(tmp_path / "moved")
+        if returns:
+            run.mkdir()
+        for write in (atomic.atomic_write_text, lambda path, _: atomic.atomic_write_json(path, 1)):
+            with pytest.raises(OSError, match=f"was moved or removed .*'{run}'") as raised:
+                write(run / "weights" / "b", "2")
+            assert raised.value.errno == errno.ESTALE
+        assert run.exists() == returns and not (run / "weights").exists()
+    atomic.atomic_write_text(run / "weights" / "b", "2")
+
+
+def test_a_full_disk_is_named_by_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for writer in (atomic.atomic_file, atomic.atomic_directory):
+        with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
+            with writer(path):
+                raise full
+    assert path.read_text() == "old" and _names(tmp_path) == ["a.txt"]

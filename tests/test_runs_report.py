@@ -103,6 +103,15 @@ def test_runs_of_one_name_are_told_apart_by_the_fields_that_differ(tmp_path: Pat
     assert all(f"## {run.name}\n" in written.page for run in written.runs)
 
 
+@pytest.mark.parametrize("change", [{"model": "../../x"}, {"dataset": "../x"}, {"seed": "/../x"}])
+def test_nothing_in_a_run_leads_out_of_the_report(tmp_path: Path, change: dict[str, str]) -> None:
+    folder = _make_run(tmp_path / "run", **change)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"unknown model|(dataset|seed) is '|not known here"):
+        report([folder], output_dir=str(tmp_path / "a" / "report"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_refusals(tmp_path: Path) -> None:
     folder = _make_run(tmp_path / "run")
     (tmp_path / "file").touch()

@@ -95,3 +95,21 @@ def test_temperature_stays_within_its_bounds() -> None:
     # All right beyond the precision of exp, too.
     assert fit_temperature(1e5 * logits, np.array([0, 2])) == pytest.approx(0.01)
     assert fit_temperature(1e5 * logits, np.array([0, 1])) == pytest.approx(100.0)
+
+
+def test_moments_that_were_changed_on_disk_are_not_read(tmp_path):
+    path = tmp_path / "state.json"
+    moments = statistics.RunningMean(10, 4.48, 2.5), statistics.RunningMean(10, 1.25, 0.5)
+    statistics.save_moments(path, "key", moments)
+    assert statistics.load_moments(path, "key") == moments
+    assert statistics.load_moments(path, "other") is None
+    text = path.read_text()
+    changed = [
+        text.replace("4.48", "12.48"),
+        text[:-4],
+        text.replace("sha256", "sha255"),
+        "[" * 9999,
+    ]
+    for damaged in changed:
+        path.write_text(damaged)
+        assert statistics.load_moments(path, "key") is None

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    EventAccumulator as PluginEventAccumulator,
+)
 from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
 from tests.test_progress import Terminal
@@ -28,7 +31,8 @@ def logged(tmp_path_factory):
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     writer = tf.summary.create_file_writer(str(folder.tensorboard))
     flat = {"seed": 3, "model": "tiny", "shape": [1, 2], "log_every": 2, "data_dir": "/data"}
-    metrics.write_hparams(writer, flat | {"preset": "quick", "steps_per_execution": 1}, "the-run")
+    flat |= {"preset": "quick", "steps_per_execution": 1}
+    metrics.begin_session(writer, flat, "the-run", 1)
     clock = metrics.RunClock(earlier_seconds=100.0)
     logger = metrics.MetricsLogger(Span(0, 5), 2, folder, writer, clock)
     losses = []
@@ -77,6 +81,26 @@ def test_tensorboard_has_every_log_and_the_configuration(logged):
     shown = parse_session_start_info_plugin_data(content).hparams
     assert set(shown) == {"seed", "model"}
     assert shown["seed"].number_value == 3 and shown["model"].string_value == "tiny"
+
+
+def test_a_session_replaces_what_a_killed_one_wrote_of_its_steps(tmp_path):
+    folder = RunFolder(tmp_path)
+    for start, end in ((0, 6), (4, 6), (4, 8)):  # Killed at 6, twice; checkpoints were of 4.
+        writer = tf.summary.create_file_writer(str(folder.tensorboard))
+        metrics.begin_session(writer, {"seed": 3}, "the-run", start + 1)
+        with writer.as_default():
+            for step in range(start + 1, end + 1):
+                tf.summary.scalar("loss", np.float32(100 * end + step), step=step)
+                tf.summary.image("samples", np.zeros((1, 2, 2, 1)), step=step)
+        writer.close()
+    # What TensorBoard itself shows.
+    events = PluginEventAccumulator(str(folder.tensorboard)).Reload()
+    tags = events.Tags()["tensors"]
+    steps = {tag: [point.step for point in events.Tensors(tag)] for tag in tags}
+    assert steps["loss"] == steps["samples"] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert steps["_hparams_/session_start_info"] == [1, 5]
+    values = [tf.make_ndarray(point.tensor_proto).item() for point in events.Tensors("loss")]
+    assert values == [601, 602, 603, 604, 805, 806, 807, 808]
 
 
 def test_held_out_terms_are_the_means_of_whole_batches_and_move_nothing(monkeypatch, tmp_path):

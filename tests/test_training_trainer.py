@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,6 +20,7 @@ from tfdm.errors import DivergedError, Terminated, UserError
 from tfdm.experiments.load import load_run
 from tfdm.experiments.train import train_run
 from tfdm.runs import CheckpointStore, RunFolder
+from tfdm.runs.sums import is_intact
 from tfdm.training.callbacks import StepCallback
 from tfdm.training.state import capture_state
 
@@ -64,7 +66,8 @@ def test_leaves_the_files_of_a_run(finished):
     ]
     folders = ("samples", "reconstructions")
     grids = {f"{name}/step_{step:06d}.png" for name in folders for step in (5, 10)}
-    files = {"config.json", "metrics.jsonl", "summary.json", "weights/last.weights.h5"}
+    files = {"config.json", "metrics.jsonl", "summary.json"}
+    files |= {"weights/last.weights.h5", "weights/SHA256SUMS"}
     assert found - checkpoints - {".lock"} == grids | files
     assert sorted(path.name for path in folder.export.iterdir()) == ["encoder", "generator"]
     assert any(folder.tensorboard.iterdir())
@@ -332,3 +335,77 @@ def test_a_folder_without_weights_or_with_those_of_another_model(monkeypatch, co
     shutil.rmtree(copied.weights)
     with pytest.raises(UserError, match="holds no trained weights yet"):
         load_run(copied.path)
+
+
+def test_a_trained_run_without_checkpoints_is_not_started_anew(copied, caplog):
+    shutil.rmtree(copied.checkpoints)
+    before = copied.metrics_path.read_bytes()
+    with pytest.raises(UserError, match="was trained, for 10 steps .*holds no good checkpoint"):
+        run(copied.path, steps=20)
+    # Neither after it was stopped in the middle.
+    shutil.rmtree(copied.weights)
+    copied.summary_path.unlink()
+    with pytest.raises(UserError, match="holds no good checkpoint"):
+        run(copied.path, steps=20)
+    assert copied.metrics_path.read_bytes() == before
+    # Before the first checkpoint nothing is lost but time, which is said.
+    copied.truncate_metrics(4)
+    with caplog.at_level(logging.INFO, "tfdm"):
+        run(copied.path, steps=20)
+    assert "resuming after step 0, whose 4 later steps are taken again" in caplog.messages
+    assert logged_steps(copied) == list(range(2, 21, 2))
+
+
+@pytest.mark.parametrize(
+    "name", ["weights/last.weights.h5", "export/generator/variables/variables.data-00000-of-00001"]
+)
+def test_a_run_with_a_damaged_file_is_not_complete(monkeypatch, copied, name):
+    forbid_training(monkeypatch)
+    path = copied.path / name
+    path.write_bytes(path.read_bytes()[:-100])
+    run(copied.path)
+    for folder in (copied.weights, copied.export / "generator", copied.export / "encoder"):
+        assert is_intact(folder)
+
+
+def test_weights_alone_are_read_whole_or_refused(copied):
+    expected = capture_state(load_run(copied.path).model)
+    shutil.rmtree(copied.checkpoints)
+    for name, array in capture_state(load_run(copied.path).model).items():
+        if name.startswith("model/"):
+            np.testing.assert_array_equal(array, expected[name])
+    path = copied.weights / "last.weights.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="does not have the SHA-256 digest"):
+        load_run(copied.path)
+    # Without a digest: Keras passes over a group that it does not find.
+    (copied.weights / "SHA256SUMS").unlink()
+    load_run(copied.path).model.save_weights(path)
+    content = path.read_bytes()
+    with h5py.File(path) as file:
+        groups: list[str] = []
+        file.visit(groups.append)
+    for group in [name for name in groups if name.endswith(("codes", "pixels", "encoder", "0"))]:
+        path.write_bytes(content)
+        with h5py.File(path, "r+") as file:
+            del file[group]
+        with pytest.raises(UserError, match="last.weights.h5 does not fit"):
+            load_run(copied.path)
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        file[next(name for name in groups if name.endswith("/0"))][...] = np.nan
+    with pytest.raises(UserError, match="it lacks .* or holds a value that is not finite"):
+        load_run(copied.path)
+
+
+def test_a_run_folder_that_is_moved_away_is_not_made_anew(monkeypatch, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+
+    def move():
+        folder.path.rename(tmp_path / "moved")
+
+    stopped(monkeypatch, folder.path, 5, move, OSError)
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+    run(tmp_path / "moved")

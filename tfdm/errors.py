@@ -6,7 +6,13 @@ Library code raises `ValueError` for a caller's mistake.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+# Failures of the system: a disk that is full, broken or not to be written, a folder that is gone.
+MACHINE_FAILURES = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE,
+)  # fmt: skip
 
 
 class UserError(Exception):
@@ -29,6 +35,17 @@ class Terminated(Exception):  # noqa: N818 - not an error: the run was asked to 
         self.signum = signum
         self.step = step
         super().__init__(f"stopped by signal {signum} after step {step}; a checkpoint was written")
+
+
+class Stopped(SystemExit):  # noqa: N818 - not an error, as `Terminated`.
+    """Signal n ended the process at once, outside of training (exit 128 + n)."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return f"stopped by signal {self.signum}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

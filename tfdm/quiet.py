@@ -1,4 +1,4 @@
-"""An import of TensorFlow that writes nothing to the terminal."""
+"""What does not come to the terminal: TensorFlow's words, and the traceback of an interrupt."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from types import TracebackType
 
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
     """Keeps from the terminal what TensorFlow's libraries write while it is imported in the block.
 
-    When the block fails, it is shown after all. Whoever sets TF_CPP_MIN_LOG_LEVEL sees everything.
+    When the block fails, but not when it is interrupted, it is shown after all. Whoever sets
+    TF_CPP_MIN_LOG_LEVEL sees everything.
     """
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
@@ -28,7 +30,7 @@ def quiet_tensorflow() -> Iterator[None]:
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # the drivers report when devices are looked for
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             written.seek(0)
             os.write(terminal, written.read())
@@ -37,3 +39,16 @@ def quiet_tensorflow() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def quiet_interrupts() -> None:
+    """Has a Ctrl-C that nothing catches, such as one in an import, end in one line."""
+    show = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.stderr.write("error: interrupted\n")
+        else:
+            show(kind, error, trace)
+
+    sys.excepthook = hook

@@ -172,15 +172,17 @@ def digest(*parts: npt.NDArray | str | int) -> str:
 
 
 def save_moments(path: Path, key: str, moments: Sequence[RunningMean]) -> None:
-    """Writes moments under a key, in one piece."""
-    atomic_write_json(path, {"key": key, "moments": [dataclasses.astuple(m) for m in moments]})
+    """Writes moments under a key, in one piece, with a digest."""
+    content = {"key": key, "moments": [dataclasses.astuple(m) for m in moments]}
+    atomic_write_json(path, {**content, "sha256": digest(json.dumps(content))})
 
 
 def load_moments(path: Path | None, key: str) -> tuple[RunningMean, ...] | None:
-    """Returns the moments of a file, `None` where there are none under this key."""
+    """Returns the moments of a file, `None` where there are none under this key or digest."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+        is_whole = content.pop("sha256") == digest(json.dumps(content))
         found = tuple(RunningMean(int(n), float(m), float(s)) for n, m, s in content["moments"])
-        return found if content["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return found if is_whole and content["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # a file that cannot be read costs the time that it would have saved

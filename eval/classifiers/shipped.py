@@ -176,6 +176,8 @@ def set_weights(network: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
         found, expected = arrays[name].shape, tuple(variable.shape)
         if found != expected:
             raise UserError(f"{name} has shape {found}, expected {expected}")
+        if not np.isfinite(arrays[name]).all():
+            raise UserError(f"{name} holds a value that is not finite, expected trained weights")
     for name, variable in variables.items():
         variable.assign(arrays[name].astype(np.float32))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import logging
 import os
 import signal
@@ -21,13 +20,11 @@ import tqdm
 
 import tfdm
 from tfdm.cli.flags import FlagGroup, Given, flags_of, help_text, parse_flags, take_flag
-from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.errors import MACHINE_FAILURES, DivergedError, Stopped, Terminated, UserError
 from tfdm.fields import CheckedConfig, setting
 from tfdm.models.registry import register_file
 from tfdm.quiet import quiet_tensorflow
-
-# The system's failures that a user can mend; any other `OSError` is a fault to be seen whole.
-_SYSTEM_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+from tfdm.training.signals import StopSignals
 
 _HELP = ("--help", "-help", "-h", "--helpfull", "--helpshort")
 
@@ -84,7 +81,7 @@ def run_command(
 
     `None` stands for the arguments of the process. Faults of the program itself are raised.
     """
-    with _log_on_terminal():
+    with _log_on_terminal(), StopSignals():
         try:
             command(sys.argv[1:] if arguments is None else arguments)
             sys.stdout.flush()
@@ -92,7 +89,7 @@ def run_command(
             return _fail(error, 2)
         except DivergedError as error:
             return _fail(error, 3)
-        except Terminated as error:
+        except (Terminated, Stopped) as error:
             return _fail(error, 128 + error.signum)
         except KeyboardInterrupt:
             return _fail("interrupted", 130)
@@ -101,8 +98,8 @@ def run_command(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         except OSError as error:
-            if error.errno not in _SYSTEM_FAILURES:
-                raise
+            if error.errno not in MACHINE_FAILURES:
+                raise  # A fault, to be seen whole.
             return _fail(error, 1)
     return 0
 

@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import numpy as np
 from tfdm.datasets.dataset import SPLITS, ImageDataset, Source, SplitStream
 from tfdm.datasets.digest import block_digests, blocks_to_check, dataset_digest
 from tfdm.errors import UserError
-from tfdm.runs.atomic import atomic_directory, is_leftover, original_name
+from tfdm.runs.atomic import atomic_directory
 from tfdm.runs.results import locked, writing
 
 _logger = logging.getLogger("tfdm")
@@ -61,7 +60,6 @@ def prepared(source: Source, cache_dir: Path) -> ImageDataset:
     with contextlib.suppress(_DamagedError):
         return _open(folder, source)
     with locked(cache_dir, folder.name + _LOCK, wait=True, advice=_ADVICE):
-        _remove_leftovers(folder)
         try:
             return _open(folder, source)
         except _DamagedError as error:
@@ -140,14 +138,3 @@ def _write_array(path: Path, stream: SplitStream, shape: tuple[int, ...], title:
             f"{title}: the source holds {written} images, expected {shape[0]}; "
             "it is incomplete: delete it and fetch it again"
         )
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes left half-written; the caller holds the lock of `folder`."""
-    for leftover in filter(is_leftover, folder.parent.iterdir()):
-        owner = original_name(leftover)
-        # Another data set's: only when nobody is preparing it now.
-        others = locked(folder.parent, owner + _LOCK)
-        held = contextlib.nullcontext() if owner == folder.name else others
-        with contextlib.suppress(UserError), held:
-            shutil.rmtree(leftover, ignore_errors=True)

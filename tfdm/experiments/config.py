@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from tfdm.training.config import ModelConfig
 PRESETS = ("quick", "paper")
 STRATEGIES = ("auto", "cpu", "mirrored", "multi_worker", "tpu")
 PRECISIONS = ("float32", "mixed_bfloat16")
+_DATASET_NAME = re.compile(r"[^/\\\x00-\x1f]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,8 @@ class RunConfig(CheckedConfig):
     def __post_init__(self) -> None:
         """Checks every field; raises `ValueError` with the value and what was expected."""
         super().__post_init__()
+        if not _DATASET_NAME.fullmatch(self.dataset):  # It becomes part of the name of a folder.
+            raise ValueError(f"dataset is {self.dataset!r}, expected a name without '/'")
         try:
             expected = find_model(self.model).config
         except UserError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdm.experiments.load import WEIGHTS_NAME
+from tfdm.experiments.weights import WEIGHTS_NAME, write_weights
 from tfdm.runs import RunFolder
-from tfdm.runs.atomic import atomic_directory, atomic_file
+from tfdm.runs.atomic import atomic_directory
+from tfdm.runs.sums import is_intact, write_sums
 from tfdm.training.grids import grid_path
 
 
@@ -47,14 +49,13 @@ def exported_folders(has_encoder: bool, folder: str | os.PathLike[str]) -> list[
 
 
 def is_exported(path: Path) -> bool:
-    """Says whether a SavedModel stands at `path`."""
-    return (path / "saved_model.pb").is_file()
+    """Says whether a SavedModel stands at `path` as it was written."""
+    return is_intact(path, "saved_model.pb")
 
 
 def write_networks(model: Any, folder: RunFolder) -> None:
     """Writes `weights/last.weights.h5` and `export/` of a model that has one replica."""
-    with atomic_file(folder.weights / WEIGHTS_NAME) as temporary:
-        model.save_weights(temporary)
+    write_weights(model, folder.weights)
     export_model(model, folder.export)
 
 
@@ -65,10 +66,11 @@ def grid_paths(folder: RunFolder, step: int, has_encoder: bool) -> list[Path]:
 
 
 def is_whole(folder: RunFolder, step: int, has_encoder: bool) -> bool:
-    """Says whether a finished run has all that it should have, its summary apart."""
-    files = [folder.weights / WEIGHTS_NAME, *grid_paths(folder, step, has_encoder)]
-    saved_models = exported_folders(has_encoder, folder.export)
-    return all(path.is_file() for path in files) and all(map(is_exported, saved_models))
+    """Says whether a finished run has all that it should have, undamaged, its summary apart."""
+    has_grids = all(path.is_file() for path in grid_paths(folder, step, has_encoder))
+    has_weights = is_intact(folder.weights, WEIGHTS_NAME)
+    exported = map(is_exported, exported_folders(has_encoder, folder.export))
+    return has_grids and has_weights and all(exported)
 
 
 def read_summary(folder: RunFolder, steps: int) -> dict[str, Any] | None:
@@ -96,6 +98,18 @@ def _write(folder: Path, functions: Mapping[str, Any]) -> Path:
     # Only the variables that the functions read: no discriminator travels with a generator.
     read = {v.ref(): v for traced in signatures.values() for v in traced.graph.variables}
     module.networks = list(read.values())
-    with atomic_directory(folder) as temporary:
-        tf.saved_model.save(module, str(temporary), signatures=signatures)
+    # By way of memory: what TensorFlow raises on a full disk says neither so nor where.
+    memory = f"ram://tfdm-export/{secrets.token_hex(8)}"
+    tf.saved_model.save(module, memory, signatures=signatures)
+    try:
+        with atomic_directory(folder) as temporary:
+            for place, _, names in tf.io.gfile.walk(memory):
+                target = temporary / os.path.relpath(place, memory)
+                target.mkdir(exist_ok=True)
+                for name in names:
+                    with tf.io.gfile.GFile(f"{place}/{name}", "rb") as file:
+                        (target / name).write_bytes(file.read())
+            write_sums(temporary)
+    finally:
+        tf.io.gfile.rmtree(memory)
     return folder

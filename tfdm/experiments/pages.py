@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdm.errors import UserError
+from tfdm.experiments.config import RunConfig
 from tfdm.fields import CheckedConfig, folder, setting
 from tfdm.pictures import figure_png, new_figure
 from tfdm.runs import atomic
@@ -95,13 +96,14 @@ def report(
 
 def _read_run(folder: RunFolder) -> RunReport:
     config = folder.read_config()
+    run = RunConfig.from_flat(config)
     if not folder.summary_path.is_file():
         raise UserError(f"{folder.path} is not finished: run the command that started it again")
     summary = json.loads(folder.summary_path.read_text(encoding="utf-8"))
     samples = folder.last_grid("samples")
     if samples is None:
         raise UserError(f"{folder.path} has no samples: run the command that started it again")
-    name = f"{config['model']}-{config['dataset']}-seed{config['seed']}"
+    name = f"{run.model}-{run.dataset}-seed{run.seed}"
     curves = read_curves(folder.metrics_path)
     return RunReport(name, config, summary, curves, samples, folder.last_grid("reconstructions"))
 

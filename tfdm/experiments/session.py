@@ -15,6 +15,7 @@ from tfdm.errors import UserError
 from tfdm.experiments import export
 from tfdm.experiments.config import RunConfig
 from tfdm.experiments.load import build_model, fitting, open_data, warn_if_changed
+from tfdm.experiments.weights import WEIGHTS_NAME
 from tfdm.models.registry import find_model
 from tfdm.runs import CheckpointStore, RunFolder, provenance
 from tfdm.training import grids, metrics
@@ -126,8 +127,8 @@ class _Session:
                 f"{self.folder.path} is trained for {start} steps already, "
                 f"more than the {steps} asked for"
             )
+        _on_chief(self.workers, lambda: self._go_on_after(start))
         if is_chief:
-            self.folder.truncate_metrics(start)
             earlier = metrics.last_record(self.folder).get("wall_seconds", 0.0)
             clock = metrics.RunClock(earlier + clock.seconds())
             if start < steps:  # It tells of an end that is not this run's any more.
@@ -148,6 +149,21 @@ class _Session:
                 restore_state(model, self.workers.from_chief(arrays))
         return int(model.step.numpy())
 
+    def _go_on_after(self, start: int) -> None:
+        """Drops what was logged of later steps and says so; refuses to start a trained run anew."""
+        folder, logged = self.folder, self.folder.logged_step()
+        has_ended = folder.summary_path.exists() or (folder.weights / WEIGHTS_NAME).exists()
+        if start == 0 and (has_ended or logged > self.config.checkpoint_every):
+            raise UserError(
+                f"{folder.path} was trained, for {logged} steps by its metrics.jsonl, but "
+                f"{folder.checkpoints} holds no good checkpoint: put one back, or choose another "
+                "--output_dir"
+            )
+        if start or logged:
+            dropped = f", whose {logged - start} later steps are taken again"
+            _logger.info("resuming after step %d%s", start, dropped if logged > start else "")
+        folder.truncate_metrics(start)
+
     def _fit(self, model: Any, start: int, clock: metrics.RunClock) -> float | None:
         """Trains; returns the steps a second, on the chief."""
         config, span, is_chief = self.config, Span(start, self.config.steps), self.workers.is_chief
@@ -161,7 +177,10 @@ class _Session:
         logger = None
         with contextlib.ExitStack() as stack:
             if is_chief:
-                writer = self._tensorboard(stack)
+                writer = tf.summary.create_file_writer(str(self.folder.tensorboard))
+                stack.callback(writer.close)
+                trial = self.folder.path.resolve().name
+                metrics.begin_session(writer, config.flat(), trial, start + 1)
                 held_out = HeldOutTerms(
                     config.sample_every, self.dataset.splits["validation"], config.batch_size
                 )
@@ -195,8 +214,9 @@ class _Session:
             mirrored, model = model, build_model(self.config, self.dataset.image_shape)
             restore_state(model, capture_state(mirrored))
         if not all(p.is_file() for p in export.grid_paths(self.folder, step, model.has_encoder)):
-            with contextlib.ExitStack() as stack:
-                self._grids(Span(step, step), self._tensorboard(stack)).write(model, step)
+            # TensorBoard had them when the step was taken.
+            writer = tf.summary.create_noop_writer()
+            self._grids(Span(step, step), writer).write(model, step)
         export.write_networks(model, self.folder)
         summary = export.read_summary(self.folder, step)
         if summary is None:
@@ -222,12 +242,6 @@ class _Session:
     def _store(self) -> CheckpointStore:
         # `Checkpointer` has every worker look for values that are not finite.
         return CheckpointStore(self.folder.checkpoints, finite=False)
-
-    def _tensorboard(self, stack: contextlib.ExitStack) -> tf.summary.SummaryWriter:
-        writer = tf.summary.create_file_writer(str(self.folder.tensorboard))
-        stack.callback(writer.close)
-        metrics.write_hparams(writer, self.config.flat(), self.folder.path.resolve().name)
-        return writer
 
     def _grids(self, span: Span, writer: tf.summary.SummaryWriter) -> grids.ImageGrids:
         images = grids.fixed_images(self.dataset.splits["validation"])

@@ -113,7 +113,7 @@ def train_run(
     """Does what `train` does; `dataset` are the data, if they are not those of `config`."""
     folder, data_dir = RunFolder(config.folder), config.data_dir
     if data_dir is None and folder.config_path.is_file():
-        data_dir = folder.read_config().get("data_dir")
+        data_dir = RunConfig.from_flat(folder.read_config()).data_dir
     if data_dir is not None:
         # As it can be found again from another working directory.
         data_dir = os.path.abspath(os.path.expanduser(data_dir))
@@ -136,6 +136,11 @@ def _hold(folder: RunFolder, config: RunConfig, stack: contextlib.ExitStack) -> 
     """Holds the folder for this run until the stack is closed."""
     folder.create()
     stack.callback(folder.discard_if_unused)
+    if folder.config_path.is_file() and "fitted_prior" in folder.read_config():
+        raise UserError(
+            f"{folder.path} holds a run with a prior that was fitted after its training: "
+            "it trains no more; choose another --output_dir"
+        )
     # What the images decide is compared when they are there.
     known = {name: value for name, value in config.flat().items() if value is not None}
     folder.check_config(known, config.default_flat())

@@ -74,15 +74,10 @@ class CheckpointStore:
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
         for name, array in arrays.items():
             _check(name, array, self.finite)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = atomic.temporary_sibling(self.folder / f"step_{step:08d}.npz")
-        try:
+        with atomic.temporary_file(self.folder / f"step_{step:08d}.npz") as temporary:
             _write(temporary, arrays)
             path = self.folder / f"step_{step:08d}-{_digest(temporary)}.npz"
             atomic.commit(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         self._rotate(step, path)
         return path
 

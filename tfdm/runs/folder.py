@@ -4,6 +4,7 @@
     metrics.jsonl one line per logging step            weights/       last.weights.h5
     summary.json  how the run ended                    tensorboard/   scalars and grids
     samples/, reconstructions/, canvases/  PNG grids   export/        SavedModels
+    fitted_prior.json  of a run whose prior was fitted after training: what that changed
 
 A process that is killed at any moment leaves a folder that the next start accepts.
 """
@@ -87,7 +88,7 @@ class RunFolder:
             foreign = sorted({entry.name for entry in entries} - {self.lock_path.name})
             probe = self.path / f"{atomic.TEMPORARY_PREFIX}probe-{os.getpid()}"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         if foreign and not self.config_path.is_file():
             raise UserError(
                 f"{self.path} holds {foreign[0]!r} but no run: "
@@ -191,26 +192,38 @@ class RunFolder:
         if not isinstance(record.get("step"), int):
             raise ValueError(f"step is {record.get('step')!r}, expected a whole number")
         line = json.dumps(atomic.json_ready(dict(record)), allow_nan=False) + "\n"
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with atomic.writing_at(self.metrics_path):
+            with self.metrics_path.open("a", encoding="utf-8") as file:
+                file.write(line)
+
+    def logged_step(self) -> int:
+        """Returns the last step in `metrics.jsonl`, 0 where there is none."""
+        return max(filter(None, map(_logged_step, self._metrics_lines())), default=0)
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the lines of steps after `step`, and a line that was cut when a writer died."""
         if self.metrics_path.exists():
-            lines = self.metrics_path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if _is_metrics_line_until(line, step)]
+            steps = ((_logged_step(line), line) for line in self._metrics_lines())
+            kept = [line for logged, line in steps if logged is not None and logged <= step]
             atomic.atomic_write_bytes(self.metrics_path, b"".join(kept))
+
+    def _metrics_lines(self) -> list[bytes]:
+        if not self.metrics_path.exists():
+            return []
+        return self.metrics_path.read_bytes().splitlines(keepends=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Writes `summary.json`."""
         atomic.atomic_write_json(self.summary_path, dict(summary))
 
 
-def _is_metrics_line_until(line: bytes, step: int) -> bool:
+def _logged_step(line: bytes) -> int | None:
+    """Returns the step of a line of `metrics.jsonl`, `None` where the line was cut or damaged."""
     try:
-        return line.endswith(b"\n") and json.loads(line)["step"] <= step
-    except (ValueError, KeyError, TypeError):
-        return False
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return step if line.endswith(b"\n") and isinstance(step, int) else None
 
 
 def _runs_near(path: Path) -> str:

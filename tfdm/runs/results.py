@@ -7,6 +7,7 @@ Each says what it is about; a command about something else is refused.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -16,8 +17,8 @@ from typing import Any
 
 import filelock
 
-from tfdm.errors import UserError
-from tfdm.runs.atomic import json_ready
+from tfdm.errors import MACHINE_FAILURES, UserError
+from tfdm.runs.atomic import held, json_ready
 
 _logger = logging.getLogger("tfdm")
 
@@ -27,11 +28,16 @@ _MOVE_AWAY = f"move it away, or {_OTHER_FOLDER}"
 
 @contextlib.contextmanager
 def writing(folder: str | os.PathLike[str], advice: str = _OTHER_FOLDER) -> Iterator[Path]:
-    """Gives the path of a folder; a failure to write in it is one line with `advice`."""
+    """Gives the path of a folder; a failure to write in it is one line with `advice`.
+
+    A disk that is full or fails stays an `OSError`, with the name of the folder.
+    """
     path = Path(folder).expanduser()
     try:
         yield path
     except OSError as error:
+        if error.errno in MACHINE_FAILURES and error.errno != errno.EROFS:
+            raise OSError(error.errno, error.strerror, error.filename or str(path)) from error
         reason = error.strerror or error
         raise UserError(f"cannot write into {path}: {reason}; {advice}") from error
 
@@ -67,7 +73,8 @@ def locked(
             _logger.info("waiting for another process that writes into %s", folder)
             lock.acquire(timeout=-1)
     try:
-        yield
+        with held(folder):
+            yield
     finally:
         lock.release()
 

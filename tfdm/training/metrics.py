@@ -111,14 +111,23 @@ def losses_of(record: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in record.items() if name not in ours}
 
 
-def write_hparams(writer: tf.summary.SummaryWriter, flat: Mapping[str, Any], trial_id: str) -> None:
-    """Shows a configuration's hyperparameters in TensorBoard as run `trial_id`.
+def begin_session(
+    writer: tf.summary.SummaryWriter, flat: Mapping[str, Any], trial_id: str, step: int
+) -> None:
+    """Begins a session of a run, whose first step is `step`, in TensorBoard.
 
-    They are its numbers, texts and truth values that decide the weights; intervals and places do
-    not.
+    TensorBoard then drops what an earlier session, which was killed, wrote of this step and later
+    ones. The hyperparameters are shown as run `trial_id`: the numbers, texts and truth values of
+    the configuration that decide the weights; intervals and places do not.
     """
+    log = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+    event = tf.compat.v1.Event(wall_time=time.time(), step=step, session_log=log)
+    # The public functions of TensorFlow 2 write summaries alone.
+    tf.raw_ops.ImportEvent(writer=writer._resource, event=event.SerializeToString())
     shown = {name: v for name, v in flat.items() if isinstance(v, (bool, int, float, str))}
     shown = {name: v for name, v in shown.items() if name not in MAY_CHANGE | _EXECUTION}
-    with writer.as_default(step=0):
-        hparams.hparams(shown, trial_id=trial_id)
+    summary = hparams.hparams_pb(shown, trial_id=trial_id).SerializeToString()
+    with writer.as_default():
+        # Not `hparams`, which writes at step 0.
+        tf.summary.experimental.write_raw_pb(summary, step=np.int64(step))
     writer.flush()

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from tfdm.errors import Stopped
+
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
     """Catches SIGTERM and SIGINT inside a `with` block.
 
-    Outside of `deferred` a signal ends the process with status 128 + signal at once. Inside, its
-    number is noted in `received`, 0 while there is none, for the training loop to act on after its
-    step; a second one of the same kind ends the process there too. Outside of the main thread,
-    where Python catches no signals, nothing is caught.
+    Outside of `deferred` a signal ends the process at once, by `KeyboardInterrupt` or `Stopped`.
+    Inside, its number is noted in `received`, 0 while there is none, for the training loop to act
+    on after its step; a second one of the same kind ends the process there too. Outside of the
+    main thread, where Python catches no signals, nothing is caught.
     """
 
     def __init__(self) -> None:
@@ -47,5 +49,5 @@ class StopSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self._deferring or self.received == number:
-            raise SystemExit(128 + number)
+            raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
         self.received = number
