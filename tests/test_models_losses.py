@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -131,16 +130,6 @@ def test_wgan_gp(rng, normalization):
     generator_loss = model.generator_loss(noise)
     samples = call(model.generator, noise.drawn["generator_codes"])
     agree({"g": generator_loss}, {"g": -call(model.critic, samples).mean()})
-
-
-def test_wgan_gp_warns_where_its_critic_sees_one_batch() -> None:
-    model = small_model("wgan_gp", critic_steps=2)
-    images = tf.constant(small_images(2))
-    with pytest.warns(UserWarning, match=r"see the same images: \[B, 2, H, W, C\] are 2 batches"):
-        model.train_step(images)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model.train_step(tf.stack([images, images], axis=1))
 
 
 def test_wgan_gp_takes_five_critic_steps_on_batches_and_noise_of_their_own(rng, monkeypatch):

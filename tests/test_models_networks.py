@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,13 @@ def test_a_dropout_without_effect_is_refused(shape, is_own):
     else:
         with pytest.raises(ValueError, match="no layer for .* images has dropout"):
             small_model("dcgan", dropout_rate=0.5, **options)
+
+
+def test_wgan_gp_warns_where_its_critic_sees_one_batch():
+    model = small_model("wgan_gp", critic_steps=2)
+    images = tf.constant(small_images(2))
+    with pytest.warns(UserWarning, match=r"see the same images: \[B, 2, H, W, C\] are 2 batches"):
+        model.train_step(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.train_step(tf.stack([images, images], axis=1))

@@ -142,3 +142,14 @@ def test_a_model_of_a_file_is_recorded_and_never_imported(array, tmp_path, caplo
     assert tfdm.load_run(tmp_path / "run").step == 3 and not caplog.records
     register_model("mine", TinyAutoencoder)  # no file, which cannot have changed
     assert tfdm.load_run(tmp_path / "run").step == 3 and not caplog.records
+
+
+def test_deterministic_operations_are_asked_for_and_recorded(monkeypatch, tmp_path):
+    tiny_training.register(monkeypatch)
+    asked = []
+    experimental = "tensorflow.config.experimental.enable_op_determinism"
+    monkeypatch.setattr(experimental, lambda: asked.append(True))
+    folder = tiny_training.run(tmp_path / "run").folder
+    assert not asked and folder.read_config()["deterministic"] is False
+    tiny_training.run(folder.path, deterministic=True)  # as a run may be resumed
+    assert asked and folder.read_config()["deterministic"] is True

@@ -119,7 +119,10 @@ class InferenceModel(GenerativeModel):
                 return {"z": z, "loc": posterior.loc, "scale": posterior.scale}
             if not hasattr(posterior, "from_noise"):
                 return {"z": posterior.sample()}
-            return {"z": posterior.from_noise(tf.random.normal(posterior.noise_shape))}
+            # `tf.random.normal` wants a seed where determinism is on, and here every call is fresh.
+            shape = tf.stack(posterior.noise_shape)
+            noise = tf.raw_ops.RandomStandardNormal(shape=shape, dtype=tf.float32)
+            return {"z": posterior.from_noise(noise)}
 
         encoder = {"serving_default": signature(encode, self.image_shape, "images")}
         return {**super().export_signatures(), "encoder": encoder}
