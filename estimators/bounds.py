@@ -122,6 +122,11 @@ def _bounds(
     per_latent: FloatArray | None = None,
     active: int | None = None,
 ) -> PosteriorBounds:
+    if not math.isfinite(kl):
+        raise ValueError(
+            f"the average KL is {kl}, expected a finite number: its terms overflow, see the sizes "
+            "of means and standard deviations"
+        )
     log_num_data = math.log(num_data)
     return PosteriorBounds(
         num_data=num_data,

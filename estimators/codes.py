@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdm.seeds import stream
-from tfdm.statistics import FloatArray
+from tfdm.statistics import FloatArray, real_numbers
 
 Seed = int | np.random.Generator
 
@@ -52,7 +52,7 @@ class FixedCodes:
 
         `probes` tell their source from others, whatever the seed of the codes; by default `codes`.
         """
-        self.codes = np.asarray(codes, np.float64)
+        self.codes = real_numbers("codes", codes)
         if self.codes.ndim != 2 or 0 in self.codes.shape:
             raise ValueError(
                 f"codes have shape {self.codes.shape}, expected [N, L] with N >= 1 and L >= 1"
@@ -66,20 +66,24 @@ class FixedCodes:
         return self.codes[np.random.default_rng(seed).integers(len(self.codes), size=num)]
 
 
-def checked_gaussians(loc: npt.ArrayLike, scale: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def checked_gaussians(
+    loc: npt.ArrayLike, scale: npt.ArrayLike, names: tuple[str, str] = ("loc", "scale")
+) -> tuple[FloatArray, FloatArray]:
     """Returns the means and standard deviations of diagonal Gaussians, float64 [N, L].
 
-    `ValueError`: they are not both [N, L] with N ≥ 1 and L ≥ 1, not finite, or a scale is not > 0.
+    `names` are what the caller calls them. `ValueError`: they are not both [N, L] with N ≥ 1 and
+    L ≥ 1, of real and finite numbers, or a scale is not > 0.
     """
-    loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+    loc, scale = real_numbers(names[0], loc), real_numbers(names[1], scale)
     if loc.ndim != 2 or loc.shape != scale.shape or 0 in loc.shape:
         raise ValueError(
-            f"loc has shape {loc.shape} and scale {scale.shape}, "
+            f"{names[0]} has shape {loc.shape} and {names[1]} {scale.shape}, "
             "expected [N, L] for both with N >= 1 and L >= 1"
         )
-    _check("loc", loc, np.isfinite(loc), "a finite value")
-    _check("scale", scale, np.isfinite(scale), "a finite value")
-    _check("scale", scale, scale > 0, "a value > 0")
+    _check(names[0], loc, np.isfinite(loc), "a finite value")
+    _check(names[1], scale, np.isfinite(scale), "a finite value")
+    advice = " (of a log-variance v the scale is exp(v / 2))" if np.mean(scale <= 0) > 0.1 else ""
+    _check(names[1], scale, scale > 0, f"a value > 0{advice}")
     return loc, scale
 
 

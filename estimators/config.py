@@ -24,7 +24,7 @@ def _count(default: int, help: str, maximum: int | None = None) -> Any:
 
 
 def _patience(default: int) -> Any:
-    help = "stop after as many evaluations without a better held-out loss; 0 never"
+    help = "stop after this many evaluations without a better held-out loss; 0 is off"
     return setting(default, help, minimum=0)
 
 
@@ -39,9 +39,11 @@ class CrossTermConfig(CheckedConfig):
 class MonteCarloConfig(CrossTermConfig):
     """Fields of Algorithm 1; the last two are for posteriors that are not Gaussian."""
 
-    num_data: int = _count(256, "images of the mixture where the posterior is not Gaussian")
+    num_data: int = _count(256, "images in the mixture, for posteriors that are not Gaussian")
     max_pairs: int = setting(
-        2**20, "most pairs of a sample and an image where the posterior is not Gaussian", minimum=2
+        2**20,
+        "maximum number of pairs of a sample and an image, for posteriors that are not Gaussian",
+        minimum=2,
     )
 
 
@@ -49,14 +51,14 @@ class MonteCarloConfig(CrossTermConfig):
 class FitConfig(CheckedConfig):
     """Fields of whatever is fitted to codes by Adam."""
 
-    steps: int = _count(5000, "the most training steps")
+    steps: int = _count(5000, "maximum number of training steps")
     batch_size: int = _count(256, "codes a step")
-    learning_rate: float = _rate(1e-3, "of Adam; 5e-5 to 1e-3 in the paper")
+    learning_rate: float = _rate(1e-3, "Adam learning rate; 5e-5 to 1e-3 in the paper")
     adam_beta_1: float = _decay(0.9, "first")
     adam_beta_2: float = _decay(0.999, "second")
     patience: int = _patience(5)
     evaluate_every: int = _count(250, "steps between two evaluations")
-    num_samples: int = setting(100_000, "codes behind the value", minimum=2)
+    num_samples: int = setting(100_000, "codes behind the estimate", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ class DensityRatioConfig(FitConfig):
     """Fields of Algorithm 2 and Appendix A.3, and of what goes beyond them."""
 
     steps: int = _count(20_000, "training steps; 500,000 in the paper")
-    batch_size: int = setting(256, "codes of q(z), and of p(z), a step", minimum=2)
+    batch_size: int = setting(256, "codes of q(z) in a step, and as many of p(z)", minimum=2)
     learning_rate: float = _rate(5e-4, "of Adam")
     adam_beta_2: float = _decay(0.9, "second")
     patience: int = _patience(0)
@@ -131,14 +133,14 @@ class SyntheticConfig(CheckedConfig):
 
     steps: int = _count(10_000, "training steps; 10⁶ in the paper")
     num_seeds: int = _count(10, "repetitions, each with Gaussians of its own")
-    seed: int = setting(0, "seed of the first", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(0, "seed of the first repetition", minimum=0, maximum=2**31 - 1)
     num_layers: int = _count(4, "hidden layers of the classifier; 3 or 4 in the paper", 20)
     width: int = _count(256, "units of a layer; the paper has 10⁸ weights, about 5600 at d = 1000")
     batch_size: int = _count(128, "samples of each Gaussian a step")
     discriminator_learning_rate: float = _rate(1e-4, "of the classifier's Adam")
     generator_learning_rate: float = _rate(1e-3, "of the learned Gaussian's Adam")
     discriminator_steps: int = _count(
-        1, "steps of the classifier to one of the learned Gaussian; 1 or 5"
+        1, "classifier steps for each step of the learned Gaussian; 1 or 5 in the paper"
     )
     parameter_scale: float = setting(
         1.0, "standard deviation of the entries of W and b", minimum=1e-3, maximum=1e3

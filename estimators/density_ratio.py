@@ -186,6 +186,7 @@ def evaluate_density_ratio(
         steps=tuple(outcome.steps for outcome in ratio.fits),
         diverged=any(outcome.diverged_at is not None for outcome in ratio.fits),
         num_bridges=len(gaps) - 1,
+        still_improving=any(outcome.still_improving for outcome in ratio.fits),
     )
 
 

@@ -41,6 +41,12 @@ class Fit:
     diverged_at: int | None  # the step at which a loss was not finite
     curve: tuple[tuple[int, float], ...]  # (step, held-out loss) of every evaluation
 
+    @property
+    def still_improving(self) -> bool:
+        """Whether the last evaluation was the best, at the step limit."""
+        ended = self.stopped_early or self.diverged_at is not None
+        return not ended and self.best_step == self.steps > 0
+
 
 def fit(
     variables: Sequence[tf.Variable | keras.Variable],

@@ -89,7 +89,11 @@ def monte_carlo_kl(
         raise ValueError(f"leave_one_out needs two posteriors or more, has {num_data}")
     if leave_one_out and held_out is not None:
         raise ValueError("leave_one_out and held_out exclude each other, expected one of them")
-    source = (loc, scale) if held_out is None else checked_gaussians(*held_out)
+    source = (
+        (loc, scale)
+        if held_out is None
+        else checked_gaussians(*held_out, ("held_out[0]", "held_out[1]"))
+    )
     if source[0].shape[1] != latent_dim:
         raise ValueError(f"held_out has latent_dim {source[0].shape[1]}, expected {latent_dim}")
 

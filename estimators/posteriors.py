@@ -20,7 +20,7 @@ from tfdm.distributions.posteriors import GaussianPosterior, Posterior
 from tfdm.estimators.codes import CodeSampler, FixedCodes, GaussianCodes
 from tfdm.estimators.priors import checked_log_prob
 from tfdm.seeds import derive, stream
-from tfdm.statistics import FloatArray
+from tfdm.statistics import FloatArray, real_numbers
 
 Rows = npt.NDArray[np.intp]
 
@@ -41,7 +41,7 @@ def gaussian_parameters(posterior: Any) -> tuple[FloatArray, FloatArray] | None:
     loc, scale = getattr(posterior, "loc", None), getattr(posterior, "scale", None)
     if loc is None or scale is None or tuple(loc.shape) != tuple(scale.shape):
         return None
-    loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+    loc, scale = real_numbers("loc", loc), real_numbers("scale", scale)
     if type(posterior) is not GaussianPosterior and hasattr(posterior, "log_prob"):
         codes = posterior.sample(seed=0)
         values = np.asarray(posterior.log_prob(codes), np.float64)
@@ -69,7 +69,7 @@ def draw(posterior: Posterior, seed: int) -> tuple[FloatArray, FloatArray]:
 
 def draw_codes(posterior: Posterior, seed: int) -> FloatArray:
     """Returns one z ~ q(z|x) for each x, float64 [B, L]; `ValueError` for another shape."""
-    codes = np.asarray(posterior.sample(seed=seed), np.float64)
+    codes = real_numbers("the posterior's samples", posterior.sample(seed=seed))
     if codes.ndim != 2 or 0 in codes.shape:
         raise ValueError(f"the posterior's samples have shape {codes.shape}, expected [B, L]")
     return codes

@@ -96,6 +96,7 @@ class DensityRatioKL(KLEstimate):
     steps: tuple[int, ...]  # that they took
     diverged: bool  # a loss was not finite; its classifier is the best one before that
     num_bridges: int
+    still_improving: bool = False  # a classifier was best at its last evaluation, the step limit
     kl_held_out_images: float | None = None  # over codes of other data, where there are any
 
 
@@ -110,18 +111,20 @@ class DensityModelKL(KLEstimate):
     best_step: int  # whose weights were kept
     stopped_early: bool  # by the held-out likelihood
     diverged: bool  # a loss was not finite; the weights are the best ones before that
+    still_improving: bool = False  # the last evaluation was the best, at the step limit
 
 
 @dataclasses.dataclass(frozen=True)
 class NoEstimate:
-    """An estimator that gave no value, and why."""
+    """An estimator that gave no value; it has not `failed` where the posteriors do not suit it."""
 
     reason: str
+    failed: bool = True
     kl: None = None
 
 
 # Records of another format were made by other estimators: what they hold is estimated again.
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 
 Estimate = MonteCarloKL | DensityRatioKL | DensityModelKL | NoEstimate
 

@@ -139,4 +139,5 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
             remarks.append(f"{name} {value:.4g}")
         if key == "mutual_information" and record.get("saturated"):
             remarks[-1] += ", saturated"
-    return [*remarks, "diverged"] if record.get("diverged") else remarks
+    words = {"diverged": "diverged", "still_improving": "still improving at the step limit"}
+    return [*remarks, *(word for key, word in words.items() if record.get(key))]

@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tfdm.statistics import real_numbers
+
+# Beyond [0, 1], where rounding of float32 leads.
+_ROUNDING = 1e-5
+
 
 def checked_images(images: npt.ArrayLike, least: int = 1) -> np.ndarray:
     """Returns images, uint8 or floating in [0, 1], [n, H, W, 1 or 3], n at least `least`.
@@ -21,19 +26,26 @@ def checked_images(images: npt.ArrayLike, least: int = 1) -> np.ndarray:
         raise ValueError(f"there are {len(images)} images, expected at least {least}")
     if images.dtype == np.uint8:
         return images
+    if images.dtype.name == "bfloat16":
+        images = images.astype(np.float32)
     if images.dtype.kind != "f":
         raise ValueError(f"images are of type {images.dtype}, expected uint8 or floating point")
     low, high = images.min(), images.max()
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError("images hold values that are not finite, expected values in [0, 1]")
-    if low < 0 or high > 1:
-        raise ValueError(f"images lie in [{low:.4g}, {high:.4g}], expected [0, 1]")
-    return images
+    if not in_unit_range(low, high):
+        raise ValueError(f"images lie in [{low:.9g}, {high:.9g}], expected [0, 1]")
+    return np.clip(images, 0, 1) if low < 0 or high > 1 else images
+
+
+def in_unit_range(low: float, high: float) -> bool:
+    """Returns whether values lie in [0, 1] up to rounding."""
+    return low >= -_ROUNDING and high <= 1 + _ROUNDING
 
 
 def checked_rows(name: str, rows: npt.ArrayLike, least: int = 1) -> np.ndarray:
     """Returns logits or features as float64 [n, d]; others, or n < `least`, are a `ValueError`."""
-    rows = np.asarray(rows, np.float64)
+    rows = real_numbers(name, rows)
     if rows.ndim != 2 or not rows.shape[1]:
         raise ValueError(f"{name} have shape {rows.shape}, expected [n, d]")
     if len(rows) < least:

@@ -30,7 +30,9 @@ class ScoreConfig(MetricConfig):
 class DiversityConfig(MetricConfig):
     """Fields of the diversity."""
 
-    num_batches: int = setting(32, "disjoint batches, fewer for few images", minimum=1)
+    num_batches: int = setting(
+        32, "disjoint batches; fewer where there are not enough images", minimum=1
+    )
     batch_size: int = setting(64, "images a batch, all pairs of which count", minimum=2)
 
     @property
@@ -41,7 +43,7 @@ class DiversityConfig(MetricConfig):
 
 @dataclasses.dataclass(frozen=True)
 class _PairsConfig(MetricConfig):
-    num_images: int = setting(10_000, "samples, and as many real images, at most", minimum=2)
+    num_images: int = setting(10_000, "maximum number of samples, and of real images", minimum=2)
 
     @property
     def images_needed(self) -> int:
@@ -53,7 +55,10 @@ class _PairsConfig(MetricConfig):
 class KernelConfig(_PairsConfig):
     """Fields of the kernel distance."""
 
-    max_block_size: int = setting(1000, "images a block, at most", minimum=2)
+    num_images: int = setting(
+        10_000, "maximum number of samples; all real images are used", minimum=2
+    )
+    max_block_size: int = setting(1000, "maximum number of samples in a block", minimum=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +74,10 @@ class CriticConfig(MetricConfig):
 
     steps: int = setting(500, "updates of each critic", minimum=1, maximum=10_000_000)
     batch_size: int = setting(
-        64, "images, and as many samples, of an update", minimum=1, maximum=65_536
+        64, "real images in an update, and as many samples", minimum=1, maximum=65_536
     )
     num_seeds: int = setting(
-        3, "critics trained, each from weights and on batches of its own", minimum=1, maximum=1000
+        3, "critics to train, each with its own weights and batches", minimum=1, maximum=1000
     )
     learning_rate: float = adam_rate(1e-4, "critic")
     beta_1: float = setting(0.5, "decay of Adam's first moment", minimum=0.0, maximum=0.999999)

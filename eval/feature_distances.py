@@ -1,13 +1,15 @@
 """Fréchet and kernel distances between two sets of features.
 
 Heusel et al., *GANs trained by a two time-scale update rule* (2017); Bińkowski et al.,
-*Demystifying MMD GANs* (2018). The matrix square root and the kernel estimate are TF-GAN's.
+*Demystifying MMD GANs* (2018). The matrix square root is TF-GAN's.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ import tensorflow as tf
 from tfdm.eval.checks import check_columns, checked_pair
 from tfdm.eval.config import KernelConfig, MetricConfig
 from tfdm.eval.inputs import FeatureMoments, Inputs
-from tfdm.eval.tfgan import classifier_metrics, without_deprecations
+from tfdm.eval.tfgan import classifier_metrics
+from tfdm.seeds import stream
+from tfdm.statistics import standard_error
 
 # TF-GAN takes no square root of eigenvalues below 1e-10, whatever the scale of the features. The
 # covariances go in at a scale where those are rounding errors of the largest one.
@@ -60,27 +64,63 @@ def _trace_of_root(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def kernel_distance(
-    first: npt.ArrayLike, second: npt.ArrayLike, max_block_size: int = 1000
+    first: npt.ArrayLike, second: npt.ArrayLike, max_block_size: int = 1000, seed: int = 0
 ) -> KernelDistance:
     """Returns the kernel inception distance of features [n, d] and [m, d], averaged over blocks.
 
-    The kernel is (x·y / d + 1)³. The larger set decides the number of blocks, ⌈n / max_block_size⌉;
-    both are cut into as many runs of consecutive rows, whose sizes differ by one at most. Shuffle
-    rows whose order has a meaning. Fewer than two features a block, unequal d, or values that are
-    not finite are a `ValueError`.
+    The kernel is (x·y / d + 1)³. Both sets are shuffled, `seed` is that of their orders, and cut
+    into ⌈min(n, m) / max_block_size⌉ blocks, whose sizes differ by one at most: every feature
+    counts. Where a block of the larger set has more than `max_block_size` features, pairs of its
+    own are those inside parts of that size. Fewer than two features a block, unequal d, or values
+    that are not finite are a `ValueError`.
     """
     a, b = checked_pair(first, second, least=2)
     KernelConfig(max_block_size=max_block_size)  # which checks it
-    blocks = math.ceil(max(len(a), len(b)) / max_block_size)
-    if min(len(a), len(b)) < 2 * blocks:
+    orders = [
+        stream(seed, "kernel_distance/order", index).permutation(len(rows))
+        for index, rows in enumerate((a, b))
+    ]
+    return _kernel_distance(a, b, orders, max_block_size)
+
+
+def _kernel_distance(
+    first: np.ndarray, second: np.ndarray, orders: list[np.ndarray], size: int
+) -> KernelDistance:
+    """Features of any floating type, perhaps memory-mapped, in these orders."""
+    number = math.ceil(min(len(order) for order in orders) / size)
+    if min(len(order) for order in orders) < 2 * number:
         raise ValueError(
-            f"{len(a)} and {len(b)} features cannot be cut into {blocks} blocks of at least 2"
+            f"{len(orders[0])} and {len(orders[1])} features cannot be cut into {number} blocks "
+            f"of at least 2 and at most {size}"
         )
-    with without_deprecations():
-        value, error = classifier_metrics().kernel_classifier_distance_and_std_from_activations(
-            tf.constant(a), tf.constant(b), max_block_size=max_block_size, dtype=tf.float64
-        )
-    return KernelDistance(float(value), float(error) if blocks > 1 else None, blocks)
+    values = []
+    for ours, others in zip(*(np.array_split(order, number) for order in orders), strict=True):
+        pairs = itertools.product(_parts(first, ours, size), _parts(second, others, size))
+        between = sum(float(_excess(*pair).sum()) for pair in pairs) / (len(ours) * len(others))
+        values.append(_within(first, ours, size) + _within(second, others, size) - 2 * between)
+    return KernelDistance(float(np.mean(values)), standard_error(values), number)
+
+
+def _within(rows: np.ndarray, order: np.ndarray, size: int) -> float:
+    """The mean of the kernel, less 1, over pairs of two features of the same part."""
+    total, pairs = 0.0, 0
+    for part in _parts(rows, order, size):
+        kernel = _excess(part, part)
+        total += kernel.sum() - np.trace(kernel)
+        pairs += len(part) * (len(part) - 1)
+    return total / pairs
+
+
+def _parts(rows: np.ndarray, order: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """The rows of an order in parts of at most `size`, float64."""
+    for part in np.array_split(order, math.ceil(len(order) / size)):
+        yield rows[np.sort(part)].astype(np.float64)  # sorted: a file is read forwards
+
+
+def _excess(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(t + 1)³ − 1 of t = x·y / d: the constant drops out, and small features keep their digits."""
+    t = first @ second.T / first.shape[1]
+    return t * (3 + t * (3 + t))
 
 
 def measure_frechet(inputs: Inputs, config: MetricConfig) -> dict[str, Any]:
@@ -95,7 +135,8 @@ def measure_frechet(inputs: Inputs, config: MetricConfig) -> dict[str, Any]:
 
 
 def measure_kernel(inputs: Inputs, config: KernelConfig) -> dict[str, Any]:
-    """Returns the record of the kernel distance."""
-    real, generated = inputs.feature_pairs(config.num_images)
-    distance = kernel_distance(real, generated, config.max_block_size)
+    """Returns the record of the kernel distance, from all real images."""
+    real, order, generated = inputs.feature_rows(config.num_images)
+    orders = [order, np.arange(len(generated))]  # which are in random order
+    distance = _kernel_distance(real, generated, orders, config.max_block_size)
     return {**dataclasses.asdict(distance), "num_generated": len(generated), "num_real": len(real)}

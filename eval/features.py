@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tfdm.eval.sources import ImageSource
 from tfdm.runs.atomic import atomic_file, atomic_write_text
 from tfdm.runs.results import writing
 from tfdm.seeds import stream
+
+_logger = logging.getLogger("tfdm")
 
 BLOCK = 500
 
@@ -57,7 +60,7 @@ def pass_over(
         name: _outputs(classifier, number, len(order), wanted)
         for name, (classifier, wanted) in classifiers.items()
     }
-    digest, done = hashlib.sha256(), 0
+    digest, done, highest = hashlib.sha256(), 0, 0
     for block in source.blocks(BLOCK):
         digest.update(np.ascontiguousarray(block).data)
         rows = slice(done, done + len(block))
@@ -71,8 +74,14 @@ def pass_over(
                 outputs.logits[rows], features = outputs.classifier.logits_and_features(block)
                 outputs.moments.add(features)
                 outputs.features[places] = features[kept]
+        highest = max(highest, int(block.max()))
         done += len(block)
         progress(done, number)
+    if highest == 1:
+        _logger.warning(
+            "%s: all pixels are 0 or 1, and uint8 images go to 255: give floats in [0, 1]",
+            source.name,
+        )
     return SamplePass(digest.hexdigest(), images, classified)
 
 

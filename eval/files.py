@@ -17,6 +17,7 @@ import numpy as np
 
 from tfdm.datasets.reader import EXTENSIONS, list_images, read_image, read_image_shape
 from tfdm.errors import UserError
+from tfdm.eval.checks import in_unit_range
 from tfdm.eval.sources import (
     PIECE,
     Blocks,
@@ -141,9 +142,9 @@ def _array_source(path: Path, num_images: int | None) -> ImageSource:
 
 def _as_levels(images: np.ndarray, path: Path) -> np.ndarray:
     low, high = images.min(), images.max()
-    if not (low >= 0 and high <= 1):  # Not a number is neither.
+    if not in_unit_range(low, high):  # Not a number is neither.
         raise UserError(
-            f"{path} holds values in [{low:.4g}, {high:.4g}]: give floats in [0, 1], or uint8"
+            f"{path} holds values in [{low:.9g}, {high:.9g}]: give floats in [0, 1], or uint8"
         )
     return quantised(images)
 

@@ -15,6 +15,8 @@ from tfdm.eval.config import PrecisionRecallConfig
 from tfdm.eval.inputs import Inputs
 
 _BLOCK = 1000
+# How many differences are held at a time.
+_NUMBERS = 2**22
 # Of the norms: what rounding leaves of the squared distance between equal rows.
 _ROUNDING = 1e-13
 
@@ -41,9 +43,6 @@ def precision_recall(
     """
     PrecisionRecallConfig(neighbours=neighbours)  # which checks it
     reals, fakes = checked_pair(real, generated, neighbours + 1)
-    # Squared distances are differences of products: small numbers keep their digits.
-    centre = reals.mean(axis=0)
-    reals, fakes = reals - centre, fakes - centre
     precision = _share_inside(fakes, reals, neighbours)
     recall = _share_inside(reals, fakes, neighbours)
     return PrecisionRecall(precision, recall, len(reals), len(fakes), neighbours)
@@ -78,20 +77,57 @@ def nearest_neighbours(queries: npt.ArrayLike, rows: npt.ArrayLike, number: int)
 
 
 def _share_inside(queries: np.ndarray, support: np.ndarray, neighbours: int) -> float:
-    radii = _squared_radii(support, neighbours)
-    blocks = (queries[start : start + _BLOCK] for start in range(0, len(queries), _BLOCK))
-    inside = ((squared_distances(block, support) <= radii).any(axis=1) for block in blocks)
-    return sum(int(hits.sum()) for hits in inside) / len(queries)
+    """The share of queries [q, d] in the support of a set [n, d]; a point on a sphere counts."""
+    centre = np.median(support, axis=0)  # no single row moves it far
+    radii = _squared_radii(support, centre, neighbours)
+    inside = 0
+    for start in range(0, len(queries), _BLOCK):
+        block = queries[start : start + _BLOCK]
+        low, high = _bounds(block - centre, support - centre)
+        hits = np.asarray((high < radii).any(axis=1))
+        rows, columns = np.nonzero((low <= radii) & (high >= radii) & ~hits[:, None])
+        touching = _exact(block, support, rows, columns) <= radii[columns]
+        hits[rows[touching]] = True
+        inside += int(hits.sum())
+    return inside / len(queries)
 
 
-def _squared_radii(support: np.ndarray, neighbours: int) -> np.ndarray:
+def _squared_radii(support: np.ndarray, centre: np.ndarray, neighbours: int) -> np.ndarray:
     """The squared distance of each member to its k-th nearest other member."""
     radii = []
     for start in range(0, len(support), _BLOCK):
         block = support[start : start + _BLOCK]
-        distances = squared_distances(block, support)
-        rows = np.arange(len(block))
-        distances[rows, start + rows] = -1.0  # itself comes first, also among its duplicates
-        distances.partition(neighbours, axis=1)
-        radii.append(distances[:, neighbours].copy())
+        low, high = _bounds(block - centre, support - centre)
+        itself = np.arange(len(block))
+        # Itself comes first, also among its duplicates.
+        low[itself, start + itself] = high[itself, start + itself] = -np.inf
+        least = np.partition(low, neighbours, axis=1)[:, neighbours, None]
+        most = np.partition(high, neighbours, axis=1)[:, neighbours, None]
+        rows, columns = np.nonzero((high >= least) & (low <= most))
+        distances = _exact(block, support, rows, columns)
+        distances = distances[np.lexsort((distances, rows))]
+        first = np.searchsorted(rows, itself)
+        radii.append(distances[first + neighbours - (high < least).sum(axis=1)])
     return np.concatenate(radii)
+
+
+def _bounds(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of the squared distances of all pairs, [n, m], whatever the products round to."""
+    relative = max(_ROUNDING, (first.shape[1] + 8) * np.finfo(np.float64).eps)
+    slack = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1)
+    slack *= relative
+    distances = squared_distances(first, second)
+    return distances - slack, distances + slack
+
+
+def _exact(
+    first: np.ndarray, second: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Squared distances of chosen pairs by differences: equal ones are equal bit for bit."""
+    distances = np.empty(len(rows))
+    step = max(1, _NUMBERS // first.shape[1])
+    for start in range(0, len(rows), step):
+        pairs = slice(start, start + step)
+        differences = first[rows[pairs]] - second[columns[pairs]]
+        distances[pairs] = np.square(differences).sum(axis=1)
+    return distances

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from tfdm.eval.config import ScoreConfig
 from tfdm.eval.inputs import Inputs
 from tfdm.eval.tfgan import classifier_metrics
 from tfdm.seeds import stream
+
+_logger = logging.getLogger("tfdm")
 
 # A class less probable than its exponential in every row is one that float64 cannot hold: TF-GAN
 # takes the logarithm of a marginal probability of 0 there.
@@ -44,6 +47,8 @@ def inception_score_from_logits(
     """
     ScoreConfig(num_splits)  # which checks it
     values = checked_rows("logits", logits)
+    if values.shape[1] > 1 and values.min() >= 0 and np.allclose(values.sum(axis=1), 1, 0, 1e-3):
+        _logger.warning("the rows of logits are probabilities: give their logarithms")
     if len(values) < num_splits:
         raise ValueError(f"{len(values)} samples cannot be cut into {num_splits} splits")
     order = stream(seed, "inception_score/order").permutation(len(values))
@@ -57,7 +62,7 @@ def measure(inputs: Inputs, config: ScoreConfig) -> dict[str, Any]:
     """Returns the record of the inception score."""
     outputs = inputs.outputs()
     score = inception_score_from_logits(outputs.logits, config.num_splits, inputs.seed)
-    record = dataclasses.asdict(score)
+    record = dataclasses.asdict(score) | {"num_classes": outputs.logits.shape[1]}
     temperature = getattr(outputs.classifier, "temperature", None)
     if temperature is not None:
         # The score depends on how sure the classifier is, not only on what it thinks.

@@ -108,7 +108,7 @@ class Inputs:
     def feature_pairs(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns features of real images and of samples, float32 [p, d], in random order.
 
-        Equal numbers p, at most `most`: blocks and radii depend on them.
+        Equal numbers p, at most `most`: radii depend on them.
         """
         _, generated, real = self._features()
         number = min(most, len(generated), len(real.features))
@@ -117,6 +117,13 @@ class Inputs:
         rows = np.empty([number, generated.shape[1]], np.float32)
         rows[ascending] = real.features[chosen[ascending]]
         return rows, generated[:number]
+
+    def feature_rows(self, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the features of all real images, float32 [N, d], a random order of them, [N], and
+        features of at most `most` samples, float32 [p, d], in random order.
+        """
+        _, generated, real = self._features()
+        return real.features, real.order, generated[:most]
 
     def _features(self) -> tuple[FeatureMoments, np.ndarray, RealFeatures]:
         outputs = self.outputs()

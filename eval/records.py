@@ -15,7 +15,7 @@ from tfdm.runs.results import earlier_results, read_json
 NAME = "evaluation.json"
 # Records of an older format lack fields, or were drawn by other random streams: what they measured
 # is measured again.
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 
 _IDENTITY = ("dataset", "dataset_digest", "num_samples", "seed", "source")
 # Where images stand does not make them other images; their pixels are compared apart.

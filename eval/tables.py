@@ -212,11 +212,17 @@ def _protocol_of(record: Mapping[str, Any], of_one: bool = True) -> str:
     if record.get("per_seed"):
         both = "" if record.get("image_standard_error") is None else " and over images"
         number, steps = len(record["per_seed"]), record["config"]["steps"]
-        parts.append(f"± standard error over {number} critics of {steps} steps{both}")
+        several = f"± standard error over {number} critics of {steps} steps{both}"
+        parts.append(several if number > 1 else f"one critic of {steps} steps")
     parts += _in_words(record, _OF_ONE) if of_one else []
     features = record.get("num_features")
-    if features and record["num_generated"] <= features:
-        parts.append(f"no more samples than the {features} features: biased upwards")
+    for field, what in (("num_generated", "samples"), ("num_real", "real images")):
+        if features and record[field] <= features:
+            parts.append(f"no more {what} than the {features} features: biased upwards")
+    if of_one and record.get("num_classes"):
+        size = record["num_samples"] // record["num_splits"]
+        if size < record["num_classes"]:
+            parts.append(f"{size} images a split: at most {size}")
     return ", ".join(parts)
 
 

@@ -6,18 +6,13 @@ imported below bare parent modules, which are then taken out again.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import importlib.util
-import logging
 import sys
 import threading
 import types
-from collections.abc import Iterator
 from pathlib import Path
-
-import tensorflow as tf
 
 from tfdm.errors import UserError
 
@@ -43,18 +38,6 @@ def classifier_metrics() -> types.ModuleType:
         finally:
             _take_out()
             sys.modules.update(before)
-
-
-@contextlib.contextmanager
-def without_deprecations() -> Iterator[None]:
-    """Keeps quiet about options that TF-GAN uses and TensorFlow will drop."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _take_out() -> dict[str, types.ModuleType]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfdm.models.aae_plus_plus import AAEPlusPlus
 from tfdm.models.config import AAEGANConfig
+from tfdm.networks.batch_norm import kept_averages
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
@@ -24,6 +25,11 @@ class AAEGAN(AAEPlusPlus):
 
     config: AAEGANConfig
     config_class = AAEGANConfig
+
+    def decode_in_training(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
+        """Returns x̂; the averages of the generator are those of the samples x̃."""
+        with kept_averages(self.generator, training):
+            return super().decode_in_training(codes, training)
 
     def fakes(
         self, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool

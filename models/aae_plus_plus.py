@@ -67,7 +67,7 @@ class AAEPlusPlus(InferenceModel):
         """The losses of the four players from one encoding ẑ and one reconstruction x̂."""
         config = self.config
         codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
-        reconstructions = self.generator(codes, training=training)
+        reconstructions = self.decode_in_training(codes, training)
         prior_codes = self.prior_codes(noise)
         prior_logits = self.code_discriminator(prior_codes)
         code_logits = self.code_discriminator(codes)
@@ -89,6 +89,10 @@ class AAEPlusPlus(InferenceModel):
             "code_discriminator_accuracy": discriminator_accuracy(prior_logits, code_logits),
         }
         return losses, terms
+
+    def decode_in_training(self, codes: tf.Tensor, training: bool) -> tf.Tensor:
+        """Returns the reconstructions x̂ in [-1, 1] [B, H, W, C] of codes ẑ [B, L]."""
+        return self.generator(codes, training=training)
 
     def fakes(
         self, reconstructions: tf.Tensor, prior_codes: tf.Tensor, training: bool

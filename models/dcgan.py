@@ -37,6 +37,10 @@ class DCGAN(GenerativeModel):
         self.generator = self.generator_network()
         self.discriminator = self.discriminator_network()
         self.has_dropout = len(getattr(self.discriminator, "inputs", None) or ()) > 1
+        rate = config.dropout_rate
+        if not self.has_dropout and rate not in (0.0, self.config_class.dropout_rate):
+            shape = "x".join(map(str, self.image_shape))
+            raise ValueError(f"dropout_rate is {rate}, and no layer for {shape} images has dropout")
         self.add_player("generator", [self.generator], config.generator_learning_rate)
         self.add_player("discriminator", [self.discriminator], config.discriminator_learning_rate)
 

@@ -166,7 +166,7 @@ def register_file(path: str | os.PathLike[str]) -> None:
     module_name = f"tfdm_registered_{digest[:16]}"
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
-        raise UserError(f"{file} is no Python file: its name must end in .py")
+        raise UserError(f"{file} is not a Python file: its name must end in .py")
     module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
     try:
         _register_from(source, spec.loader.exec_module, module)

@@ -21,6 +21,7 @@ from tfdm.losses import (
     reconstruction_error,
 )
 from tfdm.models.config import VEEGANConfig
+from tfdm.networks.batch_norm import kept_averages
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 from tfdm.training.players import Terms
@@ -51,7 +52,8 @@ class VEEGAN(InferenceModel):
         samples = self.generator(codes, training=training)
         data_codes = self.infer(images, training).from_noise(self.posterior_noise(noise))
         sample_noise = self.posterior_noise(noise, "reconstruction")
-        sample_codes = self.infer(samples, training).from_noise(sample_noise)
+        with kept_averages(self.encoder, training):  # Inference encodes data.
+            sample_codes = self.infer(samples, training).from_noise(sample_noise)
         data_logits = self.discriminator([images, data_codes], training=training)
         model_logits = self.discriminator([samples, codes], training=training)
 

@@ -9,6 +9,8 @@ and one update of the generator.
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import tensorflow as tf
 
@@ -48,7 +50,12 @@ class WGANGP(GenerativeModel):
     def update(self, images: tf.Tensor, noise: StepNoise) -> Terms:
         """`critic_steps` updates of the critic, then one of the generator."""
         critic, generator = self.players
-        for index in range(self.config.critic_steps):
+        steps = self.config.critic_steps
+        if images.shape.rank == 4 and steps > 1:
+            shape = f"[B, {steps}, H, W, C] are {steps} batches a step"
+            words = f"all {steps} updates of the critic in a step see the same images: {shape}"
+            warnings.warn(words, stacklevel=2)
+        for index in range(steps):
             batch = images[:, index] if images.shape.rank == 5 else images
             with tf.GradientTape(persistent=True) as tape:
                 critic_loss, terms = self.critic_loss(batch, noise, index)

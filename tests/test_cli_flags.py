@@ -21,7 +21,7 @@ from tfdm.cli.train import flag_groups, run_config
 from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
 from tfdm.experiments import config
-from tfdm.fields import CheckedConfig, setting
+from tfdm.fields import CheckedConfig, setting, shown_value
 from tfdm.models import registry
 
 
@@ -156,7 +156,7 @@ def test_help_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: str) -
 
 def test_the_training_help_shows_every_field_with_its_default() -> None:
     text = help_text("tfdm-train", "", flag_groups())
-    entries = re.findall(r"^  --([\w.]+)=\S+\n((?:      .*\n)+)", text, re.M)
+    entries = re.findall(r"^  --([\w.]+)(?:=\S+)?\n((?:      .*\n)+)", text, re.M)
     shown: dict[str, list[str]] = {}
     for name, body in entries:
         shown.setdefault(name, []).append(" ".join(body.split()))
@@ -170,8 +170,7 @@ def test_the_training_help_shows_every_field_with_its_default() -> None:
     for entry in registry.MODELS.values():
         for field in dataclasses.fields(entry.config):
             bodies = shown[f"config.{field.name}"]
-            default = f"{field.default:g}" if isinstance(field.default, float) else field.default
-            default = field.metadata["shown_default"] or default
+            default = field.metadata["shown_default"] or shown_value(field.default)
             assert any(
                 field.metadata["help"] in body and re.search(rf"\[default {default}[];]", body)
                 for body in bodies

@@ -79,8 +79,7 @@ def test_the_run_goes_to_the_trainer_and_its_outcome_to_the_terminal(tmp_path, t
     assert rows["steps"] == "20"
     assert rows["steps a second"] == "9.43"
     assert rows["time"] == "1 h 2 min"
-    name = folder.path.name
-    assert rows["curves"] == f"tensorboard --logdir_spec {name}:{folder.tensorboard}"
+    assert rows["curves"] == f"tensorboard --logdir {folder.path}"
 
 
 def test_the_report_names_the_newest_grids_and_the_export(tmp_path):

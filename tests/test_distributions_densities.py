@@ -87,6 +87,17 @@ def test_samples_follow_the_density(
     assert not np.array_equal(samples, draw(density, seed % 1000 + 1))
 
 
+@pytest.mark.parametrize("size", [0.01, 1.0, 400.0, 1e6])
+def test_mixture_starts_at_the_scale_of_the_codes(rng: np.random.Generator, size: float) -> None:
+    codes = size * rng.normal(size=(500, 2))
+    density = DiagonalGaussianMixture(2, 3)
+    density.initialize(codes)
+    scale = density.distribution.components_distribution.stddev().numpy()
+    expected = math.sqrt(0.75) * codes.std(axis=0)
+    np.testing.assert_allclose(scale, np.broadcast_to(expected, scale.shape), rtol=1e-2)
+    assert np.isfinite(density.log_prob(codes)).all()
+
+
 def test_mixture_is_its_formula(rng: np.random.Generator) -> None:
     density = _disturbed(DiagonalGaussianMixture(3, 4, seed=2), rng)
     codes = rng.normal(size=(7, 3))
@@ -193,3 +204,16 @@ def test_a_density_is_made_again(
 def test_sizes_below_one_are_refused(make: Callable[[], Density]) -> None:
     with pytest.raises(ValueError, match="is 0, expected 1 or more"):
         make()
+
+
+@pytest.mark.parametrize("of", [DiagonalGaussianMixture, MaskedAutoregressiveFlow])
+def test_seeds_of_any_size_do_not_meet(of: type[Density]) -> None:
+    starts, draws = [], []
+    for seed in (0, 2**31, 2**32, 5, np.int32(5)):
+        density = of(2, 4, seed=seed)
+        starts.append(np.concatenate([np.ravel(weight) for weight in density.get_weights()]))
+        density.set_weights([np.ones_like(weight) for weight in density.get_weights()])
+        draws.append(density.sample(3, seed).numpy())
+    for found in (starts, draws):
+        np.testing.assert_array_equal(found[-1], found[-2])
+        assert len({values.tobytes() for values in found}) == 4

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,37 @@ def test_a_failed_estimator_is_recorded_or_raised_alone(
         tfdm.estimate_kl(loc=loc, scale=SCALE, estimators=["gmm"], progress=False)
 
 
+def test_far_codes_do_not_stop_a_mixture_or_a_flow(rng: np.random.Generator) -> None:
+    loc = rng.choice([-400.0, 400.0], size=(200, 2)) + rng.normal(size=(200, 2))
+    names = ["monte_carlo", "gmm", "maf"]
+    numbers: dict[str, Any] = {"num_samples": 2000}
+    fields = {"monte_carlo": numbers, "gmm": {**numbers, "steps": 20}}
+    fields["maf"] = {**numbers, "steps": 2}
+    result = tfdm.estimate_kl(
+        loc=loc, scale=np.ones((200, 2)), estimators=names, fields=fields, progress=False
+    )
+    for name in names:
+        assert result.estimates[name].kl == pytest.approx(400.0**2, rel=0.01)
+
+
+def test_transposed_arrays_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    rows = np.ones((30, 2))
+    for loc, warned in ((rows, 0), (rows.T, 1)):
+        tfdm.estimate_kl(loc=loc, scale=np.ones(loc.shape), estimators=(), progress=False)
+        assert [r.getMessage() for r in caplog.records if r.name == "tfdm"] == warned * [
+            "the arrays are of 2 data points and 30 latents: are they [L, N] instead of [N, L]?"
+        ]
+
+
+def test_a_caller_reads_the_names_of_his_arguments() -> None:
+    one = np.ones((2, 1))
+    with pytest.raises(ValueError, match=r"held_out\[1\]\[1, 0\] is -1.0"):
+        monte_carlo_kl(one, one, 10, held_out=(one, [[1.0], [-1.0]]), progress=False)
+    posterior: Any = SimpleNamespace(loc=1j * one, scale=one, sample=lambda seed: one)
+    with pytest.raises(ValueError, match="loc is of type complex128"):
+        tfdm.estimate_kl(posterior, progress=False)
+
+
 def test_other_settings_stand_beside_and_other_posteriors_do_not(
     loc: np.ndarray, tmp_path: Path
 ) -> None:
@@ -266,7 +298,7 @@ def test_a_model_without_density_needs_estimators_of_codes(
     content = result.to_dict()
     assert (result.bounds, content["average_kl"], content["num_data"]) == (None, None, 40)
     assert content["log_num_data"] == math.log(40)
-    assert result.estimates["monte_carlo"] == NoEstimate("the posterior has no density")
+    assert result.estimates["monte_carlo"] == NoEstimate("the posterior has no density", False)
     for name in SMALL:
         # Of the 12 held-out codes one half chooses, and each of the other half counts once.
         assert content["estimates"][name]["num_samples"] == 6

@@ -37,6 +37,7 @@ def test_table_has_bounds_estimates_and_reasons() -> None:
                 },
                 density_ratio={"kl": 25812.8, "standard_error": 3.0, "donsker_varadhan": -1e5},
                 gmm={"kl": None, "reason": "no codes"},
+                maf={"kl": 12.0, "held_out_log_likelihood": -3.0, "still_improving": True},
             )
         )
     )  # fmt: skip
@@ -47,6 +48,7 @@ def test_table_has_bounds_estimates_and_reasons() -> None:
     ]  # fmt: skip
     assert rows["density_ratio"][0] == "2.581e+04"
     assert rows["density_ratio"][3] == "Donsker–Varadhan bound -1e+05"
+    assert rows["maf"][3] == "held-out log-likelihood -3; still improving at the step limit"
     assert rows["gmm"] == ["–", "–", "–", "no codes"]
 
 

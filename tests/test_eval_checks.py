@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfdm.eval import (
     FeatureMoments,
@@ -34,6 +35,16 @@ def test_good_images_pass_unchanged(dtype, channels):
     images = np.zeros([2, 4, 5, channels], dtype)
     images[0] = 255 if dtype == np.uint8 else 1
     assert checked_images(images, least=2) is images
+
+
+def test_rounding_is_clipped_and_bfloat16_is_read() -> None:
+    images = np.full([1, 4, 4, 1], np.float32(1 + 3e-7))
+    images[0, 0, 0, 0] = -1e-7
+    np.testing.assert_array_equal(checked_images(images), np.clip(images, 0, 1))
+    halves = tf.constant(IMAGES / 255, tf.bfloat16)
+    np.testing.assert_array_equal(checked_images(halves), tf.cast(halves, tf.float32))
+    with pytest.raises(ValueError, match=r"in \[0, 1.00002003\], expected"):
+        checked_images(np.array([[[[0.0, 1.00002003, 0.5]]]]))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tfdm.errors import UserError
 from tfdm.eval import FeatureMoments, features
 from tfdm.eval.features import SamplePass, pass_over, real_features
 from tfdm.eval.inputs import Inputs, RealFeatures
-from tfdm.eval.sources import ImageSource, split_source
+from tfdm.eval.sources import ImageSource, array_source, split_source
 
 TRAIN = tiny_training.tiny_dataset().split("train")
 
@@ -64,6 +64,13 @@ def test_all_are_classified_some_are_kept(source, monkeypatch):
     assert len(set(places)) == 11
     assert places != sorted(places)
     np.testing.assert_array_equal(classified.features, expected_features(seen.images))
+
+
+def test_pixels_of_zero_and_one_are_warned_of(caplog):
+    for most, warned in ((2, False), (1, True)):
+        pixels = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1) % (most + 1)
+        pass_over(array_source(pixels), 1, {}, 0, lambda *_: None)
+        assert ("all pixels are 0 or 1" in caplog.text) == warned
 
 
 def test_the_seed_alone_decides(source, monkeypatch):

@@ -81,6 +81,25 @@ def test_a_distance_of_too_few_samples_says_so(number: int, warned: bool) -> Non
     assert ("no more samples than the 384 features: biased upwards" in table) == warned
 
 
+def test_few_real_images_and_few_images_a_split_are_said() -> None:
+    record = {"value": 3.5, "num_generated": 9000, "num_real": 384, "num_features": 384}
+    content = _content({"model": "vae"}, 1.98, frechet_distance=record)
+    content["metrics"]["inception_score"] |= {"num_samples": 29, "num_classes": 10}
+    table = evaluation_table(content)
+    assert "no more real images than the 384 features: biased upwards" in table
+    assert "over 10 splits, 2 images a split: at most 2 |" in table
+    content["metrics"]["inception_score"]["num_classes"] = 2
+    assert "a split" not in evaluation_table(content)
+
+
+def test_one_critic_has_no_spread() -> None:
+    critic = {**CRITIC, "per_seed": [1.25], "standard_error": None}
+    table = evaluation_table(_content({"model": "vae"}, 4.5, wasserstein_critic=critic))
+    assert "| 1.25 | " in table
+    assert "one critic of 7 steps" in table
+    assert "over 1" not in table
+
+
 def test_a_second_classifier_has_rows_of_its_own() -> None:
     other = {"mean": 2.0, "std": None, "classifier": "inception"}
     content = _content({"model": "vae"}, 4.5, **{"inception_score:inception": other})

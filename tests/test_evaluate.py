@@ -360,9 +360,9 @@ def test_a_word_that_is_a_split_and_a_folder_is_refused(images, monkeypatch, tmp
 
 def test_pictures_of_an_evaluation_are_kept_out_of_the_samples(images, tmp_path, monkeypatch):
     folder = write_pictures(tmp_path / "pictures", images)
-    with pytest.raises(UserError, match="lies among the images"):
+    with pytest.raises(UserError, match="is inside the folder of images"):
         measure(folder, "ms_ssim", output_dir=str(folder / "out"))
     monkeypatch.chdir(folder)
-    with pytest.raises(UserError, match="lies among the images"):
+    with pytest.raises(UserError, match="is inside the folder of images"):
         measure(".", "ms_ssim", output_dir="out")
     measure(".", "ms_ssim", output_dir="../out")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import linalg
 
 from tfdm.eval.feature_distances import FeatureMoments, frechet_distance, kernel_distance
+from tfdm.seeds import stream
 
 
 def _frechet(first: np.ndarray, second: np.ndarray) -> float:
@@ -102,33 +106,40 @@ def _kernel(x: np.ndarray, y: np.ndarray) -> float:
     return (float(x @ y) / len(x) + 1) ** 3
 
 
-def _mmd(first: np.ndarray, second: np.ndarray) -> float:
-    """The estimate of one block, by loops."""
-    within = 0.0
-    for rows in (first, second):
-        n = len(rows)
-        total = sum(_kernel(rows[i], rows[j]) for i in range(n) for j in range(n) if i != j)
-        within += total / (n * (n - 1))
-    return within - 2 * float(np.mean([_kernel(x, y) for x in first for y in second]))
-
-
-# Sizes of the sets, the largest block, and the sizes of the blocks: the larger ones last.
+# Sizes of the sets, the largest block, and the sizes of the blocks; a block of two numbers is cut
+# into such parts for the pairs of its own.
 BLOCKS = [
-    (20, 20, 10, [10, 10], [10, 10]),
-    (23, 23, 10, [7, 8, 8], [7, 8, 8]),
-    (23, 10, 8, [7, 8, 8], [3, 3, 4]),
-    (9, 25, 9, [3, 3, 3], [8, 8, 9]),
-    (12, 15, 15, [12], [15]),
+    (20, 20, 10, [[10], [10]], [[10], [10]]),
+    (23, 23, 10, [[8], [8], [7]], [[8], [8], [7]]),
+    (23, 10, 8, [[6, 6], [6, 5]], [[5], [5]]),
+    (9, 25, 9, [[9]], [[9, 8, 8]]),
+    (12, 15, 15, [[12]], [[15]]),
 ]
+
+
+def _cut(rows: np.ndarray, seed: int, index: int, sizes: list[list[int]]) -> list[list[np.ndarray]]:
+    """The parts of each block of the shuffled rows."""
+    rows = rows[stream(seed, "kernel_distance/order", index).permutation(len(rows))]
+    parts = iter(np.split(rows, np.cumsum([size for block in sizes for size in block])[:-1]))
+    return [[next(parts) for _ in block] for block in sizes]
+
+
+def _block_mmd(first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    """The estimate of one block by loops, the pairs of a set inside its parts."""
+    value = 0.0
+    for parts in (first, second):
+        pairs = [(rows[i], rows[j]) for rows in parts for i in range(len(rows)) for j in range(i)]
+        value += float(np.mean([_kernel(x, y) for x, y in pairs]))
+    firsts, seconds = np.concatenate(first), np.concatenate(second)
+    return value - 2 * float(np.mean([_kernel(x, y) for x in firsts for y in seconds]))
 
 
 @pytest.mark.parametrize(("n", "m", "largest", "first_sizes", "second_sizes"), BLOCKS)
 def test_kernel_distance_agrees_with_loops(rng, n, m, largest, first_sizes, second_sizes):
     first, second = rng.normal(size=(n, 5)), rng.normal(size=(m, 5)) * 1.5 + 0.5
-    result = kernel_distance(first, second, largest)
-    firsts = np.split(first, np.cumsum(first_sizes)[:-1])
-    seconds = np.split(second, np.cumsum(second_sizes)[:-1])
-    values = [_mmd(a, b) for a, b in zip(firsts, seconds, strict=True)]
+    result = kernel_distance(first, second, largest, seed=3)
+    blocks = zip(_cut(first, 3, 0, first_sizes), _cut(second, 3, 1, second_sizes), strict=True)
+    values = [_block_mmd(a, b) for a, b in blocks]
     number = len(values)
     assert result.num_blocks == number
     assert result.value == pytest.approx(sum(values) / number, rel=1e-9)
@@ -142,5 +153,41 @@ def test_kernel_distance_agrees_with_loops(rng, n, m, largest, first_sizes, seco
 
 def test_blocks_of_a_thousand_by_default(rng):
     rows = rng.normal(size=(1001, 2))
-    assert kernel_distance(rows[:1000], rows[1:]).num_blocks == 1
-    assert kernel_distance(rows[:1000], rows).num_blocks == 2
+    assert kernel_distance(rows[:1000], rows).num_blocks == 1
+    assert kernel_distance(rows, rows[::-1]).num_blocks == 2
+
+
+def test_kernel_distance_does_not_see_the_order_of_rows(rng: np.random.Generator) -> None:
+    classes = 3.0 * np.eye(10)[np.repeat(np.arange(10), 60)]
+    first, second = (classes + rng.normal(size=classes.shape) for _ in range(2))
+    result = kernel_distance(first, second[::-1], 60)
+    assert result.standard_error is not None
+    assert abs(result.value) < 4 * result.standard_error
+    assert result.standard_error < 0.1
+    # What blocks of consecutive rows would give: one class beside another.
+    assert _block_mmd([first[:60]], [second[-60:]]) > 1
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0])
+def test_kernel_distance_of_small_features_is_exact(rng: np.random.Generator, scale: float) -> None:
+    first, second = (scale * rng.normal(size=(size, 3)) for size in (5, 7))
+    exact = [[[Fraction(x) for x in row] for row in rows.tolist()] for rows in (first, second)]
+
+    def mean(pairs: list[tuple[list[Fraction], list[Fraction]]]) -> Fraction:
+        kernels = [(sum(a * b for a, b in zip(x, y, strict=True)) / 3 + 1) ** 3 for x, y in pairs]
+        return sum(kernels, Fraction(0)) / len(kernels)
+
+    expected = sum(mean(list(itertools.permutations(rows, 2))) for rows in exact)
+    expected -= 2 * mean(list(itertools.product(*exact)))
+    assert kernel_distance(first, second).value == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_all_of_the_larger_set_sharpen_the_kernel_distance(rng: np.random.Generator) -> None:
+    """Of 100 features against 100 and against 2,000: half the spread (8σ²/n² and 2σ²/n²)."""
+    spreads = []
+    for number in (100, 2000):
+        pairs = (rng.normal(size=(size, 8)) for _ in range(60) for size in (100, number))
+        values = [kernel_distance(next(pairs), next(pairs)).value for _ in range(60)]
+        spreads.append(float(np.std(values)))
+    # The ratio of two spreads of 60 values each has a relative error of about 0.13.
+    assert spreads[1] / spreads[0] == pytest.approx(0.5, abs=0.26)

@@ -87,6 +87,23 @@ def test_patience_stops_and_the_best_weights_come_back():
     assert abs(float(w) - 0.9) == pytest.approx(outcome.held_out_loss)
 
 
+def test_a_fit_says_whether_it_still_improved() -> None:
+    def still(steps: int, losses: list[float]) -> bool:
+        weight, values = tf.Variable([1.0]), iter(losses)
+        config = FitConfig(steps=steps, evaluate_every=1, patience=2)
+        return fit(
+            [weight],
+            lambda batch, step: tf.reduce_sum(weight * batch["x"]),
+            lambda step: {"x": np.ones(1)},
+            lambda: next(values),
+            config,
+        ).still_improving
+
+    assert still(2, [3.0, 2.0, 1.0])
+    assert not still(2, [3.0, 1.0, 2.0])
+    assert not still(9, [3.0, 1.0, 2.0, 2.0])
+
+
 def test_a_bad_step_moves_nothing_and_is_named():
     w = tf.Variable(1.0)
     outcome = fit(

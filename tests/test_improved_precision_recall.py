@@ -44,6 +44,33 @@ def test_agrees_with_loops(
     assert 0 < recall < 0.7
 
 
+def test_a_point_on_a_sphere_counts() -> None:
+    real, generated = np.array([[2.0], [2.0], [0.0]]), np.array([[3.0], [2.0], [1.0]])
+    assert _shares(real, generated, 1) == (2 / 3, 1)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ties_are_exact_whatever_is_added(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    real, generated = rng.integers(0, 4, (2, 50, 6)).astype(float)
+    expected = _share_inside(generated, real, 3), _share_inside(real, generated, 3)
+    for shift in (0.0, 0.5, 1000.0, rng.integers(-50, 50, 6)):
+        assert _shares(real + shift, generated + shift) == expected
+
+
+def test_binary_features() -> None:
+    rng = np.random.default_rng(0)
+    real, generated = rng.binomial(1, 0.5, (1000, 24)), rng.binomial(1, 0.4, (1000, 24))
+    assert _shares(real, generated) == (0.998, 0.98)
+
+
+def test_one_far_row_changes_no_other(rng: np.random.Generator) -> None:
+    real, generated = rng.normal(size=(60, 3)), rng.normal(size=(50, 3)) + 1.5
+    real[0] = 1e10
+    expected = _share_inside(generated, real, 3), _share_inside(real, generated, 3)
+    assert _shares(real, generated) == expected
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_equal_sets_have_one_and_one(rng: np.random.Generator, offset: float) -> None:
     rows = rng.normal(size=(50, 16)) + offset

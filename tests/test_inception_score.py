@@ -60,3 +60,11 @@ def test_the_least_probability_is_invisible(rng: np.random.Generator, gap: float
     logits = rng.normal(size=(40, 4))
     logits[:, 3] = logits.max(axis=1) - gap
     assert inception_score_from_logits(logits, 1).mean == pytest.approx(_score(logits), rel=1e-9)
+
+
+def test_probabilities_are_warned_of(rng, caplog):
+    logits = rng.normal(size=(30, 4))
+    inception_score_from_logits(logits, 1)
+    assert not caplog.records
+    inception_score_from_logits(special.softmax(logits, axis=1), 1)
+    assert "rows of logits are probabilities" in caplog.text

@@ -87,7 +87,7 @@ def test_own_networks_train_are_saved_and_exported(name, shape, tmp_path: Path):
     before = values(model.trainable_variables)
     batches = small_batches(model, 2)
     model.compile()
-    dataset = tf.data.Dataset.from_tensor_slices(batches[0]).batch(BATCH_SIZE)
+    dataset = tf.data.Dataset.from_tensor_slices(batches[0]).batch(BATCH_SIZE, drop_remainder=True)
     logs = model.fit(dataset, verbose=0).history
     assert all(np.isfinite(value) for [value] in logs.values())
     changed = [
@@ -157,3 +157,17 @@ def test_any_network_is_copied(network):
     copy.weights[0].assign(copy.weights[0] + 1.0)
     np.testing.assert_array_equal(network(codes), expected)
     assert np.any(copy(codes) != expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_own"), [((32, 32, 3), False), ((28, 28, 3), True), ((28, 28, 3), False)]
+)
+def test_a_dropout_without_effect_is_refused(shape, is_own):
+    networks = own_networks("dcgan", shape) if is_own else None
+    options: dict[str, Any] = {"image_shape": shape, "networks": networks, "width": 1 / 16}
+    assert small_model("dcgan", **options).has_dropout == (shape[0] == 28 and not is_own)
+    if shape[0] == 28 and not is_own:
+        small_model("dcgan", dropout_rate=0.5, **options)
+    else:
+        with pytest.raises(ValueError, match="no layer for .* images has dropout"):
+            small_model("dcgan", dropout_rate=0.5, **options)

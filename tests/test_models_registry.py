@@ -98,7 +98,7 @@ def test_a_file_makes_its_models_known(tmp_path):
     ("name", "content", "message"),
     [
         ("absent.py", None, "cannot read .*absent.py: No such file"),
-        ("mine.txt", "", "is no Python file"),
+        ("mine.txt", "", "is not a Python file"),
         ("mine.py", "x = 1", "registers no model: call tfdm.register_model"),
         ("mine.py", "1 /\n0", "fails: SyntaxError"),
         ("mine.py", "import sys; sys.exit(3)", "fails: SystemExit: 3"),

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfdm.eval.classifiers.network import image_classifier
 from tfdm.networks import images as networks
 from tfdm.networks.code import code_discriminator
+from tfdm.networks.draw import DrawEncoder, DrawSizes
 from tfdm.networks.layers import LayerFactory
 from tfdm.networks.layouts import layout_of
 
@@ -253,3 +255,27 @@ def test_bad_names_and_images_without_networks_are_refused():
     for shape in sides:
         with pytest.raises(ValueError, match=r"image_shape is \(.*expected \(S, S, C\)"):
             layout_of(shape)
+
+
+def test_the_data_format_of_the_user_does_not_matter(rng: np.random.Generator) -> None:
+    images, codes = rng.normal(size=(2, 28, 28, 3)), rng.normal(size=(2, 4))
+
+    def outputs() -> list[np.ndarray]:
+        small = make(width=1 / 16)
+        cell = DrawEncoder(DrawSizes((8, 8, 3), 1, 1, 4, 3), name="cell")
+        return [
+            networks.generator(small, 4, SHAPES[28])(codes),
+            networks.discriminator(small, SHAPES[28])(images),
+            networks.joint_discriminator(small, 4, SHAPES[28], 8)([images, codes]),
+            cell.conv("conv", 2)(images),
+            image_classifier([8, 8, 8])(images)[0],
+        ]
+
+    expected = outputs()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        found = outputs()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

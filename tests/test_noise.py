@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.model_cases import two_replicas
-from tfdm.training.noise import StepNoise, stateless_normal
+from tfdm.training.noise import ROW_STEP, StepNoise, stateless_normal
 
 NUM = 20_000
 
@@ -30,6 +30,16 @@ def test_noise_depends_on_seed_step_and_name_alone(seed):
     np.testing.assert_array_equal(
         stateless_normal([4, 2], seed, "codes"), stateless_normal([4, 2], seed, "codes")
     )
+
+
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_draws_of_blocks_of_rows_are_the_draw_of_all(width):
+    rows, cut = 3 * ROW_STEP + 5, 2 * ROW_STEP
+    whole = stateless_normal([rows, width], 7, "codes")
+    blocks = [stateless_normal([n, width], 7, "codes", s) for n, s in ((cut, 0), (rows - cut, cut))]
+    np.testing.assert_array_equal(tf.concat(blocks, 0), whole)
+    with pytest.raises(ValueError, match="start is 3, expected a multiple of 16"):
+        stateless_normal([2, width], 7, "codes", 3)
 
 
 def test_noise_leaves_the_global_generator_alone():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdm.networks.batch_norm import BatchNorm
+from tfdm.networks.batch_norm import BatchNorm, kept_averages
 from tfdm.networks.joint import TiledConcatConv
 
 
@@ -48,6 +48,28 @@ def test_batch_norm_values_gradients_and_moving_averages(training: bool, jit_com
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-4)
     moved = np.abs(results[0][-2] - 0.3).max() > 0.1
     assert moved == training
+
+
+def test_averages_are_kept_where_a_block_says_so() -> None:
+    frozen = keras.layers.Dense(
+        4, kernel_initializer=keras.initializers.Identity(), trainable=False
+    )
+    two = {"moving_variance_initializer": keras.initializers.Constant(2.0)}
+    network = keras.Sequential([frozen, _keras_batch_norm(**two), BatchNorm(**two)])
+    images = _images([8, 4])
+    expected = network(images, training=True)
+    before = network.get_weights()
+    assigned: list[str] = []
+    frozen.kernel._direct_assign = lambda value: assigned.append("kernel")
+    with kept_averages(network, training=True):
+        np.testing.assert_array_equal(network(images, training=True), expected)
+    for kept, value in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(kept, value)
+    assert not assigned
+    network(images, training=True)
+    moved = [np.any(a != b) for a, b in zip(network.get_weights(), before, strict=True)]
+    assert moved[5]  # the variance of the first batch norm
+    assert moved[9]  # and of the second
 
 
 def test_batch_norm_gradient_can_be_differentiated_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 
@@ -33,6 +34,19 @@ def test_a_terminal_gets_terms_that_fit(columns, shown, monkeypatch):
     words = [f"{name} 1235" for name in TERMS]
     assert [word for word in words if word in state] == words[:shown]
     assert state.count("_long") == shown
+
+
+def test_a_term_that_does_not_fit_leaves_room_for_shorter_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tfdm.progress._TERMINAL_SECONDS", 0.0)
+    size = os.terminal_size((80, 24))
+    monkeypatch.setattr("tfdm.progress.shutil.get_terminal_size", lambda: size)
+    stream = Terminal()
+    with contextlib.closing(Bar("training", "step", stream, total=100)) as bar:
+        bar(50, 100, {"code_discriminator_of_pairs_of_images": 1.0, "encoder": 2.0})
+    state = stream.getvalue().split("\r")[-1]
+    assert "encoder 2]" in state and "code" not in state
 
 
 def test_a_bar_is_turned_off_or_replaced(capsys):

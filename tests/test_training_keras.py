@@ -12,6 +12,7 @@ from tests.tiny_training import IMAGE_SHAPE, DivergingAutoencoder, tiny_model
 from tfdm.errors import DivergedError
 from tfdm.models.config import AAEConfig
 from tfdm.models.registry import MODELS
+from tfdm.training.noise import ROW_STEP
 
 
 def images(number: int = 16) -> np.ndarray:
@@ -88,18 +89,27 @@ def test_batches_with_labels_train_as_images_do():
     [
         (np.full([4, *IMAGE_SHAPE], 200.0, np.float32), r"float32 in \[200, 200\], expected uint8"),
         (np.full([4, *IMAGE_SHAPE], -1.0, np.float32), r"float32 in \[-1, -1\], expected uint8"),
-        (np.zeros([4, 28, 28], np.uint8), r"images have shape \(4, 28, 28\), expected"),
+        (np.zeros([4, 28, 28], np.uint8), r"images have shape \(.*, 28, 28\), expected \[B, 28"),
     ],
 )
 def test_images_of_another_range_or_rank_are_refused(wrong, message):
     model = tiny_model()
     model.compile()
-    for use in (model.fit, model.encode, model.posterior, model.reconstruct):
+    on_images = (model.encode, model.posterior, model.reconstruct)
+    on_batches = (model.train_on_batch, model.test_on_batch)
+    for use in (model.fit, model.evaluate, *on_images, *on_batches):
         with pytest.raises(ValueError, match=message):
             use(wrong)
+    labelled = tf.data.Dataset.from_tensor_slices({"image": wrong, "label": np.zeros(4)})
+    for data in (labelled.batch(2), ((part,) for part in (wrong, wrong))):
+        with pytest.raises(ValueError, match=message):
+            model.fit(data, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.fit(images(), validation_data=(wrong, None))
+    assert int(model.step.numpy()) == 0
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "mixed_float16"])
 def test_other_precisions_are_refused(dtype):
     with pytest.raises(ValueError, match=f"dtype is {dtype}, expected float32"):
         small_model("vae", dtype=dtype)
@@ -115,10 +125,9 @@ def test_many_samples_are_those_of_smaller_calls():
 
 def test_codes_of_many_images_are_those_of_one_call(monkeypatch):
     model = small_model("vae")
-    x = small_images(11)
+    x = small_images(2 * ROW_STEP + 3)
     whole = model.encode(x, seed=3).numpy()
-    monkeypatch.setattr("tfdm.training.model.BLOCK", 4)
-    monkeypatch.setattr("tfdm.training.inference.BLOCK", 4)
+    monkeypatch.setattr("tfdm.training.model.BLOCK", ROW_STEP)
     np.testing.assert_allclose(model.encode(x, seed=3), whole, atol=1e-6)
 
 
@@ -130,6 +139,31 @@ def test_batches_that_replicas_cannot_share_are_refused_before_a_step(number, si
     with pytest.raises(ValueError, match=f"have a batch of {rows}, expected a multiple of 2"):
         model.fit(images(number), batch_size=size, verbose=0)
     assert int(model.step.numpy()) == 0
+
+
+def test_a_data_set_with_batches_that_replicas_cannot_share_is_refused():
+    with two_replicas().scope():
+        model = tiny_model()
+    model.compile()
+    data = tf.data.Dataset.from_tensor_slices(images(11))
+    with pytest.raises(ValueError, match="an unknown number of images, .* drop_remainder=True"):
+        model.fit(data.batch(8), verbose=0)
+    with pytest.raises(ValueError, match="batches have 5 images, expected a multiple of 2"):
+        model.fit(data.batch(5, drop_remainder=True), verbose=0)
+    with pytest.raises(ValueError, match="have a batch of 3"):
+        model.evaluate(images(11), batch_size=8, verbose=0)
+
+
+def test_the_history_counts_every_image_once():
+    seen = []
+    model = tiny_model()
+    model.compile()
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: seen.append(logs))
+    history = model.fit(
+        images(12), batch_size=8, shuffle=False, verbose=0, callbacks=[record]
+    ).history
+    first, second = (logs["error"] for logs in seen)
+    assert history["error"] == [pytest.approx((8 * first + 4 * second) / 12, rel=1e-6)]
 
 
 def test_export_of_keras_maps_codes_to_images(tmp_path):

@@ -190,6 +190,17 @@ def test_the_optimiser_that_orders_sums_by_address_is_off(monkeypatch, tmp_path)
     assert seen == [False] and arithmetic()
 
 
+def test_deterministic_operations_are_asked_for_and_recorded(monkeypatch, copied):
+    asked = []
+    experimental = "tensorflow.config.experimental.enable_op_determinism"
+    monkeypatch.setattr(experimental, lambda: asked.append(True))
+    assert copied.read_config()["deterministic"] is False
+    run(copied.path)
+    assert not asked
+    run(copied.path, deterministic=True)  # as a run may be resumed
+    assert asked and copied.read_config()["deterministic"] is True
+
+
 def test_a_terminated_run_leaves_its_last_step_and_goes_on(monkeypatch, finished, tmp_path):
     folder = RunFolder(tmp_path / "run")
     ended = stopped(monkeypatch, folder.path, 5, terminate, Terminated)

@@ -6,6 +6,8 @@ two arrays silently.
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 
@@ -15,6 +17,12 @@ def at_least_float32(value: Any, name: str) -> tf.Tensor:
     if not tensor.dtype.is_floating:
         raise ValueError(f"{name} has dtype {tensor.dtype.name}, expected a floating type")
     return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
+
+
+def inverse_softplus(value: npt.ArrayLike) -> np.ndarray:
+    """Returns x with log(1 + exp x) = value, for positive values of any size and shape."""
+    value = np.asarray(value)
+    return value + np.log(-np.expm1(-value))
 
 
 def batch_size(tensor: tf.Tensor) -> int | tf.Tensor:

@@ -50,7 +50,7 @@ class Bar:
         self._next_reading = 0.0
         self._bar = tqdm.tqdm(
             desc=title,
-            unit=f" {unit}",
+            unit=unit,
             initial=start,
             total=total,
             file=stream if self._is_terminal else _Lines(stream),
@@ -82,19 +82,18 @@ class Bar:
         self._bar.close()
 
     def _fitting(self, terms: Mapping[str, float]) -> str:
-        """The first terms, as many as the line has room for: a terminal would cut the others."""
-        shown = [f"{name} {value:.4g}" for name, value in list(terms.items())[:_SHOWN_TERMS]]
-        if self._is_terminal:
-            state = dict(self._bar.format_dict)
-            columns = (state["ncols"] or shutil.get_terminal_size().columns) - _SPARE_COLUMNS
-            state["ncols"] = 0  # without the bar, which takes what is left
-
-            def width() -> int:
-                return len(tqdm.tqdm.format_meter(**{**state, "postfix": ", ".join(shown)}))
-
-            while shown and width() > columns:
-                shown.pop()
-        return ", ".join(shown)
+        """The first three terms that the line has room for: a terminal would cut the others."""
+        state = dict(self._bar.format_dict)
+        columns = (state["ncols"] or shutil.get_terminal_size().columns) - _SPARE_COLUMNS
+        state["ncols"] = 0  # without the bar, which takes what is left
+        shown = ""
+        left = _SHOWN_TERMS
+        for name, value in terms.items():
+            longer = f"{shown}, {name} {value:.4g}" if shown else f"{name} {value:.4g}"
+            line = tqdm.tqdm.format_meter(**{**state, "postfix": longer})
+            if left and (not self._is_terminal or len(line) <= columns):
+                shown, left = longer, left - 1
+        return shown
 
 
 @contextlib.contextmanager

@@ -85,6 +85,18 @@ class LogMeanExp:
         return math.sqrt(math.expm1(exponent) / max(1, self.count - 1))
 
 
+def real_numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Returns an array as float64; complex numbers and what is no number are a `ValueError`."""
+    array = np.asarray(values)
+    try:
+        if array.dtype.kind == "c":
+            raise TypeError
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError):
+        found = f"{name} is of type {array.dtype}"
+        raise ValueError(f"{found}, expected an array of real numbers") from None
+
+
 def standard_error(values: npt.ArrayLike) -> float | None:
     """Returns the standard error of the mean of values [n], `None` for fewer than two."""
     array = np.asarray(values, np.float64)

@@ -18,7 +18,7 @@ class ClassifierConfig(CheckedConfig):
         5, "passes that replace the end of the cycle, over which weights are averaged", minimum=0
     )
     average_rate: float = setting(
-        0.1, "their rate, as a share of the peak", minimum=0.0, maximum=1.0
+        0.1, "learning rate of these passes, as a share of the peak", minimum=0.0, maximum=1.0
     )
     small_share: float = setting(
         0.5, "share of the cycle, its first steps, on smaller images", minimum=0.0, maximum=1.0
@@ -28,7 +28,7 @@ class ClassifierConfig(CheckedConfig):
     learning_rate: float = setting(0.36, "SGD learning rate at the peak", minimum=0.0)
     momentum: float = setting(0.9, "Nesterov momentum", minimum=0.0, maximum=1.0)
     weight_decay: float = setting(
-        0.01, "share of a kernel taken off by a step, times the rate", minimum=0.0
+        0.01, "decay of the kernels in each step, times the learning rate", minimum=0.0
     )
     bias_rate: float = setting(
         64.0, "learning rate of batch norm's biases over that of the kernels", minimum=0.0
@@ -39,7 +39,7 @@ class ClassifierConfig(CheckedConfig):
     translate: int = setting(4, "largest shift of a crop in pixels", minimum=0)
     flip: bool = setting(True, "mirror every image in every other epoch")
     cutout: int = setting(10, "side of the square that is cut out of an image", minimum=0)
-    paint: bool = setting(False, "colour digits anew whenever they are drawn")
+    paint: bool = setting(False, "give digits new colours each time they are drawn")
     width1: int = setting(128, "feature maps of the first block", minimum=1)
     width2: int = setting(384, "feature maps of the second block", minimum=1)
     width3: int = setting(384, "feature maps of the third block", minimum=1)

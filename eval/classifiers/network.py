@@ -37,22 +37,23 @@ def image_classifier(
     seeds = (derive(seed, "classifier/weights", i, bits=31) for i in itertools.count())
     images = keras.Input((None, None, _CHANNELS), name="images")
     whitening = {"kernel_initializer": "zeros", "trainable": False, "name": "whitening"}
-    hidden = keras.layers.Conv2D(2 * _DIM, _PATCH, dtype=dtype, **whitening)(images)
+    last = {"data_format": "channels_last", "dtype": dtype}
+    hidden = keras.layers.Conv2D(2 * _DIM, _PATCH, **last, **whitening)(images)
     hidden = keras.layers.ReLU(dtype=dtype)(hidden)
-    plain = {"padding": "same", "use_bias": False, "dtype": dtype}
+    plain = {"padding": "same", "use_bias": False, **last}
     convolution = functools.partial(keras.layers.Conv2D, **plain)
     for index, width in enumerate(widths):
         for half in range(2):
             kernel, name = PartialIdentity(next(seeds)), f"block{index}_conv{half}"
             hidden = convolution(width, 3, kernel_initializer=kernel, name=name)(hidden)
             if half == 0:
-                hidden = keras.layers.MaxPooling2D(2, dtype=dtype)(hidden)
+                hidden = keras.layers.MaxPooling2D(2, **last)(hidden)
             name = f"block{index}_norm{half}"
             norm = BatchNorm(momentum=0.8, epsilon=1e-5, dtype=dtype, name=name)
             hidden = keras.layers.ReLU(dtype=dtype)(norm(hidden))
             # The rectifier and the next batch norm make a gain superfluous.
             norm.gamma.trainable = False
-    features = keras.layers.GlobalMaxPooling2D(dtype=dtype)(hidden)
+    features = keras.layers.GlobalMaxPooling2D(**last)(hidden)
     features = keras.layers.Activation("linear", dtype="float32", name="features")(features)
     uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=next(seeds))
     head = keras.layers.Dense(

@@ -120,8 +120,8 @@ def load_saved_model_classifier(
     found = saved_model_digest(path)
     if digest is not None and digest.strip().lower() != found:
         raise UserError(
-            f"the digest of {path} is {found}, not {digest.strip()}: get the folder again from "
-            "where the digest is from"
+            f"the digest of {path} is {found}, not {digest.strip()}: download the folder again "
+            "from where the digest is from"
         )
     if digest is None and not allow_unverified:
         raise UserError(
@@ -133,7 +133,7 @@ def load_saved_model_classifier(
         loaded = tf.saved_model.load(path)
     except Exception as error:  # Protobuf, files, operations that are not there, ..
         raise UserError(
-            f"cannot load the SavedModel {path}: get {INCEPTION_URL} anew ({_reason(error)})"
+            f"cannot load the SavedModel {path}: get {INCEPTION_URL} again ({_reason(error)})"
         ) from error
     network, verified = _find_callable(loaded, path), digest is not None
     return SavedModelClassifier(
@@ -153,7 +153,7 @@ def saved_model_digest(path: str | os.PathLike[str]) -> str:
         state = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {state}: {_WHERE_TO_GET_IT}")
     if not any((root / name).is_file() for name in _GRAPHS):
-        raise UserError(f"{root} is no SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
+        raise UserError(f"{root} is not a SavedModel, it lacks {_GRAPHS[0]}: {_WHERE_TO_GET_IT}")
     sha256 = hashlib.sha256()
     try:
         found = _files(root, root, (root.resolve(),))

@@ -107,7 +107,7 @@ def load_classifier(
         raise UserError(f"unknown classifier {name!r}: {did_you_mean(str(name), NAMES)}")
     names = [card.stem for card in path.glob("*.json") if card.with_suffix(".npz").exists()]
     if len(names) != 1:
-        raise UserError(f"{path} holds {len(names)} classifiers, not one: {_advice(path)}")
+        raise UserError(f"{path} holds {len(names)} classifiers, expected one: {_advice(path)}")
     return _load(names[0], path)
 
 

@@ -33,9 +33,14 @@ def _estimate(given: Given) -> str:
         raise UserError("--log_likelihood_samples needs --run: a file of posteriors has no p(x|z)")
     fields = given.members(config.estimators, "estimators")
     with quiet_tensorflow():
-        from tfdm.experiments.estimate_kl import RESULT_NAME, estimate_kl
+        from tfdm.experiments.estimate_kl import RESULT_NAME, estimate_kl, failure_of
     result = estimate_kl(run or posterior, config, fields=fields)
-    return f"{result.name}\n\n{result.table()}\n{config.output_dir}/{RESULT_NAME}"
+    shown = f"{result.name}\n\n{result.table()}\n{config.output_dir}/{RESULT_NAME}"
+    failure = failure_of(result.estimates)
+    if failure:
+        print(shown)
+        raise UserError(failure)
+    return shown
 
 
 COMMAND = Command(

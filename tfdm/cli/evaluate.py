@@ -27,7 +27,7 @@ class _Source(CheckedConfig):
     )
     compare: tuple[str, ...] = setting(
         (),
-        "instead of a run: evaluated folders; makes a page in output_dir",
+        "instead of a run: evaluated folders, compared on a page in output_dir",
         kind=str,
         metavar="DIR",
     )

@@ -135,9 +135,13 @@ def member_groups(title: str, members: Mapping[str, Any]) -> list[FlagGroup]:
 
 
 def listed(entries: Mapping[str, str]) -> str:
-    """Returns names and one-line texts as two columns."""
-    width = max(map(len, entries)) + 2
-    return "\n".join(f"{name:{width}}{text}" for name, text in entries.items())
+    """Returns names and texts as two columns, wrapped to the terminal with a margin of two."""
+    column = max(map(len, entries)) + 2
+    indent = " " * column
+    return "\n".join(
+        textwrap.fill(f"{name:{column}}{text}", _width() - 2, subsequent_indent=indent)
+        for name, text in entries.items()
+    )
 
 
 def parse_flags(groups: Sequence[FlagGroup], arguments: Sequence[str]) -> Given:
@@ -181,14 +185,22 @@ def take_flag(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]
 
 def help_text(usage: str, summary: str, groups: Iterable[FlagGroup], ending: str = "") -> str:
     """Returns the help of a command, wrapped to the terminal; `ending` stands below the flags."""
-    width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 110))
-    parts = [f"usage: {usage}", textwrap.fill(summary, width)]
+    width = _width()
+    usage = textwrap.fill(
+        f"usage: {usage}", width, subsequent_indent=" " * 7, break_on_hyphens=False
+    )
+    parts = [usage, textwrap.fill(summary, width)]
     for group in groups:
         shown = [_flag_lines(flag, width) for flag in group.flags if flag.in_help]
         note = [textwrap.indent(group.note, "  ")] if group.note else []
         if shown or note:
             parts.append("\n".join([group.title, *note, *shown]))
     return "\n\n".join([*parts, *([ending] if ending else [])]) + "\n"
+
+
+def _width() -> int:
+    """Returns the columns of the help: those of the terminal, but neither few nor very many."""
+    return max(60, min(shutil.get_terminal_size((100, 24)).columns, 110))
 
 
 def _flag_lines(flag: Flag, width: int) -> str:

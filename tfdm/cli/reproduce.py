@@ -24,7 +24,7 @@ COMMAND = Command(
         "Makes tables and figures of the paper: trains, estimates and evaluates what is missing, "
         "and writes OUTPUT_DIR/README.md with the paper's values beside ours. What stands is used "
         "again; the same command resumes one that was stopped. Rows whose data are missing stay "
-        "open."
+        "empty."
     ),
     groups=lambda: [
         FlagGroup("Flags", flags_of(ReproduceConfig)),

@@ -20,10 +20,10 @@ COMMAND = Command(
     name="synthetic_gaussians",
     usage="[--dims=1,10,100] [--steps=N] [..]",
     summary=(
-        "Trains a classifier between two Gaussians N(b, WᵀW) with W of 10 d x d, and compares the "
-        "divergence that its logits give with the true one, with both fixed and while one learns "
-        "to be the other (section 5, Appendix E). Writes results.json and plots like Figures 2, 8, "
-        "9 and 10."
+        "Trains a classifier between two Gaussians N(b, WᵀW), where W is 10 d x d, and compares "
+        "the divergence that its logits estimate with the true one: with both Gaussians fixed, and "
+        "while one learns to match the other (section 5, Appendix E). Writes results.json and "
+        "plots like Figures 2, 8, 9 and 10."
     ),
     groups=lambda: [FlagGroup("Flags", flags_of(SyntheticGaussiansConfig))],
     run=_run,

@@ -93,12 +93,13 @@ COMMAND = Command(
     ending="""\
 Examples
   {command}
-      AAE++ on 4,000 real digits, some five minutes on two cores
-  {command} --model=vae --dataset=cifar10 --steps=5000 --latent_dim=128
-  {command} --model=wgan_gp --config.critic_steps=3 --seed=1 --output_dir=runs/three-steps
+      AAE++ on 4,000 real digits, about six minutes on two cores
+  {command} --model=vae --dataset=cifar10 --latent_dim=128
+  {command} --model=wgan_gp --critic_steps=3 --output_dir=runs/w
 
 Exit status
-  0 done, 2 bad input, 3 training diverged, 130 interrupted, 143 stopped by SIGTERM; after 130
-  and 143 during training the last step stands in a checkpoint""",
+  0 done, 1 system failure, 2 bad input, 3 training diverged, 130 interrupted,
+  143 stopped by SIGTERM; training that ends with 130 or 143 leaves a checkpoint
+  of its last step""",
 )
 main = COMMAND.main

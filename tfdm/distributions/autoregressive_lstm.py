@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdm.distributions.densities import Density
+from tfdm.distributions.densities import Density, sample_seed
 
 # Smallest σ, in standard deviations of the data.
 MINIMUM_SCALE = 1e-3
@@ -68,7 +68,9 @@ class AutoregressiveLSTM(Density):
         return tf.reshape(sums, tf.shape(codes)[:-1])
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        return self.from_noise(tf.random.stateless_normal([num, self.num_latents], [seed, 3]))
+        return self.from_noise(
+            tf.random.stateless_normal([num, self.num_latents], sample_seed(seed))
+        )
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
         """Noise [B, L] -> codes [B, L], latent by latent."""

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfdm.seeds import derive
+
 # Standard deviations of data below it count as this, so that a constant latent is no singularity.
 MINIMUM_SCALE = 1e-3
 
@@ -32,7 +34,7 @@ class Density(keras.layers.Layer):
             if value < 1:
                 raise ValueError(f"{name} is {value}, expected 1 or more")
         self.num_latents = self.latent_dim = num_latents
-        self.seed = seed
+        self.seed = int(seed)
 
     def log_prob(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [..., L] -> log-densities [...], nats, float32, differentiable in both."""
@@ -66,7 +68,14 @@ class Density(keras.layers.Layer):
 
     def initializer(self, scale: float, index: int) -> keras.initializers.Initializer:
         """Returns normal initial weights, the `index` different for each of them."""
-        return keras.initializers.RandomNormal(0.0, scale, seed=self.seed * 1000 + index)
+        return keras.initializers.RandomNormal(
+            0.0, scale, seed=derive(self.seed, "density/weights", index, bits=31)
+        )
+
+
+def sample_seed(seed: int) -> tf.Tensor:
+    """Returns what TensorFlow's stateless samplers take, a function of any `seed` from 0."""
+    return tf.constant([derive(seed, "density/sample", bits=31), 0])
 
 
 def moments(codes: npt.ArrayLike) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

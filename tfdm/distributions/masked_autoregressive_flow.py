@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb, distributions as tfd
 
-from tfdm.distributions.densities import Density
+from tfdm.distributions.densities import Density, sample_seed
+from tfdm.seeds import derive
 
 # A flow stretches a latent at most e^3 times.
 LARGEST_LOG_SCALE = 3.0
@@ -43,7 +44,8 @@ class MaskedNetwork(keras.layers.Layer):
         for index, mask in enumerate(self.masks):
             is_last = index == len(self.masks) - 1
             scale = 0.0 if is_last else math.sqrt(2.0 / max(1.0, mask.sum(axis=0).mean()))
-            initializer = keras.initializers.RandomNormal(0.0, scale, seed=seed + index)
+            key = derive(seed, "density/weights", index, bits=31)
+            initializer = keras.initializers.RandomNormal(0.0, scale, seed=key)
             self.kernels.append(self.add_weight(shape=mask.shape, initializer=initializer))
             self.biases.append(self.add_weight(shape=mask.shape[1:], initializer="zeros"))
         self.built = True
@@ -74,7 +76,7 @@ class MaskedAutoregressiveFlow(Density):
         sizes = {"num_flows": num_flows, "num_layers": num_layers, "width": width}
         super().__init__(num_latents, seed, sizes, **kwargs)
         self.networks = [
-            MaskedNetwork(num_latents, num_layers, width, 1000 * seed + 100 * flow)
+            MaskedNetwork(num_latents, num_layers, width, derive(seed, "density/flow", flow))
             for flow in range(num_flows)
         ]
         self.add_moments()
@@ -103,4 +105,4 @@ class MaskedAutoregressiveFlow(Density):
         return self.distribution.bijector.forward(tf.cast(noise, tf.float32))
 
     def sample(self, num: int, seed: int = 0) -> tf.Tensor:
-        return self.distribution.sample(num, seed=tf.constant([seed, 2]))
+        return self.distribution.sample(num, seed=sample_seed(seed))

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdm.numerics import at_least_float32, require_rank, require_same_shape
+from tfdm.numerics import at_least_float32, inverse_softplus, require_rank, require_same_shape
 
 NUM_LEVELS = 256
 
@@ -122,8 +122,7 @@ class QuantizedNormal(PixelLikelihood):
             name="raw_scale",
             shape=() if scale_type == "global" else self.image_shape,
             dtype="float32",
-            # The inverse of softplus; this form does not overflow.
-            initializer=keras.initializers.Constant(excess + math.log(-math.expm1(-excess))),
+            initializer=keras.initializers.Constant(float(inverse_softplus(excess))),
             autocast=False,
         )
 

@@ -53,12 +53,12 @@ def compare(
         contents[_row_name(content, folder, contents)] = content
     datasets = sorted({content["dataset"] or "no data set" for content in contents.values()})
     if len(datasets) > 1:
-        raise UserError(f"the evaluations are of {' and '.join(datasets)}: compare them apart")
+        raise UserError(f"the evaluations are of {' and '.join(datasets)}: compare one at a time")
     versions = {(c["dataset_digest"], str(c["image_shape"])) for c in contents.values()}
     if len(versions) > 1:
         raise UserError(
             f"the evaluations are of {len(versions)} versions of {datasets[0]}, of other images, "
-            "size or crop: compare them apart"
+            "size or crop: compare one at a time"
         )
     comparison = Comparison(contents)
     if output_dir is not None:

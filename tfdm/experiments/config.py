@@ -35,11 +35,15 @@ class RunConfig(CheckedConfig):
     preset: str = setting("quick", "the scale of the run", choices=PRESETS)
     steps: int = setting(2500, "training steps (generator updates)", minimum=1)
     batch_size: int = setting(64, "examples a step, over all replicas", minimum=1)
-    seed: int = setting(0, "seed of everything that is drawn", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
     strategy: str = setting("auto", "where to train", choices=STRATEGIES)
     precision: str = setting("float32", "arithmetic of the networks", choices=PRECISIONS)
-    image_size: int = setting(0, "side of the images; 0: the data set's", minimum=0)
-    crop: int = setting(0, "side of the centre crop; 0: the data set's", minimum=0)
+    deterministic: bool = setting(
+        False,
+        "use deterministic TensorFlow operations, for an exact resume on a GPU; slower",
+    )
+    image_size: int = setting(0, "side of the images in pixels; 0 is the data set's own", minimum=0)
+    crop: int = setting(0, "side of the centre crop in pixels; 0 is the data set's own", minimum=0)
     log_every: int = setting(50, "steps between two logged lines", minimum=1)
     sample_every: int = setting(500, "steps between two grids of images", minimum=1)
     checkpoint_every: int = setting(500, "steps between two checkpoints", minimum=1)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
@@ -152,8 +153,9 @@ def _estimated(
 ) -> KLEstimates:
     posteriors, prior, seed = source.posteriors, source.prior, config.seed
     try:
-        bounds = _bounds(posteriors, prior, seed)
-        held_out = _bounds(source.held_out, prior, derive(seed, "kl/average/held_out"))
+        with np.errstate(all="ignore"):
+            bounds = _bounds(posteriors, prior, seed)
+            held_out = _bounds(source.held_out, prior, derive(seed, "kl/average/held_out"))
         content = _content(source, bounds, held_out)
     except _FAILURES as error:
         raise UserError(f"{source.name}: {error}") from error
@@ -176,14 +178,18 @@ def _estimated(
             continue
         state = None if folder is None else _state(folder, name, key, fields, seed, source)
         task = Task(posteriors, fields, source.held_out, prior, seed, config.strategy, state)
-        results[key], record = _run(name, key, task, len(configs) == 1, progress)
+        results[key], record = _run(name, key, task, progress)
         content["estimates"] = merged(content["estimates"], {key: record})
         for found in content["estimates"].values():
             found["below_minimum"] = is_below_minimum(found, content)
         _write(folder, content, source.name)
+    failure = failure_of(results)
+    if failure and len(configs) == 1:
+        raise UserError(failure)
     log_likelihood = None
     if config.log_likelihood_samples:
-        images, number = source.held_out_images, config.log_likelihood_samples
+        images = None if source.run is None else source.run.dataset.split("validation")[:]
+        number = config.log_likelihood_samples
         weights = importance_weights(source.model, images, prior, seed)
         num_data = 0 if images is None else len(images)
         log_likelihood = importance_weighted_bound(weights, num_data, number, progress=progress)
@@ -249,6 +255,12 @@ def _state(
     return folder / _STATES / digest(key, *data, json.dumps(fields.to_dict()), seed)[:16]
 
 
+def failure_of(estimates: Mapping[str, Estimate]) -> str:
+    """Returns which estimators failed and why, `""` where none did."""
+    reasons = {k: e.reason for k, e in estimates.items() if isinstance(e, NoEstimate) and e.failed}
+    return "; ".join(f"{key}: {reason}" for key, reason in reasons.items())
+
+
 def _is_same(record: Mapping[str, Any], fields: CheckedConfig, seed: int) -> bool:
     """Says whether a record is what the same call would give."""
     asked = {"config": fields.to_dict(), "seed": seed, "format": RECORD_FORMAT}
@@ -256,21 +268,23 @@ def _is_same(record: Mapping[str, Any], fields: CheckedConfig, seed: int) -> boo
 
 
 def _run(
-    name: str, key: str, task: Task, is_alone: bool, progress: ProgressOption
+    name: str, key: str, task: Task, progress: ProgressOption
 ) -> tuple[Estimate, dict[str, Any]]:
     """Returns what an estimator gives, and its record."""
     estimator, start = ESTIMATORS[name], time.perf_counter()
     result: Estimate
     if estimator.needs_density and isinstance(task.posteriors, FixedCodes):
-        result = NoEstimate("the posterior has no density")
+        result = NoEstimate("the posterior has no density", failed=False)
     else:
         unit = "sample" if estimator.needs_density else "step"
         try:
-            with progress_bar(key, unit, progress) as report:
+            # An overflow ends in a value that is not finite, and that is said.
+            with np.errstate(all="ignore"), progress_bar(key, unit, progress) as report:
                 result = estimator.load()(dataclasses.replace(task, progress=report))
+            if result.kl is not None and not math.isfinite(result.kl):
+                advice = "see the sizes of means and standard deviations"
+                raise ValueError(f"the estimate is {result.kl}, not a finite number: {advice}")
         except _FAILURES as error:
-            if is_alone:
-                raise UserError(f"{key}: {error}") from error
             result = NoEstimate(str(error))
     return result, to_record(result) | {
         "config": task.config.to_dict(),

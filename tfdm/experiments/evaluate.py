@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -240,7 +241,12 @@ class _Session:
                 ),
             )
             try:
-                record = plan.metric.measure(inputs, plan.config)
+                with np.errstate(all="ignore"):
+                    record = plan.metric.measure(inputs, plan.config)
+                for quantity in plan.metric.quantities:
+                    value = record.get(quantity.field)
+                    if isinstance(value, float) and not math.isfinite(value):
+                        raise ValueError(f"{quantity.label} is {value}, not a finite number")
             except (DivergedError, ValueError) as error:
                 if self.config.metrics and isinstance(error, DivergedError):
                     raise
@@ -262,7 +268,9 @@ def _outside(output_dir: str | None, record: Mapping[str, Any]) -> Path | None:
     folder, images = Path(output_dir).expanduser(), Path(record.get("images", ""))
     is_folder = "passed_over" in record
     if is_folder and folder.resolve().is_relative_to(images.resolve()):
-        raise UserError(f"{folder} lies among the images: name an --output_dir outside {images}")
+        raise UserError(
+            f"{folder} is inside the folder of images: choose an --output_dir outside {images}"
+        )
     return folder
 
 

@@ -26,7 +26,7 @@ class EvaluateConfig(CheckedConfig):
 
     metrics: tuple[str, ...] = setting(
         (),
-        "what to measure; all that can be had where nothing is named",
+        "what to measure; by default every metric that fits the samples",
         kind=str,
         choices=lambda: METRICS,
         metavar="NAME",
@@ -34,8 +34,8 @@ class EvaluateConfig(CheckedConfig):
     )
     num_samples: int | None = setting(
         None,
-        "how many samples; of files and splits the first, in the order of their names or of the "
-        "array",
+        "number of samples; of files and splits the first ones, in the order of the names or of "
+        "the array",
         kind=int,
         minimum=2,
         shown_default=f"{NUM_SAMPLES:,} of a run, else all",
@@ -43,10 +43,10 @@ class EvaluateConfig(CheckedConfig):
     noise: float = setting(
         0.0, "standard deviation of noise added to pixels in [0, 1] (Figure 5: 0.1)", minimum=0.0
     )
-    seed: int = setting(0, "seed of everything drawn", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
     dataset: str | None = setting(
         None,
-        "the data set that images are compared with; a run has its own",
+        "the data set to compare images with; a run has its own",
         kind=str,
         metavar="|".join(DATASETS),
     )
@@ -58,8 +58,8 @@ class EvaluateConfig(CheckedConfig):
         metavar="|".join((*SPLITS, "DIR_OR_NPZ")),
         shown_default="train",
     )
-    image_size: int = setting(0, "side of the data set's images; 0: its own", minimum=0)
-    crop: int = setting(0, "side of the data set's centre crop; 0: its own", minimum=0)
+    image_size: int = setting(0, "side of the data set's images in pixels; 0 is its own", minimum=0)
+    crop: int = setting(0, "side of the data set's centre crop in pixels; 0 is its own", minimum=0)
     resize: bool = setting(
         False, "scale images that do not fit the data set or the classifier, down or up"
     )
@@ -78,7 +78,7 @@ class EvaluateConfig(CheckedConfig):
         None, "SHA-256 that the SavedModel must have", kind=str, metavar="HEX"
     )
     allow_unverified: bool = setting(
-        False, "load a SavedModel whose digest nobody vouches for; it can run any code"
+        False, "load a SavedModel whose digest is not known; it can run any code"
     )
     output_dir: str | None = folder(
         "where evaluation.json, the table and the pictures go",
@@ -118,16 +118,17 @@ class EstimateKLConfig(CheckedConfig):
     The fields of the estimators are apart, see `tfdm.estimators.config`.
     """
 
-    estimators: tuple[str, ...] = setting(("monte_carlo",), "what to estimate with", metavar="NAME")
+    estimators: tuple[str, ...] = setting(("monte_carlo",), "the estimators to run", metavar="NAME")
     label: str = setting(
-        "", "goes behind the estimators' names, as monte_carlo:LABEL: keeps several settings apart"
+        "",
+        "suffix of the estimators' names, as in monte_carlo:LABEL, for results of several settings",
     )
     log_likelihood_samples: int = setting(
         0,
         "samples K of the importance-weighted log-likelihood of held-out images; 0 is off",
         minimum=0,
     )
-    seed: int = setting(0, "seed of everything drawn", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
     strategy: str = setting("auto", "where to compute", choices=STRATEGIES)
     output_dir: str | None = folder(
         "where kl.json, the table and the pictures go", "the run, or FILE.npz.kl"
@@ -176,7 +177,7 @@ class TrainClassifierConfig(ClassifierConfig):
         "where weights, card and checkpoints go; a folder with the same training is resumed",
         "runs/classifier-DATASET",
     )
-    data_dir: str | None = folder("where TFDS has its data")
+    data_dir: str | None = folder("the data folder of TFDS")
     cache_dir: str | None = folder("where prepared data sets are kept")
 
     @classmethod

@@ -44,6 +44,8 @@ def run_session(
     `steps` alone. Errors are those of `tfdm.train`.
     """
     clock = metrics.RunClock()
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config.strategy)
     check_batch_size(strategy, config.batch_size)
     workers = Workers(strategy)

@@ -12,7 +12,7 @@ from tfdm.fields import CheckedConfig, folder, setting
 class SweepConfig(CheckedConfig):
     """Which trials a sweep has, where they run, and how they are compared."""
 
-    budget: int = setting(0, "how many trials; 0: the whole grid", minimum=0)
+    budget: int = setting(0, "number of trials; 0 is the whole grid", minimum=0)
     order: str = setting(
         "random",
         "random: trials are drawn without replacement; grid: in the order of the values",
@@ -21,7 +21,7 @@ class SweepConfig(CheckedConfig):
     seeds: tuple[int, ...] = setting((0,), "seeds of each point of the grid", minimum=0)
     metrics: tuple[str, ...] = setting(
         ("wasserstein_critic",),
-        "what each trial is evaluated by",
+        "metrics that evaluate each trial",
         choices=lambda: METRICS,
         metavar="NAME",
     )

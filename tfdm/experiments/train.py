@@ -54,8 +54,7 @@ class TrainingResult:
         places = {
             "samples": folder.last_grid("samples"),
             "reconstructions": folder.last_grid("reconstructions"),
-            # The name of the run beside the folder, which TensorBoard would call `tensorboard`.
-            "curves": f"tensorboard --logdir_spec {folder.path.name}:{folder.tensorboard}",
+            "curves": f"tensorboard --logdir {folder.path}",
             "SavedModels": folder.export if folder.export.is_dir() else None,
             "summary": folder.summary_path,
         }
@@ -137,6 +136,11 @@ def _hold(folder: RunFolder, config: RunConfig, stack: contextlib.ExitStack) -> 
     """Holds the folder for this run until the stack is closed."""
     folder.create()
     stack.callback(folder.discard_if_unused)
+    if folder.config_path.is_file() and "fitted_prior" in folder.read_config():
+        raise UserError(
+            f"{folder.path} holds a run with a prior that was fitted after its training: "
+            "it trains no more; choose another --output_dir"
+        )
     # What the images decide is compared when they are there.
     known = {name: value for name, value in config.flat().items() if value is not None}
     folder.check_config(known, config.default_flat())

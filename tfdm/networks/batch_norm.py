@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+
+@contextmanager
+def kept_averages(network: keras.layers.Layer, training: bool) -> Iterator[None]:
+    """Restores the moving averages of `network` at the end of the block.
+
+    For passes in training mode on inputs of another distribution than those of inference. It holds
+    for any layer that is given: all states return but those of random generators. Frozen layers,
+    which keep theirs, are left alone.
+    """
+    weights = []
+    if training:
+        layers = [layer for layer in network._flatten_layers() if not layer.trainable]
+        frozen = {id(weight) for layer in layers for weight in layer.weights}
+        weights = [w for w in network.non_trainable_weights if id(w) not in frozen]
+    before = [tf.identity(weight.value) for weight in weights]
+    yield
+    for weight, value in zip(weights, before, strict=True):
+        weight.assign(value)
 
 
 @keras.saving.register_keras_serializable(package="tfdm")

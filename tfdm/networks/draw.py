@@ -94,6 +94,7 @@ class _Cell(keras.Model):
             maps,
             self.sizes.kernel_size,
             padding="same",
+            data_format="channels_last",
             kernel_initializer=self._make.initializer(),
             dtype=self.dtype_policy,
             name=name,

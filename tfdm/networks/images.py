@@ -63,7 +63,7 @@ def encoder(
     for maps, strides in layout.encoder:
         conv = make.conv(make.scaled(maps), layout.kernel, strides, use_bias=False)
         hidden = sequential(hidden, make.normalized(conv))
-    features = keras.layers.Flatten(dtype=make.dtype)(hidden)
+    features = keras.layers.Flatten("channels_last", dtype=make.dtype)(hidden)
     outputs = [make.dense(ENCODER_OUTPUTS[kind] * latent_dim, use_bias=True), make.output("linear")]
     if kind != "implicit":
         return keras.Model(images, sequential(features, outputs), name=make.name)

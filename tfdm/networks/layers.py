@@ -56,14 +56,18 @@ class LayerFactory:
         self, maps: int, kernel: int, strides: int, padding: str = "same", *, use_bias: Bias = None
     ) -> keras.layers.Layer:
         """A convolution to exactly `maps` feature maps."""
-        return keras.layers.Conv2D(maps, kernel, strides, padding, **self._weights(use_bias))
+        weights = self._weights(use_bias)
+        return keras.layers.Conv2D(
+            maps, kernel, strides, padding, data_format="channels_last", **weights
+        )
 
     def transposed_conv(
         self, maps: int, kernel: int, strides: int, *, use_bias: Bias = None
     ) -> keras.layers.Layer:
         """A transposed convolution whose output is `strides` times as large."""
         weights = self._weights(use_bias, transposed=True)
-        return keras.layers.Conv2DTranspose(maps, kernel, strides, "same", **weights)
+        options = {"padding": "same", "data_format": "channels_last", **weights}
+        return keras.layers.Conv2DTranspose(maps, kernel, strides, **options)
 
     def batch_norm(self) -> keras.layers.Layer:
         """Batch normalisation with moments over the global batch, also under a strategy."""
@@ -137,6 +141,6 @@ def logit(
     One logit stands for the difference of the two outputs of "linear adv" in Tables 6 and 8. On
     the 4x4 maps of the DCGAN networks it is their last 4x4 convolution.
     """
-    flat = keras.layers.Flatten(dtype=make.dtype)(features)
+    flat = keras.layers.Flatten("channels_last", dtype=make.dtype)(features)
     logits = make.dense(1, use_bias=use_bias)(flat)
     return make.output("linear")(keras.layers.Reshape([], dtype=make.dtype)(logits))

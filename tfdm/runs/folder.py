@@ -4,6 +4,7 @@
     metrics.jsonl one line per logging step            weights/       last.weights.h5
     summary.json  how the run ended                    tensorboard/   scalars and grids
     samples/, reconstructions/, canvases/  PNG grids   export/        SavedModels
+    fitted_prior.json  of a run whose prior was fitted after training: what that changed
 
 A process that is killed at any moment leaves a folder that the next start accepts.
 """
@@ -26,7 +27,15 @@ from tfdm.runs.results import differences, locked, read_json, writing
 NOT_COMPARED = frozenset({"versions", "git_revision", "command", "num_images", "model_source"})
 # What may change when a run is resumed, and is then recorded anew: the same weights come out.
 MAY_CHANGE = frozenset(
-    {"log_every", "sample_every", "checkpoint_every", "strategy", "preset", "data_dir"}
+    {
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "strategy",
+        "deterministic",
+        "preset",
+        "data_dir",
+    }  # fmt: skip
 )
 
 

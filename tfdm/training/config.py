@@ -25,7 +25,7 @@ class ModelConfig(CheckedConfig):
     )
     ema_decay: float = setting(
         0.0,
-        "decay a step of a moving average of the generator's weights, used for samples; 0 is off",
+        "decay of the moving average of the generator's weights that samples use; 0 is off",
         minimum=0.0,
         maximum=0.999999,
     )

@@ -22,7 +22,8 @@ from tfdm.distributions.posteriors import (
 )
 from tfdm.networks import images as image_networks
 from tfdm.numerics import batch_size, require_rank
-from tfdm.training.model import BLOCK, GenerativeModel, in_blocks, signature
+from tfdm.seeds import derive
+from tfdm.training.model import GenerativeModel, in_blocks, signature
 from tfdm.training.noise import StepNoise, stateless_normal
 
 
@@ -88,17 +89,17 @@ class InferenceModel(GenerativeModel):
 
     def encode(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Images, uint8 or in [0, 1], [n, H, W, C] -> codes ẑ ~ q(z|x), [n, L], given `seed`."""
-        if len(images) <= BLOCK:
-            return self.posterior(images).sample(seed=seed)
-        first = self.posterior(images[:1])
-        if not isinstance(first, NoisePosterior):  # Its sample is no function of one noise array.
-            return self.posterior(images).sample(seed=seed)
-        noise = stateless_normal([len(images), first.noise_shape[1]], seed, "posterior")
-        return in_blocks(
-            lambda rows, drawn: self.infer(self._network_range(rows), False).from_noise(drawn),
-            images,
-            noise,
-        )
+
+        def encode(rows: tf.Tensor, start: int) -> tf.Tensor:
+            posterior = self.posterior(rows)
+            if not isinstance(posterior, NoisePosterior):
+                # Its sample is a function of the seed alone: every block has one of its own.
+                block_seed = derive(seed, "encode", start) if start else seed
+                return posterior.sample(seed=block_seed)
+            noise = stateless_normal([*posterior.noise_shape], seed, "posterior", start)
+            return posterior.from_noise(noise)
+
+        return in_blocks(encode, images)
 
     def reconstruct(self, images: tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Images, uint8 or in [0, 1], [n, H, W, C] -> G(ẑ) in [0, 1], ẑ ~ q(z|x)."""

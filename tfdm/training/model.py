@@ -8,32 +8,28 @@ Shapes: B batch, K batches a step, H W C image axes, L latent dimension.
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfdm.numerics import batch_size
 from tfdm.seeds import derive
-from tfdm.training.keras_support import (
-    PlayerRates,
-    StopOnDivergence,
-    check_range,
-    images_of,
-)
+from tfdm.training.batches import BatchCheck, check_range, images_of
+from tfdm.training.keras_support import NotOfPlayers, PlayerRates, StopOnDivergence
 from tfdm.training.noise import StepNoise, stateless_normal
 from tfdm.training.parts import ModelParts
 from tfdm.training.players import Terms, update_players
-from tfdm.training.strategy import check_batches, replicated_train_function
+from tfdm.training.strategy import replicated_train_function
 
 # Images that `generate` and `encode` compute at once.
 BLOCK = 512
 
 
-class GenerativeModel(ModelParts):
+class GenerativeModel(NotOfPlayers, ModelParts):
     """A model that turns codes into images.
 
     Networks of one's own, for images of any shape, take the place of those of Appendix K:
@@ -53,11 +49,13 @@ class GenerativeModel(ModelParts):
       image_shape: (H, W, C) of the images.
       seed: the seed of the initial weights and of everything drawn in training.
       networks: Keras networks by name that replace the model's own.
+      fitted_prior: a density that takes the place of the prior, fitted to q(z) of a trained model.
+        It is frozen, and the model trains no more: the density would not follow q(z).
       **kwargs: hyperparameters, which replace those of `config`, and options of `keras.Model`;
         `dtype` is the precision policy of the networks.
 
     Attributes:
-      prior: p(z), a `tfdm.distributions.priors.Prior`.
+      prior: p(z), a `tfdm.distributions.priors.Prior`; `own_prior` is that of training.
       generator: the network codes [B, L] -> images in [-1, 1], or a likelihood's parameters.
       players: names, networks and optimisers.
       optimizers: the optimisers by player.
@@ -120,23 +118,70 @@ class GenerativeModel(ModelParts):
         super().compile(None, run_eagerly=run_eagerly, **{"jit_compile": False, **kwargs})
         self.optimizer = PlayerRates(self.optimizers)
 
-    def fit(self, x: Any = None, *args: Any, callbacks: Any = None, **kwargs: Any) -> Any:
-        """Trains as `keras.Model.fit` does; `DivergedError` at a loss that is not finite.
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does; labels are ignored.
 
         Batches are images, uint8 or floats in [0, 1], [B, H, W, C], pairs (images, labels) or
-        mappings with the key `image`. The history holds the means over the batches of an epoch.
+        mappings with the key `image`. The history holds the means of all terms over the images of
+        an epoch, and with the prefix `val_` over those held out.
+
+        Raises:
+          ValueError: the images do not fit, there are weights, or the replicas cannot share a
+            batch. It comes before the first step.
+          DivergedError: a loss is not finite; it names the step and the term.
         """
-        if not isinstance(x, tf.data.Dataset) and hasattr(images_of(x), "shape"):
-            self._network_range(x)
-            size = kwargs.get("batch_size", args[1] if len(args) > 1 else None) or 32
-            held_out = float(kwargs.get("validation_split") or 0.0)
-            check_batches(
-                self.distribute_strategy, math.floor(len(images_of(x)) * (1.0 - held_out)), size
-            )
+        x = self._checked(x, batch_size, validation_split, **kwargs)
+        if validation_data is not None:
+            size = kwargs.get("validation_batch_size") or batch_size
+            validation_data = self._checked(validation_data, size)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-            callbacks = [*(one for one in given if one is not None), StopOnDivergence()]
-        return super().fit(x, *args, callbacks=callbacks, **kwargs)
+            callbacks = [StopOnDivergence(), *(one for one in given if one is not None)]
+        named = {"validation_split": validation_split, "validation_data": validation_data}
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **named, **kwargs)
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """Returns the means of all terms over images, as `keras.Model.evaluate` does.
+
+        Takes what `fit` takes, and raises `ValueError` as it does. The same images in the same
+        batches give the same numbers.
+        """
+        return super().evaluate(self._checked(x, batch_size, **kwargs), y, batch_size, **kwargs)
+
+    def train_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        """Takes one step on a batch and returns its terms; `ValueError` as by `fit`."""
+        return super().train_on_batch(self._checked(x, len(images_of(x)), **kwargs), y, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        """Returns the terms of a batch as of the first one of `evaluate`; `ValueError` as by it."""
+        self.reset_metrics()
+        return super().test_on_batch(self._checked(x, len(images_of(x)), **kwargs), y, **kwargs)
+
+    def _checked(
+        self, x: Any, batch_size: int | None = None, split: float = 0.0, **kwargs: Any
+    ) -> Any:
+        for name in ("sample_weight", "class_weight"):
+            if kwargs.get(name) is not None:
+                raise ValueError(f"{name} is given, but the players' losses have none: drop it")
+        return self._batch_check.source(x, batch_size, split)
+
+    @property
+    def _batch_check(self) -> BatchCheck:
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        return BatchCheck(self.image_shape, self.batches_per_step, replicas)
 
     def train_step(self, data: Any) -> Terms:
         """One step of all players; returns every loss and term, averaged over the replicas.
@@ -144,17 +189,17 @@ class GenerativeModel(ModelParts):
         `data` are images, uint8 or floats in [0, 1], [B, H, W, C], or [B, K, H, W, C] where the
         model takes K batches a step.
         """
-        images, per_step = self._network_range(data), self.batches_per_step
-        if images.shape.rank != 4 and (per_step == 1 or tuple(images.shape[1:-3]) != (per_step,)):
-            shape, batches = tuple(images.shape), f"K = {per_step} batches a step"
-            raise ValueError(f"images have shape {shape}, expected [B, H, W, C] or {batches}")
+        if self.fitted_prior is not None:
+            raise ValueError("the model has a fitted_prior, expected none: it trains no more")
+        images = self._network_range(data)
         terms = self.update(images, StepNoise(self.seed, self.step.value, batch_size(images)))
         self._move_average()
-        return self._finish_step(terms)
+        return self._finish_step(terms, batch_size(images))
 
     def test_step(self, data: Any) -> Terms:
         """Returns every loss and term of a batch, as `evaluate` takes the means of them."""
-        return self._averaged(self.held_out_terms(data, self._means.count.value))[0]
+        terms = self.held_out_terms(data, self._means.count.value)
+        return self._averaged(terms, batch_size(images_of(data)))[0]
 
     def held_out_terms(self, data: Any, index: tf.Tensor) -> Terms:
         """Returns every loss and term of a batch of one replica and moves nothing.
@@ -185,10 +230,7 @@ class GenerativeModel(ModelParts):
 
     def _network_range(self, data: Any) -> tf.Tensor:
         images = tf.convert_to_tensor(images_of(data))
-        if tuple(images.shape[-3:]) != self.image_shape:
-            raise ValueError(
-                f"images have shape {images.shape}, expected (..., {self.image_shape})"
-            )
+        self._batch_check.shape(images.shape)
         check_range(images)
         values = tf.cast(images, tf.float32)
         return values / 127.5 - 1.0 if images.dtype.is_integer else values * 2.0 - 1.0
@@ -202,18 +244,18 @@ class GenerativeModel(ModelParts):
             is_float = tf.as_dtype(weight.dtype).is_floating
             average.assign(decay * average + (1.0 - decay) * weight if is_float else weight)
 
-    def _averaged(self, terms: Terms) -> tuple[Terms, tf.Tensor]:
+    def _averaged(self, terms: Terms, images: int | tf.Tensor) -> tuple[Terms, tf.Tensor]:
         """Returns the means over the replicas, by name and in the order of their names."""
         names = tuple(sorted(terms))
         values = tf.stack([tf.cast(terms[name], tf.float32) for name in names])
         context = tf.distribute.get_replica_context()
         if context.strategy.num_replicas_in_sync > 1:
             values = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
-        self._means.add(names, values)
+        self._means.add(names, values, images)
         return dict(zip(names, tf.unstack(values), strict=True)), values
 
-    def _finish_step(self, terms: Terms) -> Terms:
-        logs, values = self._averaged(terms)
+    def _finish_step(self, terms: Terms, images: int | tf.Tensor) -> Terms:
+        logs, values = self._averaged(terms, images)
         self._term_names = tuple(logs)
         completed = self.step.value + 1
         bad = tf.logical_not(tf.math.is_finite(values))
@@ -233,22 +275,34 @@ class GenerativeModel(ModelParts):
 
     def decode(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [n, L] -> images float32 [n, H, W, C] in [0, 1], batch norm in inference mode."""
-        return in_blocks(lambda rows: self.to_unit_range(self.sampler(rows, training=False)), codes)
+        return in_blocks(lambda rows, _: self._decode(rows), codes)
 
     def sample_codes(self, num: int, seed: int = 0) -> tf.Tensor:
         """Returns `num` codes from the prior, [num, L], a function of `seed`."""
-        return self.prior.from_noise(stateless_normal([num, self.latent_dim], seed, "codes"))
+        return in_blocks(lambda rows, start: self._codes(len(rows), seed, start), range(num))
 
     def generate(self, num_or_noise: int | tf.Tensor, seed: int = 0) -> tf.Tensor:
         """Returns samples, float32 [n, H, W, C] in [0, 1].
 
-        Takes their number, or standard normal noise [n, L] that the prior maps to codes.
+        Takes their number, or standard normal noise [n, L] that the prior maps to codes. Beside
+        the samples the memory is that of a block of them.
         """
         if isinstance(num_or_noise, numbers.Integral):
-            return self.decode(self.sample_codes(int(num_or_noise), seed))
-        return self.decode(self.prior.from_noise(tf.convert_to_tensor(num_or_noise)))
+            return in_blocks(
+                lambda rows, start: self._decode(self._codes(len(rows), seed, start)),
+                range(int(num_or_noise)),
+            )
+        noise = tf.convert_to_tensor(num_or_noise)
+        return in_blocks(lambda rows, _: self._decode(self.prior.from_noise(rows)), noise)
+
+    def _decode(self, codes: tf.Tensor) -> tf.Tensor:
+        return self.to_unit_range(self.sampler(codes, training=False))
+
+    def _codes(self, num: int, seed: int, start: int) -> tf.Tensor:
+        return self.prior.from_noise(stateless_normal([num, self.latent_dim], seed, "codes", start))
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Codes [n, L] -> images in [0, 1], as `predict` gives them too."""
         return self.to_unit_range(self.sampler(inputs, training=training))
 
     def export_signatures(self) -> dict[str, dict[str, Callable[..., Any]]]:
@@ -278,6 +332,21 @@ class GenerativeModel(ModelParts):
             codes = keras.InputSpec(shape=(None, self.latent_dim), dtype="float32")
             kwargs.setdefault("input_signature", [codes])
         super().export(filepath, *args, **kwargs)
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Writes a `.keras` file as `keras.Model.save` does; `ValueError` refuses HDF5."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(f"filepath is {str(filepath)!r}, expected one that ends in .keras")
+        super().save(filepath, *args, **kwargs)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Returns the shape of the images of codes [n, L]."""
+        return input_shape[0], *self.image_shape
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of the terms of the last step, in the order of what `evaluate` returns."""
+        return list(self._means.names)
 
     def reset_metrics(self) -> None:
         """Begins the means of an epoch."""
@@ -310,10 +379,15 @@ def signature(function: Callable[..., Any], row: Sequence[int], name: str) -> Ca
     return tf.function(function, input_signature=[spec], autograph=False)
 
 
-def in_blocks(function: Callable[..., tf.Tensor], *arrays: Any) -> tf.Tensor:
-    """Returns `function` of arrays [n, ..], computed for `BLOCK` rows at a time."""
-    rows = arrays[0].shape[0]
-    if rows is None or rows <= BLOCK:
-        return function(*arrays)
-    starts = range(0, rows, BLOCK)
-    return tf.concat([function(*(a[i : i + BLOCK] for a in arrays)) for i in starts], axis=0)
+def in_blocks(function: Callable[[Any, int], tf.Tensor], rows: Any) -> tf.Tensor:
+    """Returns `function` of rows [n, ..], called with `BLOCK` of them and the first one's number.
+
+    In a graph that does not know n, and where n is small, it is called once.
+    """
+    if not isinstance(rows, range) and not hasattr(rows, "shape"):
+        rows = np.asarray(rows)
+    number = len(rows) if isinstance(rows, range) else rows.shape[0]
+    if number is None or number <= BLOCK:
+        return function(rows, 0)
+    starts = range(0, number, BLOCK)
+    return tf.concat([function(rows[start : start + BLOCK], start) for start in starts], axis=0)

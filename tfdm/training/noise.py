@@ -16,23 +16,42 @@ import tensorflow as tf
 
 from tfdm.seeds import derive
 
-
-def stateless_normal(shape: list[int | tf.Tensor], seed: int, name: str) -> tf.Tensor:
-    """Standard normal numbers [shape] that depend on `seed` and `name` alone."""
-    return _normal(shape, tf.constant([derive(seed, f"draw/{name}"), 0], tf.int64))
+_PHILOX = tf.random.Algorithm.PHILOX.value
 
 
-def _uniform(shape: list[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
-    """Multiples of 2⁻²⁴ in [0, 1), float32."""
-    bits = tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+# Blocks of rows begin at a multiple of it: the generator counts in groups of four numbers, and
+# TensorFlow computes up to sixteen at once, which rounds otherwise than one by one.
+ROW_STEP = 16
+
+
+def stateless_normal(
+    shape: list[int | tf.Tensor], seed: int, name: str, start: int = 0
+) -> tf.Tensor:
+    """Standard normal numbers [shape] that depend on `seed` and `name` alone.
+
+    They are the rows from `start`, a multiple of `ROW_STEP`, of an array without end, so that
+    draws of blocks of rows are bit for bit the draw of all rows.
+    """
+    if start % ROW_STEP:
+        raise ValueError(f"start is {start}, expected a multiple of {ROW_STEP}")
+    return _normal(shape, tf.constant([derive(seed, f"draw/{name}"), 0], tf.int64), start)
+
+
+def _uniform(shape: list[int | tf.Tensor], seed: tf.Tensor, start: int = 0) -> tf.Tensor:
+    """Multiples of 2⁻²⁴ in [0, 1), float32, the rows from `start`."""
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    if start:
+        groups = start * math.prod(int(size) for size in shape[1:]) // 4
+        counter += tf.constant([groups, 0], tf.uint64)
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=shape, key=key, counter=counter, alg=_PHILOX, dtype=tf.uint32
     )
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
-def _normal(shape: list[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
+def _normal(shape: list[int | tf.Tensor], seed: tf.Tensor, start: int = 0) -> tf.Tensor:
     """Standard normal numbers by the method of Box and Muller (1958)."""
-    first, second = tf.unstack(_uniform([*shape, 2], seed), axis=-1)
+    first, second = tf.unstack(_uniform([*shape, 2], seed, start), axis=-1)
     # 1 - first lies in (0, 1]: its logarithm is finite.
     return tf.sqrt(-2.0 * tf.math.log(1.0 - first)) * tf.cos(2.0 * math.pi * second)
 

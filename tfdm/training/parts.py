@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from tfdm.distributions.densities import Density
 from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.errors import did_you_mean
 from tfdm.networks import images as image_networks
@@ -24,6 +25,8 @@ from tfdm.training.networks import Shape, checked_network, copy_network
 from tfdm.training.players import ADAM_EPSILON, Player
 from tfdm.training.state import listed
 
+# Weights are float32 in both; float16 would need its losses scaled.
+PRECISIONS = ("float32", "mixed_bfloat16")
 # What `keras.Model` takes itself.
 _KERAS_OPTIONS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
 
@@ -38,6 +41,7 @@ class ModelParts(keras.Model):
     players: tuple[Player, ...] = ()
     generator: keras.layers.Layer
     generator_average: keras.layers.Layer | None = None
+    fitted_prior: Density | None = None
     _network_names: tuple[str, ...] = ()
     _prior: Prior | None = None
 
@@ -54,14 +58,13 @@ class ModelParts(keras.Model):
         seed: int = 0,
         *,
         networks: Mapping[str, keras.layers.Layer] | None = None,
+        fitted_prior: Density | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{name: kwargs.pop(name) for name in _KERAS_OPTIONS if name in kwargs})
-        if self.variable_dtype != "float32":
-            raise ValueError(
-                f"dtype is {self.dtype_policy.name}, expected float32, mixed_bfloat16 or "
-                "mixed_float16"
-            )
+        if self.dtype_policy.name not in PRECISIONS:
+            expected = " or ".join(PRECISIONS)
+            raise ValueError(f"dtype is {self.dtype_policy.name}, expected {expected}")
         asked = self.config_class.of(config, **kwargs)
         height, width, channels = image_shape
         if min(height, width, channels) < 1:
@@ -79,9 +82,16 @@ class ModelParts(keras.Model):
         self._means = EpochMeans()
         self.build_networks()
         self._check_parts()
+        self.input_spec = keras.InputSpec(shape=(None, self.latent_dim))  # of `call`
         if self.config.ema_decay > 0.0:
             self.generator_average = copy_network(self.generator, [(self.latent_dim,)])
             self.generator_average.trainable = False
+        if fitted_prior is not None:
+            self._check_latents(fitted_prior)
+            # Last, so that the variables before it are those of the model without it.
+            self.fitted_prior = fitted_prior
+            for variable in fitted_prior.variables:
+                variable.trainable = False
         self.built = True
 
     def _counter(self, name: str) -> keras.Variable:
@@ -95,7 +105,12 @@ class ModelParts(keras.Model):
 
     @property
     def prior(self) -> Prior:
-        """p(z)."""
+        """p(z) of samples: `fitted_prior` where there is one, else `own_prior`."""
+        return self.own_prior if self.fitted_prior is None else self.fitted_prior
+
+    @property
+    def own_prior(self) -> Prior:
+        """The p(z) that the model is trained with."""
         if self._prior is None:
             self._prior = self.build_prior()
         return self._prior
@@ -110,7 +125,7 @@ class ModelParts(keras.Model):
         """Returns p(z), the standard normal (Appendix K.4).
 
         A learned one is a Keras layer, built, and belongs to a player as a network does. It is
-        made when `build_networks` first asks for `prior`, and may share networks made before.
+        made when `build_networks` first asks for it, and may share networks made before.
         """
         return StandardNormal(self.latent_dim)
 
@@ -160,8 +175,8 @@ class ModelParts(keras.Model):
         return self.network("code_discriminator", self.build_code_discriminator, takes, ())
 
     def prior_networks(self) -> list[keras.layers.Layer]:
-        """The prior where it is learned, for the player that moves it; else nothing."""
-        return [self.prior] if isinstance(self.prior, keras.layers.Layer) else []
+        """The model's own prior where it is learned, for the player that moves it; else nothing."""
+        return [self.own_prior] if isinstance(self.own_prior, keras.layers.Layer) else []
 
     def add_player(
         self,
@@ -187,12 +202,15 @@ class ModelParts(keras.Model):
         self.optimizers = {**self.optimizers, name: optimizer}
         self.players = (*self.players, player)
 
-    def _check_parts(self) -> None:
-        if self.prior.latent_dim != self.latent_dim:
+    def _check_latents(self, prior: Prior) -> None:
+        if prior.latent_dim != self.latent_dim:
             raise ValueError(
-                f"the prior has codes of {self.prior.latent_dim} numbers, "
+                f"the prior has codes of {prior.latent_dim} numbers, "
                 f"expected latent_dim = {self.latent_dim}"
             )
+
+    def _check_parts(self) -> None:
+        self._check_latents(self.prior)
         for name in self.networks:
             if name not in self._network_names:
                 hint = did_you_mean(name, self._network_names)
@@ -217,16 +235,20 @@ class ModelParts(keras.Model):
         }
         if self.networks:
             config["networks"] = keras.saving.serialize_keras_object(dict(self.networks))
+        if self.fitted_prior is not None:
+            config["fitted_prior"] = keras.saving.serialize_keras_object(self.fitted_prior)
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Makes the model that `get_config` described."""
         with keras.saving.custom_object_scope(custom_objects or {}):
-            if config.get("networks"):
-                networks = keras.saving.deserialize_keras_object(config["networks"])
-                config = {**config, "networks": networks}
-            return cls(**config)
+            objects: dict[str, Any] = {
+                name: keras.saving.deserialize_keras_object(config[name])
+                for name in ("networks", "fitted_prior")
+                if name in config
+            }
+            return cls(**{**config, **objects})
 
 
 def _describe_constructor(model_class: Any) -> None:
@@ -235,11 +257,17 @@ def _describe_constructor(model_class: Any) -> None:
     _, *parameters = inspect.signature(model_class.__init__).parameters.values()
     if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
         given = {parameter.name for parameter in parameters}
-        shown = [("dtype", None, "Any"), *((f.name, f.default, f.type) for f in fields)]
-        parameters[-1:] = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=of)
-            for name, default, of in shown
-            if name not in given
+        shown = [*((f.name, f.default, f.type) for f in fields), ("dtype", None, "Any")]
+        first = next((i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY), -1)
+        parameters[first:] = [
+            *(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=of
+                )
+                for name, default, of in shown
+                if name not in given
+            ),
+            *parameters[first:-1],
         ]
     model_class.__signature__ = inspect.Signature(parameters)
     text = inspect.cleandoc(model_class.__dict__.get("__doc__") or model_class.__name__)

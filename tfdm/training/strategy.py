@@ -67,17 +67,6 @@ def check_batch_size(strategy: tf.distribute.Strategy, batch_size: int) -> None:
         )
 
 
-def check_batches(strategy: tf.distribute.Strategy, number: int, size: int) -> None:
-    """Raises `ValueError` when batches of `size` of `number` images do not fit the replicas."""
-    replicas = strategy.num_replicas_in_sync
-    for rows in (min(size, number), number % size):
-        if rows % replicas:
-            raise ValueError(
-                f"{number} images in batches of {size} have a batch of {rows}, expected a multiple "
-                f"of {replicas}, the number of replicas"
-            )
-
-
 def gathered(values: tf.Tensor) -> tf.Tensor:
     """Returns values [B, ...] of all R replicas in their order, [R B, ...], inside a replica.
 
