@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +36,12 @@ from tfdm.statistics import FloatArray, RunningMean
 _START = 20_000
 _HELD_OUT = 8192
 _BLOCK = 2048
+# The densities by the estimator's name, and the fields that are their sizes.
+_DENSITIES: dict[str, tuple[Callable[..., Density], tuple[str, ...]]] = {
+    "gmm": (DiagonalGaussianMixture, ("num_components",)),
+    "maf": (MaskedAutoregressiveFlow, ("num_flows", "num_layers", "width")),
+    "lstm": (AutoregressiveLSTM, ("num_layers", "units")),
+}
 
 
 def density_model_kl(
@@ -112,26 +119,36 @@ def density_model_kl(
 
 def gmm(task: Task) -> DensityModelKL:
     """The estimator `gmm`."""
-    return _fitted(task, DiagonalGaussianMixture, task.config.num_components)
+    return fit_density("gmm", task)[1]
 
 
 def maf(task: Task) -> DensityModelKL:
     """The estimator `maf`."""
-    c = task.config
-    return _fitted(task, MaskedAutoregressiveFlow, c.num_flows, c.num_layers, c.width)
+    return fit_density("maf", task)[1]
 
 
 def lstm(task: Task) -> DensityModelKL:
     """The estimator `lstm`."""
-    return _fitted(task, AutoregressiveLSTM, task.config.num_layers, task.config.units)
+    return fit_density("lstm", task)[1]
 
 
-def _fitted(task: Task, density: Callable[..., Density], *sizes: int) -> DensityModelKL:
-    seed = derive(task.seed, "kl/density/weights")
+def make_density(name: str, latent_dim: int, config: Any, seed: int) -> Density:
+    """Returns the density of the estimator `name`, untrained, of the sizes in its fields."""
+    density, sizes = _DENSITIES[name]
+    weights_seed = derive(seed, "kl/density/weights")
+    return density(latent_dim, *(getattr(config, size) for size in sizes), weights_seed)
+
+
+def fit_density(name: str, task: Task) -> tuple[Density, DensityModelKL]:
+    """Returns the density of the estimator `name` fitted to q(z), and the estimate by it.
+
+    Raises as `density_model_kl`.
+    """
+    density = make_density(name, task.posteriors.latent_dim, task.config, task.seed)
     codes, held_out = codes_to_fit(task.posteriors, task.held_out, task.seed)
-    return density_model_kl(
+    estimate = density_model_kl(
         codes,
-        density(task.posteriors.latent_dim, *sizes, seed),
+        density,
         task.config,
         task.seed,
         prior=task.prior,
@@ -139,3 +156,4 @@ def _fitted(task: Task, density: Callable[..., Density], *sizes: int) -> Density
         state=task.state,
         progress=task.progress,
     )
+    return density, estimate

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tfdm
 from tfdm.distributions.masked_autoregressive_flow import MaskedAutoregressiveFlow
+from tfdm.distributions.posteriors import kl_to_prior
 from tfdm.fields import adam_rate, setting
 from tfdm.networks.layers import sequential
 from tfdm.training.config import ModelConfig
@@ -38,7 +39,7 @@ class FlowVAE(InferenceModel):
     encoder_kind = "gaussian"
 
     def build_prior(self) -> MaskedAutoregressiveFlow:
-        """Returns p(z), which learns with the networks."""
+        """Returns p(z), which learns with the networks: any Keras layer that is a `Prior`."""
         return MaskedAutoregressiveFlow(self.latent_dim, 2, 1, 64, self.seed)
 
     def build_encoder(self) -> keras.Model:
@@ -76,7 +77,7 @@ class FlowVAE(InferenceModel):
         cycled = self.infer(self.generator(prior_codes, training=training), training).loc
         terms = {
             "reconstruction_error": _mean_square(images - outputs),
-            "kl": tf.reduce_mean(posterior.log_prob(codes) - self.prior.log_prob(codes)),
+            "kl": tf.reduce_mean(kl_to_prior(posterior, codes, self.prior)),
             "edge_error": _mean_square(_edges(images) - _edges(outputs)),
             "cycle_error": _mean_square(cycled - prior_codes),
         }

@@ -35,8 +35,23 @@ class VAEConfig(ModelConfig):
         0.0, "coefficient λ of KL[q(z) ‖ p(z)] by a code discriminator; 0 is off", minimum=0.0
     )
     scale_sharing: str = _scale_sharing()
+    prior: str = setting(
+        "standard_normal",
+        "p(z): N(0, I), a mixture of q(z|u) over learned images u, or a masked autoregressive flow",
+        choices=("standard_normal", "vamp", "flow"),
+    )
+    prior_player: str = setting(
+        "autoencoder",
+        "whose step moves the pseudo-inputs or the flow: the autoencoder's, or one of their own",
+        choices=("autoencoder", "prior"),
+    )
+    num_pseudo_inputs: int = setting(500, "images u of the prior vamp", minimum=1)
+    num_flows: int = setting(2, "flows of the prior flow", minimum=1)
+    flow_layers: int = setting(1, "hidden layers of each flow", minimum=1)
+    flow_width: int = setting(256, "units of a hidden layer of a flow", minimum=1)
     learning_rate: float = adam_rate(5e-4, "encoder and decoder")
     code_discriminator_learning_rate: float = adam_rate(5e-4, "code discriminator")
+    prior_learning_rate: float = adam_rate(5e-4, "learned prior where it is a player")
 
 
 # Sides of images below which DRAW's sizes are small: 28x28.

@@ -74,9 +74,9 @@ class DRAW(InferenceModel):
         return self.config.prior == "autoregressive"
 
     @property
-    def prior(self) -> Prior:
+    def own_prior(self) -> Prior:
         """p(z): the standard normal, or the density that the decoder carries."""
-        return self.sampler if self.has_learned_prior else super().prior
+        return self.sampler if self.has_learned_prior else super().own_prior
 
     def player_losses(
         self, images: tf.Tensor, noise: StepNoise, training: bool

@@ -169,7 +169,7 @@ def test_no_room_outgrows_the_others() -> None:
         room = parts[1] if len(parts) > 2 or (path.name == "__init__.py" and parts[1:]) else "top"
         lines[room] = lines.get(room, 0) + len(path.read_text().splitlines())
     total = sum(lines.values())
-    assert lines["cli"] < 1050
+    assert lines["cli"] < 1100
     assert {room: n for room, n in lines.items() if n > total / 5} == {}
 
 

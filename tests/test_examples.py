@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 import tfdm
-from tfdm.cli import estimate_kl, evaluate, export, sample, train
+from tfdm.cli import estimate_kl, evaluate, export, fit_prior, sample, train
 from tfdm.runs.checkpoints import CheckpointStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +75,20 @@ def test_it_is_evaluated_sampled_and_exported(run: Path) -> None:
         generator = tf.saved_model.load(str(run / "export" / "generator"))
         images = generator.signatures["serving_default"](z=tf.constant(samples["noise"]))["images"]
         np.testing.assert_allclose(images * 255.0, samples["images"], atol=0.51)
+
+
+def test_a_prior_is_fitted_to_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = run.with_name("fitted")
+    few = ["--monte_carlo.num_samples=200", "--gmm.steps=5", "--gmm.num_components=2"]
+    flags = ["--density=gmm", "--metrics=ms_ssim", "--num_samples=200", *few]
+    assert fit_prior.main([REGISTER, f"--run={run}", f"--output_dir={new}", *flags]) == 0
+    assert f"{new}/fitted_prior.json" in capsys.readouterr().out
+    content = json.loads((new / "fitted_prior.json").read_text())
+    priors = [content[name]["prior"] for name in ("before", "after")]
+    assert priors == ["MaskedAutoregressiveFlow", "DiagonalGaussianMixture"]
+    assert all("diversity" in content[name]["metrics"]["ms_ssim"] for name in ("before", "after"))
+    assert estimate_kl.main([REGISTER, f"--run={new}", "--monte_carlo.num_samples=200"]) == 0
+    assert json.loads((new / "kl.json").read_text())["prior"] == priors[1]
 
 
 def test_the_functions_take_it_on_an_array(run: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Lakshminarayanan, Mohamed, 2018): VAEs, GANs and their hybrids in one harness.
   tfdm.load_run       a run folder: its model, its data, its configuration
   tfdm.estimate_kl    how far the aggregate posterior q(z) is from the prior p(z)
   tfdm.evaluate       how good samples are
+  tfdm.fit_prior      a density fitted to q(z) becomes the prior of a run
   tfdm.register_model makes a model of your own known to all of these
 
   tfdm.models, tfdm.estimators, tfdm.eval   the pieces, which need no run folder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
     from tfdm.experiments.estimate_kl import estimate_kl as estimate_kl
     from tfdm.experiments.evaluate import evaluate as evaluate
+    from tfdm.experiments.fit_prior import fit_prior as fit_prior
     from tfdm.experiments.load import load_run as load_run
     from tfdm.experiments.sample import sample as sample
     from tfdm.experiments.sweep import sweep as sweep

@@ -11,6 +11,7 @@ COMMANDS = {
     "sample": "generate images from a trained run",
     "evaluate": "measure how good samples are",
     "estimate_kl": "estimate KL[q(z) ‖ p(z)] of a trained run or of posteriors",
+    "fit_prior": "fit a prior to q(z) of a trained run, and measure what it gains",
     "export": "write the networks of a run as SavedModels",
     "report": "make a page of finished runs",
     "synthetic_gaussians": "density ratios between Gaussians of known divergence",

@@ -53,21 +53,8 @@ class DiagonalGaussianMixture(Density):
         return self.distribution.log_prob(tf.cast(codes, tf.float32))
 
     def from_noise(self, noise: tf.Tensor) -> tf.Tensor:
-        """Noise [B, L] -> codes [B, L]; the first coordinate chooses the component.
-
-        Its normal distribution function u lies in the component's share of [0, 1]; the place of u
-        within that share is uniform again and gives the first coordinate of the code.
-        """
-        noise = tf.cast(noise, tf.float32)
-        uniform = 0.5 * tf.math.erfc(tf.cast(noise[:, 0], tf.float64) / -math.sqrt(2.0))
-        ends = tf.cumsum(tf.nn.softmax(tf.cast(self.logits.value, tf.float64)))
-        chosen = tf.searchsorted(ends[:-1], uniform, side="right")
-        starts = tf.concat([[np.float64(0.0)], ends[:-1]], axis=0)
-        start, end = tf.gather(starts, chosen), tf.gather(ends, chosen)
-        # The ends of a share would be infinite codes.
-        place = tf.clip_by_value((uniform - start) / (end - start), 1e-12, 1.0 - 1e-12)
-        first = tf.cast(tf.math.ndtri(place), tf.float32)
-        standard = tf.concat([first[:, tf.newaxis], noise[:, 1:]], axis=1)
+        """Noise [B, L] -> codes [B, L]; the first coordinate chooses the component."""
+        chosen, standard = choose_components(noise, self.logits.value)
         components = self.distribution.components_distribution
         loc, scale = components.mean(), components.stddev()
         return tf.gather(loc, chosen) + tf.gather(scale, chosen) * standard
@@ -87,3 +74,30 @@ class DiagonalGaussianMixture(Density):
         raw = inverse_softplus(np.maximum(_START * scale - MINIMUM_SCALE, MINIMUM_SCALE))
         self.raw_scale.assign(np.broadcast_to(raw, self.raw_scale.shape))
         self.logits.assign(np.zeros(self.num_components, np.float32))
+
+
+def choose_components(noise: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Splits noise into a component of each code and independent noise of the same shape.
+
+    u = Φ(ε_1) is uniform on [0, 1], and the shares of the components, as long as their weights,
+    cut that interval up: component k is chosen with probability π_k. Given k, the place of u
+    within the share is uniform on [0, 1] whatever k is, so that Φ⁻¹ of it is standard normal and
+    independent of k. It takes the place of ε_1.
+
+    Args:
+      noise: standard normal noise [B, L].
+      logits: log π_k [K], up to a constant.
+
+    Returns:
+      The components [B], and noise [B, L], float32.
+    """
+    noise = tf.cast(noise, tf.float32)
+    uniform = 0.5 * tf.math.erfc(tf.cast(noise[:, 0], tf.float64) / -math.sqrt(2.0))
+    ends = tf.cumsum(tf.nn.softmax(tf.cast(logits, tf.float64)))
+    chosen = tf.searchsorted(ends[:-1], uniform, side="right")
+    starts = tf.concat([[np.float64(0.0)], ends[:-1]], axis=0)
+    start, end = tf.gather(starts, chosen), tf.gather(ends, chosen)
+    # The ends of a share would be infinite codes.
+    place = tf.clip_by_value((uniform - start) / (end - start), 1e-12, 1.0 - 1e-12)
+    first = tf.cast(tf.math.ndtri(place), tf.float32)
+    return chosen, tf.concat([first[:, tf.newaxis], noise[:, 1:]], axis=1)

@@ -188,7 +188,8 @@ def _estimated(
         raise UserError(failure)
     log_likelihood = None
     if config.log_likelihood_samples:
-        images, number = source.held_out_images, config.log_likelihood_samples
+        images = None if source.run is None else source.run.dataset.split("validation")[:]
+        number = config.log_likelihood_samples
         weights = importance_weights(source.model, images, prior, seed)
         num_data = 0 if images is None else len(images)
         log_likelihood = importance_weighted_bound(weights, num_data, number, progress=progress)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tfdm.distributions.posteriors import Posterior
 from tfdm.distributions.priors import Prior
+from tfdm.distributions.vamp import VampPrior
 from tfdm.errors import UserError
 from tfdm.estimators.codes import FixedCodes, GaussianCodes
 from tfdm.estimators.posteriors import (
@@ -38,8 +39,6 @@ _logger = logging.getLogger("tfdm")
 _HELD_OUT = "held_out_"
 _USED = [before + name for before in ("", _HELD_OUT) for name in ("loc", "scale", "codes")]
 
-KLInput = str | os.PathLike[str] | Run | Posterior
-
 
 @dataclasses.dataclass(frozen=True)
 class Source:
@@ -50,8 +49,15 @@ class Source:
     posteriors: Posteriors  # those whose mixture is q(z)
     held_out: Posteriors | None = None  # those of images that the model was not trained on
     prior: Prior | None = None  # p(z), `None` for N(0, I)
-    model: Any = None  # of a run
-    held_out_images: npt.NDArray[np.uint8] | None = None  # [M, H, W, C] of a run
+    run: Run | None = None
+
+    @property
+    def model(self) -> Any:
+        """The model of a run, else `None`."""
+        return None if self.run is None else self.run.model
+
+
+KLInput = str | os.PathLike[str] | Run | Posterior | Source
 
 
 def open_source(
@@ -61,7 +67,15 @@ def open_source(
     prior: Prior | None,
     progress: ProgressOption,
 ) -> Source:
-    """Returns the posteriors of what a caller gave to `estimate_kl`, with its `arrays` by name.
+    """Returns the posteriors of what a caller gave.
+
+    Args:
+      source: a run, its folder, an .npz file, a posterior, or what this function returned;
+        `None` where there are arrays.
+      config: where the data of a run are.
+      arrays: `loc` and `scale`, or `codes`; `None` where there is a source.
+      prior: p(z); by default that of the run's model, or N(0, I).
+      progress: whether a bar is shown while images are encoded.
 
     Raises:
       UserError: a file or a run cannot be read, its model has no encoder, or a folder has no
@@ -78,6 +92,8 @@ def open_source(
         raise ValueError("expected either a source, or loc and scale, or codes")
     if source is None:
         found = Source("posteriors", {"posterior": "arrays"}, _of_arrays(given))
+    elif isinstance(source, Source):
+        found = source
     elif isinstance(source, Run):
         found = _of_run(source, config.seed, progress)
     elif not isinstance(source, (str, os.PathLike)):
@@ -188,7 +204,7 @@ def _of_run(run: Run, seed: int, progress: ProgressOption) -> Source:
         record=run.record,
         posteriors=posteriors,
         held_out=held_out,
-        prior=model.prior,
-        model=model,
-        held_out_images=validation[:],
+        # A VampPrior would pass its images through the encoder at every density.
+        prior=model.prior.current() if isinstance(model.prior, VampPrior) else model.prior,
+        run=run,
     )

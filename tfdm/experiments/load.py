@@ -15,6 +15,7 @@ from tfdm.datasets import ImageDataset, load_dataset, open_dataset
 from tfdm.datasets.load import Data
 from tfdm.datasets.registry import DATASETS
 from tfdm.errors import UserError
+from tfdm.estimators.registry import ESTIMATORS
 from tfdm.experiments.config import RunConfig
 from tfdm.experiments.weights import WEIGHTS_NAME, read_weights
 from tfdm.models.registry import find_model
@@ -85,10 +86,14 @@ def open_data(
     )
 
 
-def build_model(config: RunConfig, image_shape: tuple[int, int, int]) -> Any:
+def build_model(
+    config: RunConfig, image_shape: tuple[int, int, int], fitted_prior: Any = None
+) -> Any:
     """Returns a new model for images (H, W, C); `UserError` where no networks fit them."""
     model_class = find_model(config.model).load()
     options = {"image_shape": image_shape, "seed": config.seed, "dtype": config.precision}
+    if fitted_prior is not None:
+        options["fitted_prior"] = fitted_prior
     try:
         return model_class(config.hyperparameters, **options)
     except ValueError as error:
@@ -122,7 +127,8 @@ def load_run(
     """
     folder, recorded, config = open_run(path)
     warn_if_changed(recorded)
-    model = build_model(config, tuple(recorded["image_shape"]))
+    fitted_prior = _fitted_prior(recorded, config.hyperparameters.latent_dim)
+    model = build_model(config, tuple(recorded["image_shape"]), fitted_prior)
     weights = folder.weights / WEIGHTS_NAME
     checkpoint = CheckpointStore(folder.checkpoints).latest()
     if checkpoint is not None:
@@ -155,6 +161,19 @@ def open_run(path: str | os.PathLike[str]) -> tuple[RunFolder, dict[str, Any], R
             "channels; start a new run"
         )
     return folder, recorded, config
+
+
+def _fitted_prior(recorded: Mapping[str, Any], latent_dim: int) -> Any:
+    """Returns the density that `fit_prior` put in the prior's place, untrained, or `None`."""
+    if "fitted_prior" not in recorded:
+        return None
+    from tfdm.estimators.density_model import make_density  # with TensorFlow
+
+    try:
+        name, fields, seed = (recorded["fitted_prior"][k] for k in ("density", "fields", "seed"))
+        return make_density(name, latent_dim, ESTIMATORS[name].config.of(fields), seed)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"bad fitted_prior in config.json ({error!r}): fit it anew") from error
 
 
 def warn_if_changed(recorded: Mapping[str, Any]) -> None:

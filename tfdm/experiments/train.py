@@ -136,6 +136,11 @@ def _hold(folder: RunFolder, config: RunConfig, stack: contextlib.ExitStack) -> 
     """Holds the folder for this run until the stack is closed."""
     folder.create()
     stack.callback(folder.discard_if_unused)
+    if folder.config_path.is_file() and "fitted_prior" in folder.read_config():
+        raise UserError(
+            f"{folder.path} holds a run with a prior that was fitted after its training: "
+            "it trains no more; choose another --output_dir"
+        )
     # What the images decide is compared when they are there.
     known = {name: value for name, value in config.flat().items() if value is not None}
     folder.check_config(known, config.default_flat())

@@ -4,6 +4,7 @@
     metrics.jsonl one line per logging step            weights/       last.weights.h5
     summary.json  how the run ended                    tensorboard/   scalars and grids
     samples/, reconstructions/, canvases/  PNG grids   export/        SavedModels
+    fitted_prior.json  of a run whose prior was fitted after training: what that changed
 
 A process that is killed at any moment leaves a folder that the next start accepts.
 """

@@ -49,11 +49,13 @@ class GenerativeModel(NotOfPlayers, ModelParts):
       image_shape: (H, W, C) of the images.
       seed: the seed of the initial weights and of everything drawn in training.
       networks: Keras networks by name that replace the model's own.
+      fitted_prior: a density that takes the place of the prior, fitted to q(z) of a trained model.
+        It is frozen, and the model trains no more: the density would not follow q(z).
       **kwargs: hyperparameters, which replace those of `config`, and options of `keras.Model`;
         `dtype` is the precision policy of the networks.
 
     Attributes:
-      prior: p(z), a `tfdm.distributions.priors.Prior`.
+      prior: p(z), a `tfdm.distributions.priors.Prior`; `own_prior` is that of training.
       generator: the network codes [B, L] -> images in [-1, 1], or a likelihood's parameters.
       players: names, networks and optimisers.
       optimizers: the optimisers by player.
@@ -187,6 +189,8 @@ class GenerativeModel(NotOfPlayers, ModelParts):
         `data` are images, uint8 or floats in [0, 1], [B, H, W, C], or [B, K, H, W, C] where the
         model takes K batches a step.
         """
+        if self.fitted_prior is not None:
+            raise ValueError("the model has a fitted_prior, expected none: it trains no more")
         images = self._network_range(data)
         terms = self.update(images, StepNoise(self.seed, self.step.value, batch_size(images)))
         self._move_average()

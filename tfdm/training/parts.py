@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from tfdm.distributions.densities import Density
 from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.errors import did_you_mean
 from tfdm.networks import images as image_networks
@@ -40,6 +41,7 @@ class ModelParts(keras.Model):
     players: tuple[Player, ...] = ()
     generator: keras.layers.Layer
     generator_average: keras.layers.Layer | None = None
+    fitted_prior: Density | None = None
     _network_names: tuple[str, ...] = ()
     _prior: Prior | None = None
 
@@ -56,6 +58,7 @@ class ModelParts(keras.Model):
         seed: int = 0,
         *,
         networks: Mapping[str, keras.layers.Layer] | None = None,
+        fitted_prior: Density | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{name: kwargs.pop(name) for name in _KERAS_OPTIONS if name in kwargs})
@@ -83,6 +86,12 @@ class ModelParts(keras.Model):
         if self.config.ema_decay > 0.0:
             self.generator_average = copy_network(self.generator, [(self.latent_dim,)])
             self.generator_average.trainable = False
+        if fitted_prior is not None:
+            self._check_latents(fitted_prior)
+            # Last, so that the variables before it are those of the model without it.
+            self.fitted_prior = fitted_prior
+            for variable in fitted_prior.variables:
+                variable.trainable = False
         self.built = True
 
     def _counter(self, name: str) -> keras.Variable:
@@ -96,7 +105,12 @@ class ModelParts(keras.Model):
 
     @property
     def prior(self) -> Prior:
-        """p(z)."""
+        """p(z) of samples: `fitted_prior` where there is one, else `own_prior`."""
+        return self.own_prior if self.fitted_prior is None else self.fitted_prior
+
+    @property
+    def own_prior(self) -> Prior:
+        """The p(z) that the model is trained with."""
         if self._prior is None:
             self._prior = self.build_prior()
         return self._prior
@@ -111,7 +125,7 @@ class ModelParts(keras.Model):
         """Returns p(z), the standard normal (Appendix K.4).
 
         A learned one is a Keras layer, built, and belongs to a player as a network does. It is
-        made when `build_networks` first asks for `prior`, and may share networks made before.
+        made when `build_networks` first asks for it, and may share networks made before.
         """
         return StandardNormal(self.latent_dim)
 
@@ -161,8 +175,8 @@ class ModelParts(keras.Model):
         return self.network("code_discriminator", self.build_code_discriminator, takes, ())
 
     def prior_networks(self) -> list[keras.layers.Layer]:
-        """The prior where it is learned, for the player that moves it; else nothing."""
-        return [self.prior] if isinstance(self.prior, keras.layers.Layer) else []
+        """The model's own prior where it is learned, for the player that moves it; else nothing."""
+        return [self.own_prior] if isinstance(self.own_prior, keras.layers.Layer) else []
 
     def add_player(
         self,
@@ -188,12 +202,15 @@ class ModelParts(keras.Model):
         self.optimizers = {**self.optimizers, name: optimizer}
         self.players = (*self.players, player)
 
-    def _check_parts(self) -> None:
-        if self.prior.latent_dim != self.latent_dim:
+    def _check_latents(self, prior: Prior) -> None:
+        if prior.latent_dim != self.latent_dim:
             raise ValueError(
-                f"the prior has codes of {self.prior.latent_dim} numbers, "
+                f"the prior has codes of {prior.latent_dim} numbers, "
                 f"expected latent_dim = {self.latent_dim}"
             )
+
+    def _check_parts(self) -> None:
+        self._check_latents(self.prior)
         for name in self.networks:
             if name not in self._network_names:
                 hint = did_you_mean(name, self._network_names)
@@ -218,16 +235,20 @@ class ModelParts(keras.Model):
         }
         if self.networks:
             config["networks"] = keras.saving.serialize_keras_object(dict(self.networks))
+        if self.fitted_prior is not None:
+            config["fitted_prior"] = keras.saving.serialize_keras_object(self.fitted_prior)
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Makes the model that `get_config` described."""
         with keras.saving.custom_object_scope(custom_objects or {}):
-            if config.get("networks"):
-                networks = keras.saving.deserialize_keras_object(config["networks"])
-                config = {**config, "networks": networks}
-            return cls(**config)
+            objects: dict[str, Any] = {
+                name: keras.saving.deserialize_keras_object(config[name])
+                for name in ("networks", "fitted_prior")
+                if name in config
+            }
+            return cls(**{**config, **objects})
 
 
 def _describe_constructor(model_class: Any) -> None:
