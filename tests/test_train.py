@@ -13,7 +13,8 @@ import tfdm
 from tests import tiny_training
 from tests.tiny_training import IMAGE_SHAPE, TinyAutoencoder, run, tiny_config
 from tfdm.datasets import from_array
-from tfdm.errors import UserError
+from tfdm.errors import DivergedError, UserError
+from tfdm.experiments.train import train_run
 from tfdm.models.registry import MODELS, register_file, register_model
 from tfdm.runs import CheckpointStore, RunFolder
 
@@ -153,3 +154,21 @@ def test_deterministic_operations_are_asked_for_and_recorded(monkeypatch, tmp_pa
     assert not asked and folder.read_config()["deterministic"] is False
     tiny_training.run(folder.path, deterministic=True)  # as a run may be resumed
     assert asked and folder.read_config()["deterministic"] is True
+
+
+def test_divergence_leaves_the_last_good_checkpoint(monkeypatch, tmp_path):
+    tiny_training.register(monkeypatch, tiny_training.DivergingAutoencoder)
+    folder = RunFolder(tmp_path / "run")
+    for _ in range(2):  # the same again when it is resumed
+        with pytest.raises(DivergedError, match="generator_loss is not finite at step 7"):
+            run(folder.path)
+        assert CheckpointStore(folder.checkpoints).steps() == [4]
+        assert not folder.summary_path.exists()
+        lines = folder.metrics_path.read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [2, 4, 5, 6]
+
+
+def test_data_that_cannot_be_had_leave_nothing_behind(tmp_path):
+    with pytest.raises(UserError, match="unknown dataset 'tiny'"):
+        train_run(tiny_config(output_dir=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()

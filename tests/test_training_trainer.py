@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tests import tiny_training
 from tests.tiny_training import run, tiny_config, tiny_dataset
-from tfdm.errors import DivergedError, Terminated, UserError
+from tfdm.errors import Terminated, UserError
 from tfdm.experiments.load import load_run
 from tfdm.experiments.train import train_run
 from tfdm.runs import CheckpointStore, RunFolder
@@ -273,23 +273,6 @@ def test_another_configuration_or_other_data_are_refused_before_anything_is_writ
     with pytest.raises(UserError, match="dataset_digest"):
         train_run(tiny_config(output_dir=str(copied.path)), other)
     assert written() == before
-
-
-def test_data_that_cannot_be_had_leave_nothing_behind(tmp_path):
-    with pytest.raises(UserError, match="unknown dataset 'tiny'"):
-        train_run(tiny_config(output_dir=str(tmp_path / "run")))
-    assert not (tmp_path / "run").exists()
-
-
-def test_divergence_leaves_the_last_good_checkpoint(monkeypatch, tmp_path):
-    tiny_training.register(monkeypatch, tiny_training.DivergingAutoencoder)
-    folder = RunFolder(tmp_path / "run")
-    for _ in range(2):  # the same again when it is resumed
-        with pytest.raises(DivergedError, match="generator_loss is not finite at step 7"):
-            run(folder.path)
-        assert CheckpointStore(folder.checkpoints).steps() == [4]
-        assert not folder.summary_path.exists()
-        assert logged_steps(folder) == [2, 4, 5, 6]
 
 
 def test_two_replicas_make_the_same_run(finished, tmp_path):
