@@ -80,6 +80,7 @@ def test_it_is_evaluated_sampled_and_exported(run: Path) -> None:
 def test_a_prior_is_fitted_to_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = run.with_name("fitted")
     few = ["--monte_carlo.num_samples=200", "--gmm.steps=5", "--gmm.num_components=2"]
+    few.append("--gmm.num_samples=200")
     flags = ["--density=gmm", "--metrics=ms_ssim", "--num_samples=200", *few]
     assert fit_prior.main([REGISTER, f"--run={run}", f"--output_dir={new}", *flags]) == 0
     assert f"{new}/fitted_prior.json" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import dataclasses
 from tfdm.cli.command import Command
 from tfdm.cli.flags import FlagGroup, Given, RunFlag, flags_of, member_groups
 from tfdm.estimators.registry import ESTIMATORS
-from tfdm.experiments.fit_prior_config import DENSITIES, FitPriorConfig
+from tfdm.experiments.options import DENSITIES, FitPriorConfig
 from tfdm.fields import folder, setting
 from tfdm.quiet import quiet_tensorflow
 

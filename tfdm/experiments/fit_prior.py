@@ -28,10 +28,9 @@ from tfdm.eval.tables import comparison_table
 from tfdm.experiments.estimate_kl import Fields, KLEstimates, estimate_kl
 from tfdm.experiments.evaluate import evaluate
 from tfdm.experiments.export import write_networks
-from tfdm.experiments.fit_prior_config import DENSITIES, FitPriorConfig
 from tfdm.experiments.kl_sources import Source, open_source
 from tfdm.experiments.load import Run, build_model, load_run
-from tfdm.experiments.options import EstimateKLConfig, EvaluateConfig
+from tfdm.experiments.options import DENSITIES, EstimateKLConfig, EvaluateConfig, FitPriorConfig
 from tfdm.progress import ProgressOption
 from tfdm.runs import RunFolder
 from tfdm.runs.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text
@@ -143,8 +142,7 @@ def fit_prior(
         folder.claim_config(recorded)
         fitted, fit = fit_density(density, task)
         new = _new_run(trained, folder, recorded, fitted)
-        record = source.record | {"run": str(folder.path)}
-        of_new = dataclasses.replace(source, record=record, prior=fitted, run=new)
+        of_new = dataclasses.replace(source, record=new.record, prior=fitted, run=new)
         after = kl(of_new, str(folder.path))
         scores: dict[str, Evaluation] = {}
         if config.metrics:

@@ -18,6 +18,8 @@ from tfdm.experiments.config import STRATEGIES
 from tfdm.fields import CheckedConfig, folder, setting
 
 NUM_SAMPLES = 50_000
+# The estimators whose density can be a prior.
+DENSITIES = ("gmm", "maf", "lstm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +152,40 @@ class EstimateKLConfig(CheckedConfig):
     def key(self, estimator: str) -> str:
         """Returns the name of an estimator's record."""
         return f"{estimator}:{self.label}" if self.label else estimator
+
+
+@dataclasses.dataclass(frozen=True)
+class FitPriorConfig(CheckedConfig):
+    """What is measured before and after; the fields of the densities are the estimators'."""
+
+    estimators: tuple[str, ...] = setting(
+        (),
+        "what estimates KL[q(z) ‖ p(z)] before and after",
+        kind=str,
+        metavar="NAME",
+        shown_default="monte_carlo, or density_ratio where q(z|x) has no density",
+    )
+    metrics: tuple[str, ...] = setting(
+        (),
+        "what to measure of the samples before and after",
+        kind=str,
+        choices=lambda: METRICS,
+        metavar="NAME",
+        shown_default="nothing",
+    )
+    num_samples: int = setting(NUM_SAMPLES, "samples behind the metrics", minimum=2)
+    seed: int = setting(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
+    data_dir: str | None = folder(
+        "where the data set is read from", "where it was read in training"
+    )
+    cache_dir: str | None = folder("where prepared data sets are kept")
+
+    def __post_init__(self) -> None:
+        """Checks every field; raises `ValueError` with the value and what was expected."""
+        super().__post_init__()
+        for name in self.estimators:
+            if name not in ESTIMATORS:
+                raise ValueError(f"unknown estimator {name!r}: {did_you_mean(name, ESTIMATORS)}")
 
 
 @dataclasses.dataclass(frozen=True)
