@@ -213,7 +213,7 @@ def test_names_and_folders(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(own, ImageClassifier) and own.name == "tiny"
     assert (own.num_classes, own.num_features, own.temperature) == (10, 6, 1.5)
     assert own(np.zeros((3, 28, 28, 1))).shape == (3, 10)
-    assert "holds 2 classifiers, not one" in _refusal(str(FOLDER))
+    assert "holds 2 classifiers, expected one" in _refusal(str(FOLDER))
     monkeypatch.chdir(tiny.parent)
     tiny.rename("cifar10")
     assert "cifar10 is a classifier and a folder: write ./cifar10" in _refusal("cifar10")

@@ -104,5 +104,6 @@ def test_an_estimate_that_is_not_finite_has_a_row_and_an_exit_status(names, tmp_
     folder = Path(f"{path}.kl")
     record = json.loads((folder / "kl.json").read_text())["estimates"]["monte_carlo"]
     assert (record["kl"], record["failed"]) == (None, True)
-    assert record["reason"] in (folder / "kl.md").read_text()
-    assert ((folder / "kl.md").read_text() in shown.out) == ("gmm" in names)
+    table = (folder / "kl.md").read_text()
+    assert record["reason"] in " ".join(table.split())
+    assert (table in shown.out) == ("gmm" in names)

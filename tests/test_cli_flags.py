@@ -164,7 +164,7 @@ def test_the_training_help_shows_every_field_with_its_default() -> None:
         assert len(shown[field.name]) == 1
         assert field.metadata["help"] in shown[field.name][0]
         assert "[default " in shown[field.name][0]
-        shown_default = field.metadata["shown_default"] or field.default
+        shown_default = field.metadata["shown_default"] or shown_value(field.default)
         if field.name not in config.preset_values("quick", "cifar10"):
             assert f"[default {shown_default}]" in shown[field.name][0]
     for entry in registry.MODELS.values():

@@ -271,7 +271,7 @@ def test_a_run_is_estimated_with_its_prior_and_its_holes_are_shown(
     assert result.log_likelihood is not None
     assert result.log_likelihood.elbo == pytest.approx(float(terms["bound"]), rel=0.02)
     with PIL.Image.open(tmp_path / "run" / "kl_samples.png") as picture:
-        assert picture.size == (8 * 30 + 2, 8 * 30 + 2)
+        assert picture.size == (3 * (8 * 30 + 2), 3 * (8 * 30 + 2))
     with pytest.raises(UserError, match="data_dir has no effect"):
         tfdm.estimate_kl(run, data_dir="d", progress=False)
     # A model with another prior is measured against that one.

@@ -85,9 +85,9 @@ def test_few_real_images_and_few_images_a_split_are_said() -> None:
     record = {"value": 3.5, "num_generated": 9000, "num_real": 384, "num_features": 384}
     content = _content({"model": "vae"}, 1.98, frechet_distance=record)
     content["metrics"]["inception_score"] |= {"num_samples": 29, "num_classes": 10}
-    table = evaluation_table(content)
+    table = " ".join(evaluation_table(content).split())
     assert "no more real images than the 384 features: biased upwards" in table
-    assert "over 10 splits, 2 images a split: at most 2 |" in table
+    assert "over 10 splits, 2 images a split: at most 2" in table
     content["metrics"]["inception_score"]["num_classes"] = 2
     assert "a split" not in evaluation_table(content)
 
@@ -95,7 +95,7 @@ def test_few_real_images_and_few_images_a_split_are_said() -> None:
 def test_one_critic_has_no_spread() -> None:
     critic = {**CRITIC, "per_seed": [1.25], "standard_error": None}
     table = evaluation_table(_content({"model": "vae"}, 4.5, wasserstein_critic=critic))
-    assert "| 1.25 | " in table
+    assert "| 1.25 " in table
     assert "one critic of 7 steps" in table
     assert "over 1 " not in table
 

@@ -62,7 +62,7 @@ def test_a_run_has_every_metric(tmp_path):
     assert (folder / "evaluation.md").read_text() == found.table() == str(found)
     assert not (folder / ".critic").exists()
     with PIL.Image.open(folder / "evaluation_nearest.png") as sheet:
-        assert sheet.size == (8 * 30 + 2, 12 * 30 + 2)
+        assert sheet.size == (3 * (8 * 30 + 2), 3 * (12 * 30 + 2))
 
 
 def test_nothing_is_written_without_a_folder(images, tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_copied_training_image_stands_beside_its_original(tmp_path):
     train = TINY.split("train")
     measure(train[:20], "ms_ssim", dataset=TINY, output_dir=str(tmp_path))
     with PIL.Image.open(tmp_path / "evaluation_nearest.png") as picture:
-        sheet = np.asarray(picture.convert("L"))
+        sheet = np.asarray(picture.convert("L"))[::3, ::3]  # It is enlarged three times.
     for top in range(2, 12 * 30, 30):
         sample, nearest = (sheet[top : top + 28, left : left + 28] for left in (2, 32))
         np.testing.assert_array_equal(sample, nearest)
@@ -264,7 +264,7 @@ def test_another_classifier_is_another_measurement(images, tmp_path):
     assert other.mean != found[-1]["inception_score"].mean
     write_classifier(own, "color_mnist")
     options["classifier"] = str(own)
-    with pytest.raises(UserError, match="holds 2 classifiers, not one"):
+    with pytest.raises(UserError, match="holds 2 classifiers, expected one"):
         measure(images, "inception_score", **options)
     # Of several, the one of the data set's name counts.
     digits = {"dataset": dataclasses.replace(TINY, name="color_mnist"), "classifier": str(own)}

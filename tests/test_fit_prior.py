@@ -28,6 +28,7 @@ from tfdm.experiments import fit_prior as module
 from tfdm.experiments.fit_prior import FittedPrior
 from tfdm.experiments.load import Run
 from tfdm.experiments.pages import report
+from tfdm.experiments.weights import write_weights
 from tfdm.models.registry import MODELS
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -66,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = load(path).model
     [bias] = [v for v in model.encoder.trainable_variables if tuple(v.shape) == (6,)]
     bias.assign([1.5, -1.0, 0.5, -1.0, -1.0, -1.0])
-    model.save_weights(path / "weights" / "last.weights.h5")
+    write_weights(model, path / "weights")
     shutil.rmtree(path / "checkpoints")
     return path
 
@@ -237,7 +238,7 @@ def test_bad_arguments_are_named(
     [
         ([], "--run is missing"),
         (["--run=r"], "--output_dir is missing"),
-        (["--density=mfa"], "unknown density 'mfa'"),
+        (["--run=r", "--output_dir=o", "--density=mfa"], "unknown density 'mfa'"),
         (["--run=r", "--output_dir=o", "--metrics=fid"], "unknown metric 'fid'"),
         (
             ["--run=r", "--output_dir=o", "--estimators=maf", "--lstm.units=3"],

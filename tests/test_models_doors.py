@@ -275,7 +275,15 @@ def test_hyperparameters_are_keywords_that_help_and_editors_know():
     parameters = inspect.signature(OwnModel).parameters
     fields = dataclasses.fields(OwnConfig)
     names = [field.name for field in fields]
-    assert list(parameters) == ["config", "image_shape", "seed", *names, "dtype", "networks"]
+    assert list(parameters) == [
+        "config",
+        "image_shape",
+        "seed",
+        *names,
+        "dtype",
+        "networks",
+        "fitted_prior",
+    ]
     assert names[0] == "latent_dim"  # early in `help`
     assert parameters["units"].default == (8, 4)
     for field in fields:

@@ -347,7 +347,7 @@ def test_a_run_records_its_sizes_resumes_and_shows_the_canvases(tmp_path: Path):
     loaded = load_run(tmp_path, dataset=tiny_dataset())
     assert loaded.model.latent_dim == 2 * 14 * 14 and loaded.step == 4
     with PIL.Image.open(folder.canvases / "step_000004.png") as grid:
-        assert grid.size == (2 * 30 + 2, 8 * 30 + 2)
+        assert grid.size == (3 * (2 * 30 + 2), 3 * (8 * 30 + 2))
     for path, changes, message in (
         (tmp_path, {"latent_dim": 5}, "latent_dim: 392 -> 5"),
         (tmp_path / "new", {"latent_dim": 5}, "latent_dim is 5, expected 392"),
