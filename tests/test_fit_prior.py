@@ -219,7 +219,7 @@ def test_an_encoder_without_a_density_is_measured_by_a_classifier(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"density": "mfa"}, ValueError, "did you mean 'maf'"),
+        ({"density": "mfa"}, ValueError, "did you mean maf"),
         ({"estimators": ["gnn"]}, ValueError, "unknown estimator 'gnn'"),
         ({"fields": {"lstm": {"steps": 3}}}, UserError, "fields of lstm have no effect"),
         ({"data_dir": "d"}, UserError, "data_dir and cache_dir have no effect"),
