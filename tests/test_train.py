@@ -54,7 +54,7 @@ def test_a_run_of_an_array_is_read_with_the_array(array, tmp_path):
     tfdm.train("tiny", array, output_dir=tmp_path, **QUICK)
     loaded = tfdm.load_run(tmp_path)
     assert np.isfinite(loaded.model.generate(2)).all()
-    with pytest.raises(UserError, match=r"28x28x1 images .* called 'array': pass them too, "):
+    with pytest.raises(UserError, match=r"28x28x1 images .* named 'array': pass them too, "):
         _ = loaded.dataset
     given = tfdm.load_run(tmp_path, dataset=array)
     np.testing.assert_array_equal(given.dataset.split("test"), from_array(array).split("test"))
