@@ -21,12 +21,11 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
 from tfdm.distributions.posteriors import GaussianPosterior
 from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.losses import discriminator_accuracy, discriminator_loss
 from tfdm.models.config import AVBConfig
-from tfdm.training.inference import InferenceModel
+from tfdm.training.likelihood import LikelihoodModel
 from tfdm.training.noise import StepNoise
 from tfdm.training.players import Terms
 
@@ -35,7 +34,7 @@ MINIMUM_VARIANCE = 1e-4
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
-class AVB(InferenceModel):
+class AVB(LikelihoodModel):
     """Adversarial variational Bayes; players: autoencoder, adversary.
 
     `bound_estimate` and `kl_estimate` are by T, in nats an image: only as good as T, and no bounds
@@ -45,16 +44,13 @@ class AVB(InferenceModel):
     config: AVBConfig
     config_class = AVBConfig
     encoder_kind = "implicit"
-    generator_activation = "linear"
 
     def build_networks(self) -> None:
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()
         self.adversary = self.joint_network("adversary", config.head_maps)
-        self.likelihood: PixelLikelihood = Bernoulli()
-        if config.likelihood == "quantized_normal":
-            self.likelihood = QuantizedNormal(self.image_shape, scale_type=config.scale_sharing)
+        self.likelihood = self.pixel_likelihood()
         networks = [self.encoder, self.generator, self.likelihood, *self.prior_networks()]
         self.add_player("autoencoder", networks, config.learning_rate)
         self.add_player("adversary", [self.adversary], config.adversary_learning_rate)
@@ -75,13 +71,9 @@ class AVB(InferenceModel):
             known = tf.constant(0.0)
         ratios = self.log_ratio(images, judged, reference, training)
         reference_ratios = self.log_ratio(images, against, reference, training)
-
-        pixels, dequantization = (images + 1.0) / 2.0, None
-        if self.likelihood.needs_noise:
-            dequantization = noise.uniform("dequantization", list(self.image_shape))
         parameters = self.generator(codes, training=training)
-        log_likelihoods = self.likelihood.log_prob(parameters, pixels, dequantization)
-        log_likelihood, kl = tf.reduce_mean(log_likelihoods), tf.reduce_mean(ratios + known)
+        log_likelihood = self.log_likelihood(images, parameters, noise)
+        kl = tf.reduce_mean(ratios + known)
         losses = {
             "autoencoder": kl - log_likelihood,
             "adversary": discriminator_loss(-reference_ratios, -ratios),
@@ -113,7 +105,3 @@ class AVB(InferenceModel):
         loc, variance = tf.nn.moments(tf.reshape(codes, [-1, number, self.latent_dim]), axes=[1])
         scale = tf.sqrt(variance + MINIMUM_VARIANCE)
         return GaussianPosterior(tf.stop_gradient(loc), tf.stop_gradient(scale))
-
-    def to_unit_range(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Maps the decoder's outputs to the mean image of the likelihood, in [0, 1]."""
-        return self.likelihood.mean(outputs)

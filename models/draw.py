@@ -21,19 +21,18 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
 from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.distributions.stepwise import Choose, StepwisePosterior, Walk, gaussian_kl
 from tfdm.models.config import DRAWConfig
 from tfdm.networks.draw import DecoderState, DrawDecoder, DrawEncoder, DrawSizes
-from tfdm.training.inference import InferenceModel
+from tfdm.training.likelihood import LikelihoodModel
 from tfdm.training.model import batch_size
 from tfdm.training.noise import StepNoise
 from tfdm.training.players import Terms
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
-class DRAW(InferenceModel):
+class DRAW(LikelihoodModel):
     """Convolutional DRAW; one player: autoencoder.
 
     A code is the vector of all steps, the first step's latents first. The Bernoulli likelihood on
@@ -62,9 +61,7 @@ class DRAW(InferenceModel):
         self.generator = DrawDecoder(
             self.sizes, self.has_learned_prior, self.seed, name="generator", dtype=dtype
         )
-        self.likelihood: PixelLikelihood = Bernoulli()
-        if config.likelihood == "quantized_normal":
-            self.likelihood = QuantizedNormal(self.image_shape, scale_type=config.scale_sharing)
+        self.likelihood = self.pixel_likelihood()
         networks = [self.encoder, self.generator, self.likelihood]
         self.add_player("autoencoder", networks, config.learning_rate)
 
@@ -93,10 +90,7 @@ class DRAW(InferenceModel):
         for state, posterior, prior in self.steps(images, draw):
             kls.append(tf.reduce_mean(tf.reduce_sum(gaussian_kl(*posterior, *prior), axis=-1)))
             canvas = state.canvas
-        pixels, dequantization = (images + 1.0) / 2.0, None
-        if self.likelihood.needs_noise:
-            dequantization = noise.uniform("dequantization", list(self.image_shape))
-        log_likelihood = tf.reduce_mean(self.likelihood.log_prob(canvas, pixels, dequantization))
+        log_likelihood = self.log_likelihood(images, canvas, noise)
         kl = tf.add_n(kls) + self.kl_correction(tf.concat(codes, axis=-1))
         bound = log_likelihood - kl
         terms = {"bound": bound, "log_likelihood": log_likelihood, "kl": kl}
@@ -144,10 +138,6 @@ class DRAW(InferenceModel):
             return walk
 
         return StepwisePosterior(walk_of, batch_size(images), self.latent_dim, self.sizes.num_steps)
-
-    def to_unit_range(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Maps a canvas to the mean image of the likelihood, in [0, 1]."""
-        return self.likelihood.mean(outputs)
 
     def canvases(self, codes: tf.Tensor) -> tf.Tensor:
         """Codes [n, L] -> the mean images after each step, [n, T, H, W, C] in [0, 1]."""

@@ -17,19 +17,18 @@ import keras
 import tensorflow as tf
 
 from tfdm.distributions.masked_autoregressive_flow import MaskedAutoregressiveFlow
-from tfdm.distributions.pixels import Bernoulli, PixelLikelihood, QuantizedNormal
 from tfdm.distributions.posteriors import kl_to_prior
 from tfdm.distributions.priors import Prior
 from tfdm.distributions.vamp import VampPrior
 from tfdm.losses import discriminator_accuracy, discriminator_loss, kl_from_model_logits
 from tfdm.models.config import VAEConfig
-from tfdm.training.inference import InferenceModel
+from tfdm.training.likelihood import LikelihoodModel
 from tfdm.training.noise import StepNoise
 from tfdm.training.players import Terms
 
 
 @keras.saving.register_keras_serializable(package="tfdm")
-class VAE(InferenceModel):
+class VAE(LikelihoodModel):
     """VAE with a diagonal Gaussian posterior; players: autoencoder (code_discriminator, prior).
 
     The Bernoulli likelihood on continuous pixels gives no normalised bound (Appendix D): its
@@ -40,7 +39,6 @@ class VAE(InferenceModel):
     config: VAEConfig
     config_class = VAEConfig
     encoder_kind = "gaussian"
-    generator_activation = "linear"
 
     def build_prior(self) -> Prior:
         """Returns p(z), by the field `prior`."""
@@ -57,9 +55,7 @@ class VAE(InferenceModel):
         config = self.config
         self.encoder = self.encoder_network()
         self.generator = self.generator_network()
-        self.likelihood: PixelLikelihood = Bernoulli()
-        if config.likelihood == "quantized_normal":
-            self.likelihood = QuantizedNormal(self.image_shape, scale_type=config.scale_sharing)
+        self.likelihood = self.pixel_likelihood()
         networks = [self.encoder, self.generator, self.likelihood]
         learned = self.prior_networks()
         self.prior_plays = config.prior_player == "prior" and bool(learned)
@@ -85,12 +81,8 @@ class VAE(InferenceModel):
         config = self.config
         posterior = self.infer(images, training)
         codes = posterior.from_noise(self.posterior_noise(noise))
-        pixels, dequantization = (images + 1.0) / 2.0, None
-        if self.likelihood.needs_noise:
-            dequantization = noise.uniform("dequantization", list(self.image_shape))
         parameters = self.generator(codes, training=training)
-        log_likelihoods = self.likelihood.log_prob(parameters, pixels, dequantization)
-        log_likelihood = tf.reduce_mean(log_likelihoods)
+        log_likelihood = self.log_likelihood(images, parameters, noise)
         kl = tf.reduce_mean(kl_to_prior(posterior, codes, self.prior))
         losses = {"autoencoder": config.beta * kl - log_likelihood}
         if self.prior_plays:
@@ -107,7 +99,3 @@ class VAE(InferenceModel):
         accuracy = discriminator_accuracy(prior_logits, logits)
         terms |= {"marginal_kl_estimate": marginal_kl, "code_discriminator_accuracy": accuracy}
         return losses, terms
-
-    def to_unit_range(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Maps the decoder's outputs to the mean image of the likelihood, in [0, 1]."""
-        return self.likelihood.mean(outputs)

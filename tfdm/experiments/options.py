@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,15 @@ from tfdm.experiments.config import STRATEGIES
 from tfdm.fields import CheckedConfig, folder, setting
 
 NUM_SAMPLES = 50_000
+
+
+def _check_estimators(names: Iterable[str]) -> None:
+    """Raises `ValueError` for a name that no estimator has."""
+    for name in names:
+        if name not in ESTIMATORS:
+            raise ValueError(f"unknown estimator {name!r}: {did_you_mean(name, ESTIMATORS)}")
+
+
 # The estimators whose density can be a prior.
 DENSITIES = ("gmm", "maf", "lstm")
 
@@ -143,9 +152,7 @@ class EstimateKLConfig(CheckedConfig):
     def __post_init__(self) -> None:
         """Checks every field; raises `ValueError` with the value and what was expected."""
         super().__post_init__()
-        for name in self.estimators:
-            if name not in ESTIMATORS:
-                raise ValueError(f"unknown estimator {name!r}: {did_you_mean(name, ESTIMATORS)}")
+        _check_estimators(self.estimators)
         if self.label and not self.label.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"label is {self.label!r}, expected letters, digits, - and _ alone")
 
@@ -183,9 +190,7 @@ class FitPriorConfig(CheckedConfig):
     def __post_init__(self) -> None:
         """Checks every field; raises `ValueError` with the value and what was expected."""
         super().__post_init__()
-        for name in self.estimators:
-            if name not in ESTIMATORS:
-                raise ValueError(f"unknown estimator {name!r}: {did_you_mean(name, ESTIMATORS)}")
+        _check_estimators(self.estimators)
 
 
 @dataclasses.dataclass(frozen=True)
