@@ -24,6 +24,7 @@ from tfdm.losses import (
     reconstruction_error,
 )
 from tfdm.models.config import AAEPlusPlusConfig
+from tfdm.numerics import ordered_sum
 from tfdm.training.inference import InferenceModel
 from tfdm.training.model import loss_terms
 from tfdm.training.noise import StepNoise
@@ -113,4 +114,4 @@ class AAEPlusPlus(InferenceModel):
         accuracies = [real_accuracy(real) * len(fakes), *map(fake_accuracy, logits.values())]
         accuracy = tf.add_n(accuracies) / (2.0 * len(fakes))
         terms = {**adversarial, "discriminator_accuracy": accuracy}
-        return tf.add_n(list(adversarial.values())), tf.add_n(losses), terms
+        return ordered_sum(adversarial.values()), tf.add_n(losses), terms

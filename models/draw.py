@@ -25,6 +25,7 @@ from tfdm.distributions.priors import Prior, StandardNormal
 from tfdm.distributions.stepwise import Choose, StepwisePosterior, Walk, gaussian_kl
 from tfdm.models.config import DRAWConfig
 from tfdm.networks.draw import DecoderState, DrawDecoder, DrawEncoder, DrawSizes
+from tfdm.numerics import ordered_sum
 from tfdm.training.likelihood import LikelihoodModel
 from tfdm.training.model import batch_size
 from tfdm.training.noise import StepNoise
@@ -91,7 +92,7 @@ class DRAW(LikelihoodModel):
             kls.append(tf.reduce_mean(tf.reduce_sum(gaussian_kl(*posterior, *prior), axis=-1)))
             canvas = state.canvas
         log_likelihood = self.log_likelihood(images, canvas, noise)
-        kl = tf.add_n(kls) + self.kl_correction(tf.concat(codes, axis=-1))
+        kl = ordered_sum(kls) + self.kl_correction(tf.concat(codes, axis=-1))
         bound = log_likelihood - kl
         terms = {"bound": bound, "log_likelihood": log_likelihood, "kl": kl}
         terms |= {f"kl_step_{step:02d}": value for step, value in enumerate(kls, start=1)}

@@ -22,6 +22,7 @@ from tfdm.losses import (
 )
 from tfdm.models.config import VEEGANConfig
 from tfdm.networks.batch_norm import kept_averages
+from tfdm.numerics import ordered_sum
 from tfdm.training.inference import InferenceModel
 from tfdm.training.noise import StepNoise
 from tfdm.training.players import Terms
@@ -71,7 +72,7 @@ class VEEGAN(InferenceModel):
         # Eq. 14 has the plain L1 norm, whatever the weight and reduction of the loss.
         l1_norm = tf.reduce_mean(reconstruction_error(codes, sample_codes, "l1", "sum"))
         terms = {
-            "bound": joint_kl + prior_entropy(self.prior, codes) + l1_norm,
+            "bound": ordered_sum([joint_kl, prior_entropy(self.prior, codes), l1_norm]),
             "joint_kl_estimate": joint_kl,
             "code_reconstruction_error": code_error,
             "discriminator_accuracy": discriminator_accuracy(data_logits, model_logits),

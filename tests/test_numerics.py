@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdm.numerics import at_least_float32, require_rank, require_same_shape
+from tfdm.numerics import at_least_float32, ordered_sum, require_rank, require_same_shape
 
 
 def test_cast_goes_up_and_never_down():
@@ -32,3 +32,11 @@ def test_unknown_axes_pass_while_tracing():
         return known + unknown
 
     np.testing.assert_array_equal(trace(tf.ones([2, 3]), tf.ones([2, 3])), np.full([2, 3], 2.0))
+
+
+def test_a_sum_in_order_and_its_gradient():
+    values = [tf.Variable(value) for value in (1e8, 1.0, -1e8)]
+    with tf.GradientTape() as tape:
+        total = ordered_sum(values)
+    np.testing.assert_allclose(total, 1.0, atol=8.0)  # one unit in the last place of 1e8
+    assert [float(gradient) for gradient in tape.gradient(total, values)] == [1.0, 1.0, 1.0]

@@ -4,6 +4,7 @@ They compute in float32 at least, whatever the precision policy of the networks,
 two arrays silently.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,12 @@ def require_same_shape(**tensors: tf.Tensor) -> None:
 
 def _readable(shape: tf.TensorShape) -> str:
     return "of unknown rank" if shape.rank is None else str(shape.as_list())
+
+
+def ordered_sum(scalars: Iterable[tf.Tensor]) -> tf.Tensor:
+    """Returns the sum of scalars, always added in the same order.
+
+    TensorFlow makes one `AddN` of a chain of additions. Where its inputs have other readers, such
+    as logs, it begins with whichever is free first, so that a sum of three varies in the last bit.
+    """
+    return tf.reduce_sum(tf.stack(list(scalars)))
